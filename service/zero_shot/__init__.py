@@ -1,0 +1,1 @@
+"""CLIP: images and phrases -> features -> ranked predictions; never sees HTTP."""

@@ -1,0 +1,118 @@
+"""ZeroShotClassifier: image + lists -> ranked predictions, plain numpy.
+
+The zero-shot classifier of CLIP (Radford et al. 2021, section 3.1): a list of phrases is a matrix of unit text
+features; an image's features times that matrix, times the logit scale, are the logits of a softmax over the list.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from service.errors import UnknownList
+from service.zero_shot.features import Encoder, ModelDescription, Progress, TextFeatures
+from service.zero_shot.phrase_lists import PhraseList
+
+
+@dataclass(frozen=True)
+class EncodedList:
+    """A list and the text features of its phrases."""
+
+    phrase_list: PhraseList
+    text_features: TextFeatures
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One phrase of a ranking; `probability` is relative to its list, `similarity` is a cosine."""
+
+    rank: int
+    label: str
+    phrase: str
+    probability: float
+    similarity: float
+    uri: str | None
+
+
+class ZeroShotClassifier:
+    """Ranks the phrases of lists for an image; the served lists' text features are computed once, before it is made."""
+
+    def __init__(self, encoder: Encoder, served: Mapping[str, EncodedList]) -> None:
+        self._encoder = encoder
+        self._served = served
+
+    @property
+    def model(self) -> ModelDescription:
+        """The model that answers."""
+        return self._encoder.model
+
+    def lists_named(self, names: Iterable[str]) -> tuple[EncodedList, ...]:
+        """Return the served lists of these names. Raises UnknownList, with a suggestion where one is near."""
+        return tuple(self._served[name] for name in names if require_list(self._served, name))
+
+    def encode_lists(self, own_lists: Sequence[PhraseList]) -> tuple[EncodedList, ...]:
+        """Return lists that are not served, with their text features."""
+        return tuple(EncodedList(own, self._encoder.encode_text(own.phrases)) for own in own_lists)
+
+    def encode_image(self, image: Image.Image) -> NDArray[np.float32]:
+        """Return the unit features [feature_size] of one upright RGB image."""
+        return self._encoder.encode_image(image)
+
+    def rank(
+        self, image_features: NDArray[np.float32], encoded: EncodedList, top_k: int | None
+    ) -> tuple[Prediction, ...]:
+        """Return the most probable phrases, best first, equal ones in list order; all of them if `top_k` is None.
+
+        The softmax is over all phrases of the list, before it is cut to `top_k`.
+        """
+        similarities = encoded.text_features.similarities(image_features)
+        logits = self.model.logit_scale * similarities.astype(np.float64) + self.model.logit_bias
+        probabilities = _softmax(logits)
+        # A stable sort of the logits, not of the probabilities: those may be equal only because they are tiny.
+        order = np.argsort(-logits, kind="stable")[:top_k]
+        phrase_list = encoded.phrase_list
+        return tuple(
+            Prediction(
+                rank=rank,
+                label=phrase_list.labels[index],
+                phrase=phrase_list.phrases[index],
+                probability=float(probabilities[index]),
+                similarity=float(similarities[index]),
+                uri=phrase_list.uris[index],
+            )
+            for rank, index in enumerate(order, start=1)
+        )
+
+
+def require_list(served: Mapping[str, object], name: str) -> bool:
+    """Return True if a list of this name is served; else raise UnknownList, with a suggestion where one is near."""
+    if name in served:
+        return True
+    near = difflib.get_close_matches(name[:100], served, n=1)
+    raise UnknownList(f"Unknown list. Did you mean '{near[0]}'?" if near else None)
+
+
+def encode_served(
+    encoder: Encoder, phrase_lists: Mapping[str, PhraseList], progress: Progress
+) -> dict[str, EncodedList]:
+    """Return the lists with their text features; `progress` hears of phrases done, over all lists."""
+    total = sum(len(phrase_list.labels) for phrase_list in phrase_lists.values())
+    served: dict[str, EncodedList] = {}
+    before = 0
+    for name, phrase_list in phrase_lists.items():
+
+        def report(done: int, _of: int, before: int = before) -> None:
+            progress(before + done, total)
+
+        served[name] = EncodedList(phrase_list, encoder.encode_text(phrase_list.phrases, report))
+        before += len(phrase_list.labels)
+    return served
+
+
+def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    exponentials = np.exp(logits - logits.max())
+    probabilities: NDArray[np.float64] = exponentials / exponentials.sum()
+    return probabilities

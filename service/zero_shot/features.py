@@ -1,0 +1,64 @@
+"""What an encoder gives and what it says of itself; plain numpy, so that whoever uses features needs no torch."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Progress = Callable[[int, int], object]
+"""Called with how many are done and how many there are in all."""
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """Which model answers, and the numbers that a caller may want to know of it."""
+
+    id: str
+    revision: str | None
+    backend: str
+    precision: str
+    device: str
+    demo: bool
+    image_size: int
+    feature_size: int
+    max_tokens: int
+    logit_scale: float
+    logit_bias: float
+
+
+@dataclass(frozen=True)
+class TextFeatures:
+    """The unit text features of n phrases.
+
+    Phrases that the tokenizer makes the same share one row, so that their similarities are equal to the last bit.
+
+    features: [rows, feature_size] float32, each of unit length
+    row_of:   [n], the row of each phrase
+    cut:      the indices of the phrases that were cut at the model's token limit
+    """
+
+    features: NDArray[np.float32]
+    row_of: NDArray[np.intp]
+    cut: tuple[int, ...]
+
+    def similarities(self, image_features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the cosine [n] of one image's unit features [feature_size] and each phrase's."""
+        similarities: NDArray[np.float32] = (self.features @ image_features)[self.row_of]
+        return similarities
+
+
+class Encoder(Protocol):
+    """Turns images and phrases into features of one space, each of unit length."""
+
+    @property
+    def model(self) -> ModelDescription:
+        """The model that this encoder runs."""
+
+    def encode_image(self, image: Image.Image) -> NDArray[np.float32]:
+        """Return the unit features [feature_size] of one upright RGB image."""
+
+    def encode_text(self, phrases: Sequence[str], progress: Progress | None = None) -> TextFeatures:
+        """Return the unit features of the phrases, in their order."""
