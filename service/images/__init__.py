@@ -1,0 +1,1 @@
+"""Bytes or a URL -> one bounded, upright RGB image; knows nothing of models."""

@@ -1,0 +1,92 @@
+"""Which hosts and addresses an image may be fetched from."""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Self
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_PUBLIC_PORTS = (80, 443)
+_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+
+# Not everything that is not for the public is what `ipaddress` calls private.
+_METADATA = tuple(
+    ipaddress.ip_network(network)
+    for network in ("169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32", "192.0.0.192/32", "fd00:ec2::254/128")
+)
+_NOT_PUBLIC = (
+    *_METADATA,
+    *(
+        ipaddress.ip_network(network)
+        for network in (
+            *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.0.0.0/24"),
+            *("192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24"),
+            *("203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
+        )
+    ),
+)
+# Of IPv6 only what IANA hands out to the public counts, less what carries an IPv4 address or is set aside.
+_PUBLIC_IPV6 = ipaddress.ip_network("2000::/3")
+_NOT_PUBLIC_IPV6 = tuple(
+    ipaddress.ip_network(network)
+    for network in ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20")
+)
+_ISATAP = (0x5EFE, 0x0200_5EFE)
+
+
+@dataclass(frozen=True)
+class FetchPolicy:
+    """What GAZE_URL_FETCH allows: nothing, public addresses, or also some hosts and networks of one's own."""
+
+    enabled: bool = True
+    hosts: frozenset[tuple[str, int | None]] = frozenset()
+    networks: tuple[IPNetwork, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read 'off', 'public', or a comma-separated list of host, host:port and networks. Raises ValueError."""
+        if text in ("off", "public"):
+            return cls(enabled=text == "public")
+        hosts: set[tuple[str, int | None]] = set()
+        networks: list[IPNetwork] = []
+        for part in (part.strip().lower() for part in text.split(",")):
+            try:
+                networks.append(ipaddress.ip_network(part))
+                continue
+            except ValueError:
+                pass
+            host, colon, port = part.partition(":")
+            if not _HOST.fullmatch(host) or (colon and not (port.isdecimal() and 0 < int(port) < 65536)):
+                raise ValueError("must be 'off', 'public', or a comma-separated list of host, host:port and networks")
+            hosts.add((host, int(port) if colon else None))
+        return cls(True, frozenset(hosts), tuple(networks))
+
+    def allows(self, host: str, port: int, address: IPAddress) -> bool:
+        """Say whether this address, that the host's name resolved to, may be connected to on this port."""
+        address = unmapped(address)
+        if any(address in network for network in _METADATA):
+            return False
+        if (host, None) in self.hosts or (host, port) in self.hosts:
+            return True
+        if any(address in network for network in self.networks):
+            return True
+        return port in _PUBLIC_PORTS and is_public(address)
+
+
+def is_public(address: IPAddress) -> bool:
+    """Say whether anyone on the Internet may be meant by this address, and nobody nearer."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return not any(address in network for network in _NOT_PUBLIC)
+    if address not in _PUBLIC_IPV6 or any(address in network for network in _NOT_PUBLIC_IPV6):
+        return False
+    interface = int(address) & (2**64 - 1)
+    return (interface >> 32) not in _ISATAP
+
+
+def unmapped(address: IPAddress) -> IPAddress:
+    """Return the IPv4 address that ::ffff:0:0/96 carries, else the address itself."""
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        return address.ipv4_mapped
+    return address

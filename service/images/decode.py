@@ -1,0 +1,142 @@
+"""Bytes -> one bounded, upright RGB image, as a person sees it."""
+
+import hashlib
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from service.errors import ImageDimensions, ImageTooLarge, UndecodableImage, UnsupportedImageFormat
+
+_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000")
+"""Pillow's names of the formats that are opened; MPO is a JPEG with more pictures behind it, as phones make them."""
+
+MAX_ASPECT_RATIO = 100
+"""A longer shape would, once its short side is the model's input, be larger than the picture that was sent."""
+
+_BROKEN = (OSError, ValueError, SyntaxError, TypeError, NotImplementedError, EOFError, IndexError, KeyError)
+"""What Pillow's decoders were seen to raise on broken files."""
+
+_SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+_LAB = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """What a picture may be at most: its size in bytes as sent, and its pixels once decoded."""
+
+    max_bytes: int
+    max_pixels: int
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """An upright RGB image, what it was sent as, and the SHA-256 of the bytes that were sent, in hex."""
+
+    rgb: Image.Image
+    format: str
+    sha256: str
+
+
+def decode(encoded: bytes, limits: ImageLimits) -> DecodedImage:
+    """Return the first frame as an upright RGB image: rotated as EXIF says, in sRGB, on white where it is transparent.
+
+    Dimensions are checked before pixels are decoded. Raises ImageTooLarge, UnsupportedImageFormat, ImageDimensions or
+    UndecodableImage.
+    """
+    if len(encoded) > limits.max_bytes:
+        raise ImageTooLarge(f"The image has more than the {limits.max_bytes} bytes that this service takes.")
+    sha256 = hashlib.sha256(encoded).hexdigest()
+    with _problems_told():
+        image = _open(encoded)
+        _check_dimensions(image, limits.max_pixels)
+        image.load()
+        # A GIF's first frame may turn out larger than the screen that its header gave.
+        _check_dimensions(image, limits.max_pixels)
+        rgb = _to_rgb(ImageOps.exif_transpose(image))
+    return DecodedImage(rgb, "JPEG" if image.format == "MPO" else str(image.format), sha256)
+
+
+@contextmanager
+def _problems_told() -> Iterator[None]:
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of odd metadata; what matters raises.
+            warnings.simplefilter("ignore")
+            yield
+    except Image.DecompressionBombError:
+        raise ImageDimensions from None
+    except MemoryError:
+        raise ImageDimensions("The image needs more memory than there is.") from None
+    except _BROKEN:
+        raise UndecodableImage from None
+
+
+def _open(encoded: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(encoded), formats=_FORMATS)
+    except UnidentifiedImageError:
+        raise UnsupportedImageFormat from None
+
+
+def _check_dimensions(image: Image.Image, max_pixels: int) -> None:
+    width, height = image.size
+    if width < 1 or height < 1 or width * height > max_pixels:
+        raise ImageDimensions(f"The image must have 1 to {max_pixels} pixels.")
+    if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
+        raise ImageDimensions(f"The image's long side may be at most {MAX_ASPECT_RATIO} times its short side.")
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    profile = image.info.get("icc_profile")
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _to_eight_bits(image)
+    if image.mode in ("P", "PA"):
+        image = image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
+    if image.mode in ("LA", "La", "RGBa") or (image.mode in ("L", "RGB", "1") and "transparency" in image.info):
+        image = image.convert("RGBA")
+    if image.mode == "RGBA":
+        image = _on_white(image)
+    if image.mode == "LAB":
+        return _transformed(image, _LAB)
+    if isinstance(profile, bytes) and image.mode in ("RGB", "L", "CMYK"):
+        image = _from_profile(image, profile)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """Return a grey picture of 16-bit, 32-bit or float samples as mode L: Pillow's own convert() only clips."""
+    samples = np.nan_to_num(np.asarray(image, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    if image.mode == "F":
+        white = next((white for white in (1.0, 255.0, 65535.0) if samples.max() <= white), samples.max())
+    else:
+        white = 65535.0 if image.mode.startswith("I;16") or samples.max() > 255.0 else 255.0
+        white = max(white, samples.max())
+    return Image.fromarray(np.clip(samples * (255.0 / white) + 0.5, 0.0, 255.0).astype(np.uint8), mode="L")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, image).convert("RGB")
+
+
+def _from_profile(image: Image.Image, icc: bytes) -> Image.Image:
+    """Return the picture in sRGB, or as it is where its profile is sRGB, broken or of another kind of picture."""
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        if "srgb" in ImageCms.getProfileDescription(profile).lower():
+            return image
+        return _transformed(image, profile)
+    except (ImageCms.PyCMSError, OSError):
+        return image
+
+
+def _transformed(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
+    transformed = ImageCms.profileToProfile(image, profile, _SRGB, outputMode="RGB")
+    if transformed is None:
+        raise ValueError("Pillow transformed the picture in place")
+    return transformed
