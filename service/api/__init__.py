@@ -1,0 +1,1 @@
+"""HTTP: knows Flask and pydantic, and nothing of torch."""

@@ -1,0 +1,65 @@
+"""GET /v1/lists and GET /v1/lists/{name}: what the served lists are and hold."""
+
+from collections.abc import Mapping
+
+from flask import Blueprint, Response, request
+from pydantic import ValidationError
+
+from service.api import problems
+from service.api.schemas import ListDetails, ListItem, ListPage, Lists, ListSummary
+from service.zero_shot.classifier import require_list
+from service.zero_shot.phrase_lists import PhraseList
+
+
+def lists_blueprint(served: Mapping[str, PhraseList]) -> Blueprint:
+    """Return the routes that show the served lists."""
+    blueprint = Blueprint("lists", __name__)
+
+    @blueprint.get("/v1/lists")
+    def all_lists() -> Response:
+        summaries = [_summary(phrase_list) for phrase_list in served.values()]
+        return Response(Lists(lists=summaries).model_dump_json(), content_type="application/json")
+
+    @blueprint.get("/v1/lists/<name>")
+    def one_list(name: str) -> Response:
+        require_list(served, name)
+        page = _page()
+        response = Response(_details(served[name], page).model_dump_json(), content_type="application/json")
+        response.set_etag(f"{served[name].hash}-{page.offset}-{page.limit}")
+        response.headers["Cache-Control"] = "no-cache"
+        response.make_conditional(request)
+        return response
+
+    return blueprint
+
+
+def _page() -> ListPage:
+    try:
+        return ListPage.model_validate(request.args.to_dict())
+    except ValidationError as error:
+        raise problems.invalid(error) from None
+
+
+def _summary(phrase_list: PhraseList) -> ListSummary:
+    return ListSummary(
+        name=phrase_list.name,
+        title=phrase_list.title,
+        description=phrase_list.description,
+        count=len(phrase_list.labels),
+        template=phrase_list.template,
+        source=phrase_list.source,
+        licence=phrase_list.licence,
+        hash=phrase_list.hash,
+    )
+
+
+def _details(phrase_list: PhraseList, page: ListPage) -> ListDetails:
+    end = page.offset + page.limit
+    rows = zip(phrase_list.labels, phrase_list.phrases, phrase_list.uris, strict=True)
+    items = [ListItem(label=label, phrase=phrase, uri=uri) for label, phrase, uri in list(rows)[page.offset : end]]
+    more = end < len(phrase_list.labels)
+    return ListDetails(
+        **_summary(phrase_list).model_dump(),
+        items=items,
+        next=f"/v1/lists/{phrase_list.name}?offset={end}&limit={page.limit}" if more else None,
+    )

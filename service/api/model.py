@@ -1,0 +1,29 @@
+"""GET /v1/model: which model answers."""
+
+from flask import Blueprint, Response
+
+from service import __version__
+from service.api.gaze import model_of
+from service.api.schemas import ModelDetails
+from service.zero_shot.loading import LoadingClassifier
+
+
+def model_blueprint(loading: LoadingClassifier) -> Blueprint:
+    """Return the route that describes the model."""
+    blueprint = Blueprint("model", __name__)
+
+    @blueprint.get("/v1/model")
+    def model() -> Response:
+        described = loading.require().model
+        details = ModelDetails(
+            **model_of(described).model_dump(),
+            image_size=described.image_size,
+            feature_size=described.feature_size,
+            max_tokens=described.max_tokens,
+            logit_scale=described.logit_scale,
+            device=described.device,
+            version=__version__,
+        )
+        return Response(details.model_dump_json(), content_type="application/json")
+
+    return blueprint

@@ -1,0 +1,170 @@
+"""The `gaze` command: serve, look, lists, prepare."""
+
+import json
+import os
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from tqdm import tqdm
+
+from service import __version__
+from service.cores import available_cores
+from service.errors import GazeError, StartError
+from service.images.decode import ImageLimits, decode
+from service.settings import Settings, read_settings
+from service.zero_shot import hub
+from service.zero_shot.classifier import EncodedList, ZeroShotClassifier, encode_served, require_list
+from service.zero_shot.phrase_lists import PhraseList, built_in_folder, own_list, read_lists
+
+OWN_LIST = "phrases"
+"""The name of the list that `--phrase` options are ranked as."""
+
+
+class _StartErrorsTold(click.Group):
+    """Ends with one sentence and an exit code where the program cannot start, and with no traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except StartError as error:
+            _end(str(error), error.exit_code)
+        except GazeError as error:
+            _end(error.detail, os.EX_DATAERR)
+
+
+@click.group(cls=_StartErrorsTold)
+@click.version_option(__version__, prog_name="gaze")
+def main() -> None:
+    """Of these phrases, which describe this picture best, in CLIP's eyes?
+
+    Settings are environment variables that start with GAZE_; the README lists them.
+    """
+
+
+@main.command()
+def serve() -> None:
+    """Fetch and check the model, then serve over HTTP."""
+    settings = read_settings()
+    _read_lists(settings)
+    files = hub.fetch(settings.model, settings.revision)
+    click.echo(f"Checking the model {files.model_id} ...", err=True)
+    _classifier(settings, files, {})
+    click.echo(f"Serving on http://{settings.host}:{settings.port}", err=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # What gunicorn runs finds the model in the cache. numpy's own threads would spin after each product and take the
+    # encoder's cores; torch's threads are set apart from these.
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    environment.setdefault("OPENBLAS_NUM_THREADS", "1")
+    command = [sys.executable, "-m", "gunicorn", "--config", "python:service.gunicorn_conf", "service.wsgi:app"]
+    os.execve(sys.executable, command, environment)  # noqa: S606  # nothing of this command came from outside
+
+
+@main.command()
+@click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--lists", "list_names", default="", help="Names of served lists, separated by commas.")
+@click.option("--phrase", "phrases", multiple=True, help="A phrase of your own; may be given more than once.")
+@click.option("--top-k", default=5, type=click.IntRange(min=1), help="Phrases of each list to show.", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def look(images: tuple[Path, ...], list_names: str, phrases: tuple[str, ...], top_k: int, as_json: bool) -> None:
+    """Rank phrases for IMAGES, without a server."""
+    settings = read_settings()
+    served = _read_lists(settings)
+    names = [name.strip() for name in list_names.split(",") if name.strip()]
+    chosen = {name: served[name] for name in names if require_list(served, name)}
+    if phrases:
+        if any(not phrase.strip() for phrase in phrases):
+            raise click.UsageError("A phrase must have a visible character.")
+        chosen[OWN_LIST] = own_list(OWN_LIST, phrases, "{}")
+    if not chosen:
+        raise click.UsageError("Give --lists, --phrase, or both.")
+    classifier = _classifier(settings, hub.fetch(settings.model, settings.revision), chosen)
+    if classifier.model.demo:
+        click.echo("This is the demo model: it knows drawn shapes only and is of no use for cataloguing.", err=True)
+    lists = classifier.lists_named(chosen)
+    limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+    failed = 0
+    answers: list[dict[str, Any]] = []
+    for path in tqdm(images, unit="image", disable=None if len(images) > 1 else True):
+        try:
+            answers.append({"image": str(path), "lists": _ranked(classifier, path, limits, lists, top_k)})
+        except GazeError as error:
+            failed += 1
+            answers.append({"image": str(path), "error": error.detail})
+    click.echo(json.dumps(answers, ensure_ascii=False, indent=2) if as_json else _table(answers))
+    if failed:
+        sys.exit(os.EX_DATAERR)
+
+
+@main.command()
+@click.argument("name", required=False)
+def lists(name: str | None) -> None:
+    """Name the served lists, or show the phrases of the list NAME."""
+    served = _read_lists(read_settings())
+    if name is None:
+        for phrase_list in served.values():
+            click.echo(f"{phrase_list.name:32}{len(phrase_list.labels):>6}  {phrase_list.title}")
+        return
+    require_list(served, name)
+    click.echo("\n".join(served[name].phrases))
+
+
+@main.command()
+def prepare() -> None:
+    """Fetch and check the model ahead of time, so that the service can start without a network."""
+    settings = read_settings()
+    files = hub.fetch(settings.model, settings.revision)
+    started = time.monotonic()
+    classifier = _classifier(settings, files, _read_lists(settings))
+    seconds = time.monotonic() - started
+    click.echo(f"{files.model_id} {classifier.model.revision} is ready; its lists take {seconds:.0f} s to encode.")
+
+
+def _read_lists(settings: Settings) -> dict[str, PhraseList]:
+    return read_lists(built_in_folder(), *([settings.lists_dir] if settings.lists_dir else []))
+
+
+def _classifier(settings: Settings, files: hub.ModelFiles, lists: dict[str, PhraseList]) -> ZeroShotClassifier:
+    # Imported here, because torch takes seconds to import and most commands need none of it.
+    from service.zero_shot.encoder import ClipEncoder  # noqa: PLC0415
+
+    encoder = ClipEncoder.load(files, settings.device, settings.threads or available_cores())
+    total = sum(len(phrase_list.labels) for phrase_list in lists.values())
+    with tqdm(total=total, desc="Encoding phrases", unit="phrase", disable=None if total else True) as bar:
+        served = encode_served(encoder, lists, lambda done, _: bar.update(done - bar.n))
+    return ZeroShotClassifier(encoder, served)
+
+
+def _ranked(
+    classifier: ZeroShotClassifier, path: Path, limits: ImageLimits, lists: tuple[EncodedList, ...], top_k: int
+) -> dict[str, list[dict[str, Any]]]:
+    image_features = classifier.encode_image(decode(path.read_bytes(), limits).rgb)
+    return {
+        encoded.phrase_list.name: [asdict(found) for found in classifier.rank(image_features, encoded, top_k)]
+        for encoded in lists
+    }
+
+
+def _table(answers: list[dict[str, Any]]) -> str:
+    lines: list[str] = []
+    for answer in answers:
+        lines.append(answer["image"])
+        if "error" in answer:
+            lines.append(f"  {answer['error']}")
+        for name, predictions in answer.get("lists", {}).items():
+            lines.append(f"  {name}")
+            lines += [f"    {found['probability']:7.2%}  {found['phrase']}" for found in predictions]
+    return "\n".join(lines)
+
+
+def _end(sentence: str, exit_code: int) -> NoReturn:
+    click.echo(f"gaze: {sentence}", err=True)
+    sys.exit(exit_code)
+
+
+if __name__ == "__main__":
+    main()

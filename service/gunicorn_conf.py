@@ -1,0 +1,55 @@
+"""How gunicorn runs the service: one worker a device, threads, deadlines; the model is loaded after the fork."""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import multiprocess
+
+from service.app import SLOTS
+from service.logs import configure_logs
+from service.settings import read_settings
+
+_settings = read_settings()
+
+# Counts of all workers together, in files that each of them maps.
+_metrics_folder = tempfile.mkdtemp(prefix="gaze-metrics-")
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
+_master = os.getpid()
+
+
+@atexit.register
+def _remove_metrics() -> None:
+    if os.getpid() == _master:
+        shutil.rmtree(_metrics_folder, ignore_errors=True)
+
+
+bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
+workers = _settings.workers
+worker_class = "service.gunicorn_worker.GazeWorker"
+threads = 2 * SLOTS
+timeout = 60
+graceful_timeout = 25
+keepalive = 5
+preload_app = False
+# A heartbeat file on a slow disk would make a healthy worker look dead.
+_memory = Path("/dev/shm")  # noqa: S108  # gunicorn makes the file itself, with a name that cannot be guessed
+worker_tmp_dir = str(_memory) if _memory.is_dir() else None
+control_socket_disable = True
+limit_request_line = 8190
+limit_request_fields = 100
+limit_request_field_size = 16380
+accesslog = None
+
+
+def on_starting(_server: Any) -> None:
+    """Send gunicorn's own log lines the way of all others; it has just set up its logging anew."""
+    configure_logs()
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """Forget the gauges of a worker that has ended."""
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

@@ -1,0 +1,102 @@
+"""Settings: environment variables with the prefix GAZE_, read once, frozen; unknown names are refused."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from service.errors import InvalidSettings
+from service.images.addresses import FetchPolicy
+
+PREFIX = "GAZE_"
+_KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,256}")
+
+
+class Settings(BaseModel):
+    """Everything that can be set; `description` is what the README says of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    model: str = Field(
+        "openai/clip-vit-base-patch32",
+        min_length=1,
+        max_length=1_000,
+        description="a hub id of the CLIP or SigLIP family, a local directory, or `demo`",
+    )
+    revision: str | None = Field(
+        None,
+        pattern=r"^[\w./-]{1,200}$",
+        description="a commit, branch or tag of the hub's repository; the default model has a pinned one, "
+        "others follow the hub's `main`",
+    )
+    host: str = Field("127.0.0.1", min_length=1, description="the address to listen on; `0.0.0.0` in the containers")
+    port: int = Field(8000, ge=1, le=65535, description="the port to listen on")
+    lists_dir: Path | None = Field(
+        None, description="a folder of a museum's own lists, served beside the built-in ones"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto`, `cpu` or `cuda`")
+    workers: int = Field(1, ge=1, le=64, description="processes; each holds the model")
+    threads: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="threads of one encoder pass; the default is the cores that the process really has",
+    )
+    api_keys: tuple[str, ...] = Field(
+        (), repr=False, description="comma-separated keys that callers must send one of; none means open"
+    )
+    max_request_bytes: int = Field(64 * 1024**2, ge=1024, le=1024**3, description="bytes of one request")
+    max_image_bytes: int = Field(32 * 1024**2, ge=1024, le=1024**3, description="bytes of one picture, fetched or sent")
+    max_image_pixels: int = Field(50_000_000, ge=1, le=178_956_970, description="pixels of one picture")
+    max_phrases: int = Field(2_000, ge=1, le=100_000, description="phrases of one request's own lists together")
+    request_timeout: float = Field(60.0, gt=0, le=3600, description="seconds from a request's first byte to its answer")
+    url_fetch: str = Field(
+        "public",
+        description="`off`; `public`: public addresses on ports 80 and 443; or a comma-separated list of `host`, "
+        "`host:port` and networks (`10.1.0.0/16`, any port) allowed besides the public ones",
+    )
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _split(cls, keys: Any) -> Any:
+        return tuple(key.strip() for key in keys.split(",") if key.strip()) if isinstance(keys, str) else keys
+
+    @field_validator("api_keys")
+    @classmethod
+    def _usable(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(_KEY.fullmatch(key) for key in keys):
+            raise ValueError("each key must be 1 to 256 printable ASCII characters without blanks and commas")
+        return keys
+
+    @field_validator("url_fetch")
+    @classmethod
+    def _parsable(cls, text: str) -> str:
+        FetchPolicy.parse(text)
+        return text
+
+    @property
+    def fetch_policy(self) -> FetchPolicy:
+        """What `url_fetch` allows."""
+        return FetchPolicy.parse(self.url_fetch)
+
+
+def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings that the environment gives.
+
+    Raises InvalidSettings, which names the variable and not its value.
+    """
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
+    if unknown:
+        raise InvalidSettings(f"There is no setting {unknown[0]}; the settings are {', '.join(sorted(known))}.")
+    # An empty variable counts as none: compose files pass on what is not set as an empty string.
+    given = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items() if name in known and value}
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        reason = first["msg"].removeprefix("Value error, ")
+        raise InvalidSettings(f"{PREFIX}{str(first['loc'][0]).upper()} is invalid: {reason}.") from None

@@ -1,0 +1,69 @@
+"""The composition root: the only place where the parts of the running service are built.
+
+gunicorn imports this module in each worker, after the fork; the model is loaded in a thread, so that the worker answers
+from its first second. The model's files must lie on this machine already: `gaze serve` sees to that.
+"""
+
+import os
+import threading
+
+import structlog
+from PIL import Image
+
+from service.api.metrics import describe_model
+from service.app import create_app
+from service.cores import available_cores
+from service.errors import StartError
+from service.logs import configure_logs
+from service.settings import Settings, read_settings
+from service.zero_shot import hub
+from service.zero_shot.classifier import ZeroShotClassifier, encode_served
+from service.zero_shot.loading import LoadingClassifier, Report
+from service.zero_shot.phrase_lists import PhraseList, built_in_folder, read_lists
+
+log = structlog.get_logger()
+
+BOOT_ERROR = 3
+"""The exit code at which gunicorn's master gives up, instead of starting the worker again and again."""
+
+
+def build_classifier(settings: Settings, phrase_lists: dict[str, PhraseList], report: Report) -> ZeroShotClassifier:
+    """Return a classifier that has answered once. Raises StartError."""
+    report("reading the model", 0, 1)
+    # Imported here, because torch takes seconds to import and the worker must answer meanwhile.
+    from service.zero_shot.encoder import ClipEncoder  # noqa: PLC0415
+
+    files = hub.locate(settings.model, settings.revision)
+    encoder = ClipEncoder.load(files, settings.device, settings.threads or available_cores())
+    served = encode_served(encoder, phrase_lists, lambda done, total: report("encoding the lists", done, total))
+    classifier = ZeroShotClassifier(encoder, served)
+    report("asking the model", 0, 1)
+    classifier.encode_image(Image.new("RGB", (224, 224)))
+    return classifier
+
+
+def _ready(classifier: ZeroShotClassifier) -> None:
+    describe_model(classifier.model)
+    log.info("ready", model=classifier.model.id, revision=classifier.model.revision, device=classifier.model.device)
+
+
+def _failed(error: Exception) -> None:
+    if isinstance(error, StartError):
+        log.error("start failed", reason=str(error))
+    else:
+        log.error("start failed", exc_info=error)
+    os._exit(BOOT_ERROR)  # sys.exit would end this thread alone
+
+
+configure_logs()
+settings = read_settings()
+phrase_lists = read_lists(built_in_folder(), *([settings.lists_dir] if settings.lists_dir else []))
+shutting_down = threading.Event()
+app = create_app(
+    settings,
+    phrase_lists,
+    LoadingClassifier(
+        lambda report: build_classifier(settings, phrase_lists, report), on_ready=_ready, on_failure=_failed
+    ).start(),
+    shutting_down,
+)
