@@ -43,8 +43,7 @@ def create_app(
 ) -> Flask:
     """Return the WSGI application that serves these lists with this classifier, ready or not yet."""
     app = Flask("service", static_folder="static", template_folder="templates")
-    # Flask would answer these with a redirect in HTML.
-    app.url_map.strict_slashes = False
+    # Flask would answer a path with // in it with a redirect in HTML.
     app.url_map.merge_slashes = False
     served = dict(phrase_lists)
     fetcher = ImageFetcher(settings.fetch_policy, FetchLimits(settings.max_image_bytes, FETCH_SECONDS))

@@ -46,9 +46,9 @@ _ABOUT = """Of these phrases, which describe this picture best, in CLIP's eyes?
 Send a picture and the names of lists, or phrases of your own; each list comes back ranked.
 
 **What a probability means.** It is a softmax over the phrases of one list, before the answer is cut to `top_k`: how
-this phrase fares against the others of the same list. It is never the chance that the phrase is true. There is always a first place,
-even where nothing fits. CLIP and the lists are biased: by what was on the web, in English, with famous names
-far ahead.
+this phrase fares against the others of the same list. It is never the chance that the phrase is true. There is always
+a first place, even where nothing fits. CLIP and the lists are biased: by what was on the web, in English, with famous
+names far ahead.
 
 Where this document says less than you need, the service does what you would expect of HTTP: paths take no trailing
 slash, `HEAD` answers as `GET` without a body, and `OPTIONS` names the methods in `Allow`.
@@ -116,8 +116,8 @@ def _gaze(names: list[str]) -> dict[str, Any]:
         "tags": ["ranking"],
         "summary": "Rank the phrases of one or more lists for one or more images.",
         "description": "Every list is its own softmax. Results come in the order of the images. With `images`, "
-        "one that fails has an `error` in place of `lists` and the others are answered, with status 200; with `image`, or when "
-        "every image fails, the request fails.",
+        "one that fails has an `error` in place of `lists` and the others are answered, with status 200; with `image`, "
+        "or when every image fails, the request fails.",
         "requestBody": {
             "required": True,
             "content": {

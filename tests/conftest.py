@@ -1,0 +1,119 @@
+"""The real service on the demo model, built once: in this process, and as a server on loopback."""
+
+import io
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+from PIL import Image
+
+from service.app import create_app
+from service.settings import Settings
+from service.wsgi import build_classifier
+from service.zero_shot.classifier import ZeroShotClassifier
+from service.zero_shot.loading import LoadingClassifier
+from service.zero_shot.phrase_lists import PhraseList, built_in_folder, read_lists
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def phrase_lists() -> dict[str, PhraseList]:
+    """The ten built-in lists."""
+    return read_lists(built_in_folder())
+
+
+@pytest.fixture(scope="session")
+def classifier(phrase_lists: dict[str, PhraseList]) -> ZeroShotClassifier:
+    """The demo model with all ten lists encoded."""
+    return build_classifier(Settings(model="demo", threads=2), phrase_lists, lambda *_: None)
+
+
+@pytest.fixture(scope="session")
+def make_client(classifier: ZeroShotClassifier, phrase_lists: dict[str, PhraseList]) -> Callable[..., FlaskClient]:
+    """Make a client of the app on the demo model, ready to answer, with settings as given."""
+    ready = LoadingClassifier(lambda _report: classifier).start().wait()
+
+    def make(**settings: Any) -> FlaskClient:
+        chosen = Settings(**{"model": "demo", "url_fetch": "off", **settings})
+        return create_app(chosen, phrase_lists, ready, threading.Event()).test_client()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def client(make_client: Callable[..., FlaskClient]) -> FlaskClient:
+    """A client of the app on the demo model with the default settings, but for fetching, which is off."""
+    return make_client()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """The address of `gaze serve` with the demo model on loopback, ready to answer."""
+    with serving(GAZE_MODEL="demo", GAZE_URL_FETCH="off") as address:
+        yield address
+
+
+@contextmanager
+def serving(**environment: str) -> Iterator[str]:
+    """Run `gaze serve` on a free port of loopback with these variables, and give its address once it is ready."""
+    port = free_port()
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GAZE_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "service.cli", "serve"],
+        env={**inherited, "GAZE_PORT": str(port), **environment},
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        wait_until_ready(f"http://127.0.0.1:{port}", process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def wait_until_ready(address: str, process: "subprocess.Popen[Any]", seconds: float = 180) -> None:
+    """Return once /readyz answers 200; fail if the process ends or the time is over."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"the server ended with {process.returncode}"
+        try:
+            with urllib.request.urlopen(f"{address}/readyz", timeout=5):
+                return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.2)
+    raise AssertionError("the server did not become ready")
+
+
+def free_port() -> int:
+    """Return a TCP port of loopback that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def encoded(image: Image.Image, format: str = "PNG", **options: Any) -> bytes:
+    """Return the image as a file's bytes."""
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def noise(width: int, height: int, mode: str = "RGB", seed: int = 0) -> Image.Image:
+    """Return a picture of smooth random colours, so that features differ from picture to picture."""
+    small = np.random.default_rng(seed).integers(0, 256, (7, 9, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC).convert(mode)
