@@ -1,0 +1,189 @@
+"""On a CLIP of full size, the service's probabilities are those of transformers and of clip-gaze 0.3.0."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from flask.testing import FlaskClient
+from numpy.typing import NDArray
+from PIL import Image
+from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
+
+from benchmarks.reference_clip import LOGIT_SCALE, make_reference_clip
+from service.app import create_app
+from service.settings import Settings
+from service.wsgi import build_classifier
+from service.zero_shot.hub import DEFAULT_REVISION
+from service.zero_shot.loading import LoadingClassifier
+from service.zero_shot.phrase_lists import PhraseList
+from tests.conftest import REPOSITORY, encoded, noise
+
+TOLERANCE = 1e-4
+LONG_LISTS = ("artists_by_name", "artists_by_training_prevalence")
+
+# width, height, mode, format: what people send, and shapes and modes at which preprocessing could go astray.
+PICTURES = (
+    (224, 224, "RGB", "PNG"),
+    (640, 480, "RGB", "JPEG"),
+    (480, 640, "RGB", "JPEG"),
+    (2175, 1713, "RGB", "JPEG"),
+    (225, 224, "RGB", "PNG"),
+    (223, 400, "RGB", "WEBP"),
+    (31, 47, "RGB", "PNG"),
+    (1, 1, "RGB", "PNG"),
+    (1000, 50, "RGB", "PNG"),
+    (40, 900, "RGB", "TIFF"),
+    (800, 600, "L", "JPEG"),
+    (301, 517, "L", "PNG"),
+    (512, 512, "P", "PNG"),
+    (333, 222, "P", "GIF"),
+    (400, 300, "1", "PNG"),
+    (350, 260, "RGBA", "PNG"),
+    (260, 350, "LA", "PNG"),
+    (600, 450, "CMYK", "JPEG"),
+    (450, 601, "CMYK", "TIFF"),
+    (640, 427, "RGB", "BMP"),
+)
+
+
+@pytest.fixture(scope="module")
+def hub_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of the hub in which the reference model is found under the default model's name."""
+    home = tmp_path_factory.mktemp("hub")
+    repository = home / "hub" / "models--openai--clip-vit-base-patch32"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(DEFAULT_REVISION)
+    make_reference_clip(repository / "snapshots" / DEFAULT_REVISION)
+    return home
+
+
+@pytest.fixture(scope="module")
+def reference_folder(hub_home: Path) -> Path:
+    """The directory of the reference model."""
+    return hub_home / "hub" / "models--openai--clip-vit-base-patch32" / "snapshots" / DEFAULT_REVISION
+
+
+@pytest.fixture(scope="module")
+def reference_client(reference_folder: Path, phrase_lists: dict[str, PhraseList]) -> FlaskClient:
+    """A client of the service on the reference model."""
+    settings = Settings(model=str(reference_folder), threads=2)
+    loading = LoadingClassifier(lambda report: build_classifier(settings, phrase_lists, report)).start().wait()
+    return create_app(settings, phrase_lists, loading, threading.Event()).test_client()
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[bytes]:
+    """Twenty pictures of different shapes and modes, as files' bytes."""
+    return [
+        encoded(noise(width, height, mode, seed), file_format)
+        for seed, (width, height, mode, file_format) in enumerate(PICTURES)
+    ]
+
+
+@pytest.fixture(scope="module")
+def answers(reference_client: FlaskClient, pictures: list[bytes]) -> list[dict[str, Any]]:
+    """What the service says of each picture, every phrase of all ten lists."""
+    names = ",".join(entry["name"] for entry in reference_client.get("/v1/lists").json["lists"])
+    answers = []
+    for picture in pictures:
+        form = {"image": (io.BytesIO(picture), "picture"), "lists": names, "top_k": "all"}
+        response = reference_client.post("/v1/gaze", data=form)
+        assert response.status_code == 200, response.json
+        answers.append(response.json["results"][0]["lists"])
+    return answers
+
+
+def test_twenty_pictures_equal_transformers_own_clip_model(
+    answers: list[dict[str, Any]],
+    pictures: list[bytes],
+    reference_folder: Path,
+    phrase_lists: dict[str, PhraseList],
+) -> None:
+    model = CLIPModel.from_pretrained(reference_folder, dtype=torch.float32).eval()
+    processor = CLIPImageProcessor.from_pretrained(reference_folder)
+    assert model.logit_scale.exp().item() == pytest.approx(LOGIT_SCALE)
+    with torch.inference_mode():
+        images = [Image.open(io.BytesIO(picture)).convert("RGB") for picture in pictures]
+        inputs = processor(images=images, return_tensors="pt")
+        image_embeds = _unit(model.get_image_features(**inputs).pooler_output)
+        for name, phrase_list in phrase_lists.items():
+            text_embeds = _text_embeds(model, reference_folder, phrase_list.phrases)
+            logits = model.logit_scale.exp() * image_embeds @ text_embeds.T
+            for answer, expected in zip(answers, logits.softmax(dim=-1).numpy(), strict=True):
+                _assert_same_ranking(answer[name], phrase_list, expected)
+
+
+def test_twenty_pictures_equal_clip_gaze_on_the_short_lists_and_one_on_all_artists(
+    answers: list[dict[str, Any]],
+    pictures: list[bytes],
+    hub_home: Path,
+    phrase_lists: dict[str, PhraseList],
+    tmp_path: Path,
+) -> None:
+    short = [name for name in phrase_lists if name not in LONG_LISTS]
+    asked = [(index, name) for index in range(len(pictures)) for name in short]
+    asked += [(1, name) for name in LONG_LISTS]
+    paths = []
+    for index, picture in enumerate(pictures):
+        paths.append(tmp_path / str(index))
+        paths[-1].write_bytes(picture)
+    questions = [(str(paths[index]), phrase_lists[name].phrases) for index, name in asked]
+    finished = subprocess.run(
+        [sys.executable, "-m", "tests.clip_gaze_probabilities"],
+        input=json.dumps(questions),
+        env={**os.environ, "HF_HOME": str(hub_home), "HF_HUB_OFFLINE": "1"},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for (index, name), expected in zip(asked, json.loads(finished.stdout), strict=True):
+        _assert_same_ranking(answers[index][name], phrase_lists[name], np.array(expected))
+
+
+def test_the_same_picture_alone_and_among_others_has_the_same_probabilities(
+    reference_client: FlaskClient, pictures: list[bytes], answers: list[dict[str, Any]]
+) -> None:
+    form = {
+        "image": [(io.BytesIO(picture), "picture") for picture in pictures[:4]],
+        "lists": "qualities",
+        "top_k": "all",
+    }
+    together = reference_client.post("/v1/gaze", data=form).json["results"]
+    assert [result["lists"]["qualities"] for result in together] == [answer["qualities"] for answer in answers[:4]]
+
+
+def _text_embeds(model: CLIPModel, folder: Path, phrases: Sequence[str]) -> torch.Tensor:
+    """Return the unit text features [phrases, 512], by transformers alone, sorted by length to save padding."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    by_length = sorted(range(len(phrases)), key=lambda index: len(phrases[index]))
+    embeds = torch.empty(len(phrases), model.config.projection_dim)
+    for start in range(0, len(by_length), 100):
+        batch = by_length[start : start + 100]
+        inputs = tokenizer([phrases[index] for index in batch], padding=True, return_tensors="pt")
+        embeds[batch] = _unit(model.get_text_features(**inputs).pooler_output)
+    return embeds
+
+
+def _unit(embeds: torch.Tensor) -> torch.Tensor:
+    return embeds / embeds.norm(p=2, dim=-1, keepdim=True)
+
+
+def _assert_same_ranking(answer: dict[str, Any], phrase_list: PhraseList, expected: NDArray[np.floating[Any]]) -> None:
+    predictions = answer["predictions"]
+    assert len(predictions) == len(expected) == len(phrase_list.phrases)
+    place = {phrase: index for index, phrase in enumerate(phrase_list.phrases)}
+    in_our_order = expected[[place[prediction["phrase"]] for prediction in predictions]]
+    ours = np.array([prediction["probability"] for prediction in predictions])
+    assert np.abs(ours - in_our_order).max() <= TOLERANCE
+    # No phrase may stand before one that the reference puts ahead of it by more than the tolerance.
+    assert (in_our_order - np.minimum.accumulate(in_our_order)).max() <= TOLERANCE
