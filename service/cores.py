@@ -16,6 +16,6 @@ def available_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
             period = (cgroup / "cpu" / "cpu.cfs_period_us").read_text().strip()
         if quota not in ("max", "-1"):
             cores = min(cores, math.ceil(int(quota) / int(period)))
-    except (OSError, ValueError):
+    except (OSError, ValueError, ZeroDivisionError):
         pass  # no cgroup that limits this process
     return max(1, cores)

@@ -62,7 +62,13 @@ class Settings(BaseModel):
     @field_validator("api_keys", mode="before")
     @classmethod
     def _split(cls, keys: Any) -> Any:
-        return tuple(key.strip() for key in keys.split(",") if key.strip()) if isinstance(keys, str) else keys
+        if not isinstance(keys, str):
+            return keys
+        split = tuple(key.strip() for key in keys.split(",") if key.strip())
+        if not split:
+            # Whoever sets the variable wants the service closed: it must not stand open for a stray comma.
+            raise ValueError("there is no key in it; leave it unset to let everyone in")
+        return split
 
     @field_validator("api_keys")
     @classmethod

@@ -8,13 +8,20 @@ from typing import Self
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+_WHOLE = ("off", "public")
 _PUBLIC_PORTS = (80, 443)
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+_HOST_AND_PORT = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^:]+))(?::(?P<port>[0-9]{1,5}))?")
 
 # Not everything that is not for the public is what `ipaddress` calls private.
 _METADATA = tuple(
     ipaddress.ip_network(network)
-    for network in ("169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32", "192.0.0.192/32", "fd00:ec2::254/128")
+    for network in (
+        *("169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32", "192.0.0.192/32"),
+        # Amazon, Google, Oracle, Scaleway, Alibaba, OpenStack
+        *("fd00:ec2::/32", "fd20:ce::254/128", "fd00:c1::a9fe:a9fe/128", "fd00:42::42/128", "fd00:100::100:200/128"),
+        "fe80::a9fe:a9fe/128",
+    )
 )
 _NOT_PUBLIC = (
     *_METADATA,
@@ -34,6 +41,8 @@ _NOT_PUBLIC_IPV6 = tuple(
     for network in ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20")
 )
 _ISATAP = (0x5EFE, 0x0200_5EFE)
+# Networks whose last 32 bits are an IPv4 address that a router or this machine may turn the packet over to.
+_IPV4_CARRIERS = tuple(ipaddress.ip_network(network) for network in ("::/96", "::ffff:0:0:0/96", "64:ff9b::/96"))
 
 
 @dataclass(frozen=True)
@@ -47,26 +56,27 @@ class FetchPolicy:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read 'off', 'public', or a comma-separated list of host, host:port and networks. Raises ValueError."""
-        if text in ("off", "public"):
+        text = text.strip().lower()
+        if text in _WHOLE:
             return cls(enabled=text == "public")
         hosts: set[tuple[str, int | None]] = set()
         networks: list[IPNetwork] = []
-        for part in (part.strip().lower() for part in text.split(",")):
+        for part in (part.strip() for part in text.split(",")):
             try:
                 networks.append(ipaddress.ip_network(part))
                 continue
             except ValueError:
                 pass
-            host, colon, port = part.partition(":")
-            if not _HOST.fullmatch(host) or (colon and not (port.isdecimal() and 0 < int(port) < 65536)):
+            host = _host_and_port(part)
+            if host is None:
                 raise ValueError("must be 'off', 'public', or a comma-separated list of host, host:port and networks")
-            hosts.add((host, int(port) if colon else None))
+            hosts.add(host)
         return cls(True, frozenset(hosts), tuple(networks))
 
     def allows(self, host: str, port: int, address: IPAddress) -> bool:
         """Say whether this address, that the host's name resolved to, may be connected to on this port."""
         address = unmapped(address)
-        if any(address in network for network in _METADATA):
+        if any(meant in network for meant in (address, _carried(address)) for network in _METADATA):
             return False
         if (host, None) in self.hosts or (host, port) in self.hosts:
             return True
@@ -75,18 +85,43 @@ class FetchPolicy:
         return port in _PUBLIC_PORTS and is_public(address)
 
 
+def _host_and_port(text: str) -> tuple[str, int | None] | None:
+    found = _HOST_AND_PORT.fullmatch(text)
+    port = int(found["port"]) if found and found["port"] else None
+    if not found or (port is not None and not 0 < port < 65536):
+        return None
+    if not found["address"]:
+        # A host of that name is less likely than a list that means something else.
+        usable = _HOST.fullmatch(found["name"]) and found["name"] not in _WHOLE
+        return (found["name"], port) if usable else None
+    try:
+        return str(ipaddress.IPv6Address(found["address"])), port
+    except ValueError:
+        return None
+
+
 def is_public(address: IPAddress) -> bool:
     """Say whether anyone on the Internet may be meant by this address, and nobody nearer."""
     if isinstance(address, ipaddress.IPv4Address):
         return not any(address in network for network in _NOT_PUBLIC)
     if address not in _PUBLIC_IPV6 or any(address in network for network in _NOT_PUBLIC_IPV6):
         return False
-    interface = int(address) & (2**64 - 1)
-    return (interface >> 32) not in _ISATAP
+    return (int(address) >> 32) & 0xFFFF_FFFF not in _ISATAP
 
 
 def unmapped(address: IPAddress) -> IPAddress:
     """Return the IPv4 address that ::ffff:0:0/96 carries, else the address itself."""
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         return address.ipv4_mapped
+    return address
+
+
+def _carried(address: IPAddress) -> IPAddress:
+    """Return the IPv4 address that NAT64, 6to4, ISATAP and the like would turn to, else the address itself."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address.sixtofour:
+        return address.sixtofour
+    if any(address in network for network in _IPV4_CARRIERS) or (int(address) >> 32) & 0xFFFF_FFFF in _ISATAP:
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
     return address

@@ -2,24 +2,40 @@
 
 import hashlib
 import io
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from service.errors import ImageDimensions, ImageTooLarge, UndecodableImage, UnsupportedImageFormat
 
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000")
-"""Pillow's names of the formats that are opened; MPO is a JPEG with more pictures behind it, as phones make them."""
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000")
+"""Pillow's names of the formats that are opened; an MPO is opened as a JPEG, with more pictures behind it."""
 
 MAX_ASPECT_RATIO = 100
 """A longer shape would, once its short side is the model's input, be larger than the picture that was sent."""
 
-_BROKEN = (OSError, ValueError, SyntaxError, TypeError, NotImplementedError, EOFError, IndexError, KeyError)
-"""What Pillow's decoders were seen to raise on broken files."""
+_BROKEN = (
+    *(OSError, EOFError, ValueError, SyntaxError, TypeError, AttributeError, LookupError, ArithmeticError),
+    *(RuntimeError, struct.error, zlib.error),
+)
+"""What Pillow's decoders raise on broken files."""
+
+_TO_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""By EXIF orientation. Pillow's exif_transpose() rewrites the whole EXIF as well, and fails where that is odd."""
 
 _SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 _LAB = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
@@ -54,10 +70,10 @@ def decode(encoded: bytes, limits: ImageLimits) -> DecodedImage:
     with _problems_told():
         image = _open(encoded)
         _check_dimensions(image, limits.max_pixels)
+        if image.format == "JPEG2000" and _lacks_end_of_codestream(encoded):
+            raise UndecodableImage
         image.load()
-        # A GIF's first frame may turn out larger than the screen that its header gave.
-        _check_dimensions(image, limits.max_pixels)
-        rgb = _to_rgb(ImageOps.exif_transpose(image))
+        rgb = _to_rgb(_upright(image))
     return DecodedImage(rgb, "JPEG" if image.format == "MPO" else str(image.format), sha256)
 
 
@@ -91,6 +107,21 @@ def _check_dimensions(image: Image.Image, max_pixels: int) -> None:
         raise ImageDimensions(f"The image's long side may be at most {MAX_ASPECT_RATIO} times its short side.")
 
 
+def _lacks_end_of_codestream(jpeg_2000: bytes) -> bool:
+    """Say whether the file was cut: where that is between two tiles, OpenJPEG fills up the rest and says nothing."""
+    start_of_data = jpeg_2000.find(b"\xff\x93")
+    return jpeg_2000.find(b"\xff\xd9", start_of_data) < 0
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except _BROKEN:
+        orientation = None  # a picture is no worse for broken EXIF
+    method = _TO_UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return image if method is None else image.transpose(method)
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     profile = image.info.get("icc_profile")
     if image.mode.startswith("I") or image.mode == "F":
@@ -103,20 +134,26 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = _on_white(image)
     if image.mode == "LAB":
         return _transformed(image, _LAB)
-    if isinstance(profile, bytes) and image.mode in ("RGB", "L", "CMYK"):
+    if image.mode not in ("RGB", "L", "CMYK"):
+        image = image.convert("RGB")
+    if isinstance(profile, bytes):
         image = _from_profile(image, profile)
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
     """Return a grey picture of 16-bit, 32-bit or float samples as mode L: Pillow's own convert() only clips."""
-    samples = np.nan_to_num(np.asarray(image, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    # In place and in 32 bits, because one such array of the largest picture takes 200 MB.
+    samples = np.array(image, dtype=np.float32)
+    np.nan_to_num(samples, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    brightest = float(samples.max())
     if image.mode == "F":
-        white = next((white for white in (1.0, 255.0, 65535.0) if samples.max() <= white), samples.max())
+        white = next((white for white in (1.0, 255.0, 65535.0) if brightest <= white), brightest)
     else:
-        white = 65535.0 if image.mode.startswith("I;16") or samples.max() > 255.0 else 255.0
-        white = max(white, samples.max())
-    return Image.fromarray(np.clip(samples * (255.0 / white) + 0.5, 0.0, 255.0).astype(np.uint8), mode="L")
+        white = max(65535.0 if image.mode.startswith("I;16") or brightest > 255.0 else 255.0, brightest)
+    samples *= 255.0 / white
+    samples += 0.5
+    return Image.fromarray(np.clip(samples, 0.0, 255.0, out=samples).astype(np.uint8), mode="L")
 
 
 def _on_white(image: Image.Image) -> Image.Image:

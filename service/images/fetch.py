@@ -1,18 +1,20 @@
 """A URL -> the bytes behind it: resolve, vet every address, connect to a vetted one, bound bytes and total time."""
 
-import contextlib
+import http.client
 import ipaddress
+import re
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import urllib3
-from urllib3.exceptions import DecodeError, HTTPError
+from urllib3.exceptions import HTTPError
 
 from service import __version__
 from service.errors import ImageFetchFailed, ImageFetchTimeout, ImageTooLarge, UrlNotAllowed
@@ -21,7 +23,9 @@ from service.images.addresses import FetchPolicy, IPAddress
 MAX_REDIRECTS = 10
 MAX_URL_CHARACTERS = 2_083
 _REDIRECTS = (301, 302, 303, 307, 308)
+_AUTHORITY = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]*)?")
 _BLOCK = 64 * 1024
+_MAX_ADDRESSES = 4
 
 Resolve = Callable[[str, int], list[IPAddress]]
 
@@ -66,16 +70,14 @@ class ImageFetcher:
     def _fetch_once(self, url: str, deadline: float) -> bytes | str:
         """Return the picture's bytes, or the URL that its host redirects to."""
         parts, host, port = self._vetted(url)
-        address = self._address(host, port, deadline)
-        connection = self._connection(parts.scheme, host, port, address, deadline)
-        expired = threading.Event()
-        timer: threading.Timer | None = None
-        try:
-            connection.connect()
-            # A socket's timeout is one of each wait; this one is of everything together.
-            timer = threading.Timer(max(0.0, deadline - time.monotonic()), _cut, (connection.sock, expired))
-            timer.daemon = True
-            timer.start()
+        addresses = self._addresses(host, port, deadline)
+        with (
+            _failures_told(),
+            _closed_after(self._connected(parts.scheme, host, port, addresses, deadline)) as connected,
+            _cut_at(deadline, connected),
+            closing(urllib3.connection.HTTPConnection(host, port, timeout=_left(deadline))) as connection,
+        ):
+            connection.sock = connected
             connection.request(
                 "GET",
                 f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}",
@@ -88,22 +90,12 @@ class ImageFetcher:
                 preload_content=False,
                 decode_content=True,
             )
-            response = connection.getresponse()
-            if response.status in _REDIRECTS and response.headers.get("Location"):
-                return urljoin(url, response.headers["Location"])
-            if response.status != 200:
-                raise ImageFetchFailed(f"The image's host answered with status {response.status}.")
-            return self._read(response)
-        except (HTTPError, OSError, ValueError, DecodeError) as error:
-            if expired.is_set() or isinstance(error, (TimeoutError, urllib3.exceptions.TimeoutError)):
-                raise ImageFetchTimeout from None
-            if isinstance(error, (ssl.SSLError, urllib3.exceptions.SSLError)):
-                raise ImageFetchFailed("The image's host has no certificate that can be trusted.") from None
-            raise ImageFetchFailed from None
-        finally:
-            if timer:
-                timer.cancel()
-            connection.close()
+            with connection.getresponse() as response:
+                if response.status in _REDIRECTS and response.headers.get("Location"):
+                    return urljoin(url, response.headers["Location"])
+                if response.status != 200:
+                    raise ImageFetchFailed(f"The image's host answered with status {response.status}.")
+                return self._read(response)
 
     def _vetted(self, url: str) -> tuple[SplitResult, str, int]:
         if not self._policy.enabled:
@@ -119,24 +111,25 @@ class ImageFetcher:
             raise UrlNotAllowed("Only http and https URLs are fetched.")
         if "@" in parts.netloc:
             raise UrlNotAllowed("A URL with a user name or password is not fetched.")
-        if not parts.hostname or port == 0:
+        host = (parts.hostname or "").rstrip(".")
+        if not _AUTHORITY.fullmatch(parts.netloc) or not host or port == 0:
             raise UrlNotAllowed("This is no URL that can be fetched.")
-        return parts, parts.hostname.rstrip("."), port or (443 if parts.scheme == "https" else 80)
+        return parts, host, port or (443 if parts.scheme == "https" else 80)
 
-    def _address(self, host: str, port: int, deadline: float) -> IPAddress:
-        """Return an address of the host to connect to; all of its addresses must be allowed."""
+    def _addresses(self, host: str, port: int, deadline: float) -> list[IPAddress]:
+        """Return the addresses of the host to connect to; all that its name has must be allowed."""
         found: Future[list[IPAddress]] = Future()
 
         def look_up() -> None:
             try:
                 found.set_result(self._resolve(host, port))
-            except (OSError, UnicodeError) as error:
+            except Exception as error:  # noqa: BLE001  # whatever it is, who waits must hear of it
                 found.set_exception(error)
 
         # getaddrinfo knows no timeout, so it is left behind in a thread of its own when it takes too long.
         threading.Thread(target=look_up, daemon=True).start()
         try:
-            addresses = found.result(max(0.0, deadline - time.monotonic()))
+            addresses = found.result(_left(deadline))
         except TimeoutError:
             raise ImageFetchTimeout from None
         except (OSError, UnicodeError):
@@ -145,18 +138,24 @@ class ImageFetcher:
             raise ImageFetchFailed("The name of the image's host could not be resolved.")
         if not all(self._policy.allows(host, port, address) for address in addresses):
             raise UrlNotAllowed("The URL's host, address or port is not one that this service may connect to.")
-        return addresses[0]
+        return addresses[:_MAX_ADDRESSES]
 
-    def _connection(
-        self, scheme: str, host: str, port: int, address: IPAddress, deadline: float
-    ) -> urllib3.connection.HTTPConnection:
-        """Return a connection, not yet open, to the vetted address itself, so that no second look-up can change it."""
-        seconds = max(0.001, deadline - time.monotonic())
+    def _connected(
+        self, scheme: str, host: str, port: int, addresses: list[IPAddress], deadline: float
+    ) -> socket.socket:
+        """Connect to the first vetted address that takes it; no second look-up can change where that is."""
+        for untried in range(len(addresses), 0, -1):
+            try:
+                # An address that never answers leaves time for the next.
+                connected = socket.create_connection((str(addresses[-untried]), port), _left(deadline) / untried)
+                break
+            except OSError:
+                if untried == 1:
+                    raise
         if scheme == "http":
-            return urllib3.connection.HTTPConnection(str(address), port, timeout=seconds)
-        return urllib3.connection.HTTPSConnection(
-            str(address), port, timeout=seconds, ssl_context=self._tls, server_hostname=host, assert_hostname=host
-        )
+            return connected
+        connected.settimeout(_left(deadline))
+        return self._tls.wrap_socket(connected, server_hostname=host)
 
     def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
         blocks: list[bytes] = []
@@ -171,7 +170,50 @@ class ImageFetcher:
         return b"".join(blocks)
 
 
-def _cut(connected: socket.socket, expired: threading.Event) -> None:
-    expired.set()
-    with contextlib.suppress(OSError):  # it may be closed already
-        connected.shutdown(socket.SHUT_RDWR)
+def _left(deadline: float) -> float:
+    # Never 0, which to a socket would mean not to wait at all.
+    return max(0.001, deadline - time.monotonic())
+
+
+@contextmanager
+def _failures_told() -> Iterator[None]:
+    try:
+        yield
+    except (TimeoutError, urllib3.exceptions.TimeoutError):
+        raise ImageFetchTimeout from None
+    except ssl.SSLCertVerificationError:
+        raise ImageFetchFailed("The image's host has no certificate that can be trusted.") from None
+    except (HTTPError, http.client.HTTPException, OSError, ValueError):
+        raise ImageFetchFailed from None
+
+
+@contextmanager
+def _closed_after(connected: socket.socket) -> Iterator[socket.socket]:
+    try:
+        yield connected
+    finally:
+        # A socket's own close() leaves it open while an answer to read from is alive, if only in an error's traceback.
+        with suppress(OSError):
+            socket.close(connected.detach())
+
+
+@contextmanager
+def _cut_at(deadline: float, connected: socket.socket) -> Iterator[None]:
+    """Shut the connection at the deadline: a socket's own timeout is one of each wait, this one is of all together."""
+    expired = threading.Event()
+
+    def cut() -> None:
+        expired.set()
+        with suppress(OSError):  # it may be closed already
+            connected.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(_left(deadline), cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if expired.is_set():
+            # Whatever came of it: what was cut off reads like an answer that ended there.
+            raise ImageFetchTimeout from None

@@ -62,11 +62,11 @@ class LoadingClassifier:
     def _run(self) -> None:
         try:
             classifier = self._build(self._report)
+            self._on_ready(classifier)
         except Exception as error:  # noqa: BLE001  # whatever it is, the process must not go on as if it could still become ready
             self._progress = StartProgress("failed", 0, 1)
             self._on_failure(error)
             return
-        self._on_ready(classifier)
         self._classifier = classifier
 
     def _report(self, stage: str, done: int, total: int) -> None:

@@ -90,7 +90,9 @@ def _lists_in(folder: Path) -> Iterator[tuple[Path, PhraseList]]:
     files.sort(key=lambda file: order.index(file.stem) if file.stem in details else len(order))
     for name in details:
         if name not in {file.stem for file in files}:
-            raise InvalidList(f"{folder / 'lists.toml'}: [{name}] has no file {name}.csv or {name}.txt beside it.")
+            raise InvalidList(
+                f"{_place(folder / 'lists.toml', name)}: [{name}] has no file {name}.csv or {name}.txt beside it."
+            )
     for file in files:
         yield file, _read_list(file, details.get(file.stem, {}))
 
@@ -106,10 +108,19 @@ def _read_details(file: Path) -> dict[str, dict[str, str]]:
         if not isinstance(about, dict) or any(
             key not in _DETAILS or not isinstance(value, str) for key, value in about.items()
         ):
-            raise InvalidList(f"{file}: [{name}] may have {', '.join(_DETAILS)}, each a string, and nothing else.")
+            raise InvalidList(
+                f"{_place(file, name)}: [{name}] may have {', '.join(_DETAILS)}, each a string, and nothing else."
+            )
         if about.get("template", "{}").count("{}") != 1:
-            raise InvalidList(f"{file}: the template of [{name}] must contain {{}} once.")
+            raise InvalidList(f"{_place(file, name)}: the template of [{name}] must contain {{}} once.")
     return details
+
+
+def _place(file: Path, name: str) -> str:
+    """Return the file and the line where the table of a list begins, or the key that stands in a table's place."""
+    begins = re.compile(rf"""\s*\[?\s*["']?{re.escape(name)}["']?\s*[\].=]""")
+    lines = _read_text(file).split("\n")
+    return f"{file}, line {next((number for number, line in enumerate(lines, start=1) if begins.match(line)), 1)}"
 
 
 def _read_list(file: Path, details: dict[str, str]) -> PhraseList:
@@ -144,10 +155,9 @@ def _read_text(file: Path) -> str:
     try:
         if file.stat().st_size > MAX_FILE_BYTES:
             raise InvalidList(f"{file}: the file has more than {MAX_FILE_BYTES} bytes.")
-        contents = file.read_bytes()
-        return contents.decode("utf-8-sig").replace("\r\n", "\n")
+        return file.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        line = contents[: error.start].count(b"\n") + 1
+        line = error.object[: error.start].count(b"\n") + 1
         raise InvalidList(f"{file}, line {line}: this is not UTF-8; save the file as UTF-8.") from None
     except OSError as error:
         raise InvalidList(f"{file}: the file cannot be read ({error.strerror}).") from None

@@ -1,0 +1,56 @@
+"""An encoder of plain numpy that needs no model: the same phrase and the same picture have the same features."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from service.zero_shot.features import ModelDescription, Progress, TextFeatures
+
+SIZE = 8
+
+
+def unit(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
+    scaled: NDArray[np.float32] = (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+    return scaled
+
+
+class HashEncoder:
+    """Features from a phrase's hash and from a picture's mean colour; lower and upper case are one, as for CLIP."""
+
+    def __init__(self, logit_scale: float = 100.0, logit_bias: float = 0.0) -> None:
+        self.model = ModelDescription(
+            id="hash",
+            revision=None,
+            backend="numpy",
+            precision="float32",
+            device="cpu",
+            demo=False,
+            image_size=16,
+            feature_size=SIZE,
+            max_tokens=20,
+            logit_scale=logit_scale,
+            logit_bias=logit_bias,
+        )
+
+    def encode_image(self, image: Image.Image) -> NDArray[np.float32]:
+        mean = np.asarray(image, dtype=np.float64).mean(axis=(0, 1)) - 100
+        return unit(np.concatenate([mean, np.ones(SIZE - 3)]))
+
+    def encode_text(self, phrases: Sequence[str], progress: Progress | None = None) -> TextFeatures:
+        rows = list(dict.fromkeys(phrase.lower() for phrase in phrases))
+        features = []
+        for done, row in enumerate(rows, start=1):
+            digest = hashlib.sha256(row.encode()).digest()[:SIZE]
+            features.append(np.frombuffer(digest, dtype=np.uint8).astype(np.float64) - 127.5)
+            if progress:
+                progress(done, len(rows))
+        if progress:
+            progress(len(phrases), len(phrases))
+        return TextFeatures(
+            unit(np.array(features)),
+            np.array([rows.index(phrase.lower()) for phrase in phrases], dtype=np.intp),
+            tuple(index for index, phrase in enumerate(phrases) if len(phrase) > self.model.max_tokens),
+        )

@@ -1,0 +1,181 @@
+"""The zero-shot classifier: a softmax over the whole list, ranked, cut; with an encoder of plain numpy."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from service.errors import UnknownList
+from service.zero_shot.classifier import EncodedList, ZeroShotClassifier, encode_served, require_list
+from service.zero_shot.features import Encoder, TextFeatures
+from service.zero_shot.phrase_lists import PhraseList, own_list
+from tests.hash_encoder import HashEncoder
+
+
+def classifier_of(encoder: Encoder, *lists: PhraseList) -> ZeroShotClassifier:
+    by_name = {phrase_list.name: phrase_list for phrase_list in lists}
+    return ZeroShotClassifier(encoder, encode_served(encoder, by_name, lambda _done, _total: None))
+
+
+def of_similarities(similarities: Sequence[float]) -> EncodedList:
+    """Return a list whose similarities to the first unit vector are exactly these."""
+    features = np.zeros((len(similarities), 2), dtype=np.float32)
+    features[:, 0] = similarities
+    labels = tuple(f"label {index}" for index in range(len(similarities)))
+    return EncodedList(own_list("own", labels, "a {}"), TextFeatures(features, np.arange(len(similarities)), ()))
+
+
+FIRST = np.array([1, 0], dtype=np.float32)
+GREY = Image.new("RGB", (16, 16), (120, 90, 200))
+CROPS = PhraseList("crops", ("hay", "oats", "rye", "maize"), ("urn:x:1", None, None, "urn:x:4"), template="a {} field")
+# As far apart as features of 32 bits are; what differs by less than 1e-16 is equal once the bias is added.
+cosines = st.integers(-(2**20), 2**20).map(lambda number: number / 2**20)
+similarities = st.lists(cosines, min_size=1, max_size=60)
+
+
+@settings(deadline=None, derandomize=True)
+@given(similarities=similarities, scale=st.sampled_from([1.0, 14.3, 100.0]), bias=st.sampled_from([0.0, -16.5]))
+def test_probabilities_are_the_softmax_of_all_phrases(similarities: list[float], scale: float, bias: float) -> None:
+    ranked = ZeroShotClassifier(HashEncoder(scale, bias), {}).rank(FIRST, of_similarities(similarities), None)
+    assert [prediction.rank for prediction in ranked] == list(range(1, len(similarities) + 1))
+    probabilities = [prediction.probability for prediction in ranked]
+    assert abs(sum(probabilities) - 1) < 1e-12
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert [prediction.similarity for prediction in ranked] == sorted(similarities, reverse=True)
+    naive = np.exp(np.array(similarities, dtype=np.float64) * scale)
+    naive /= naive.sum()
+    for prediction in ranked:
+        index = int(prediction.label.removeprefix("label "))
+        assert prediction.similarity == similarities[index]
+        assert abs(prediction.probability - naive[index]) < 1e-12
+
+
+@settings(deadline=None, derandomize=True)
+@given(similarities=similarities, top_k=st.integers(1, 70))
+def test_the_cut_comes_after_the_softmax(similarities: list[float], top_k: int) -> None:
+    classifier = ZeroShotClassifier(HashEncoder(), {})
+    encoded = of_similarities(similarities)
+    everything = classifier.rank(FIRST, encoded, None)
+    assert len(everything) == len(similarities)
+    assert classifier.rank(FIRST, encoded, top_k) == everything[:top_k]
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.lists(st.sampled_from([-1.0, 0.25, 0.5, 1.0]), min_size=1, max_size=40))
+def test_equal_phrases_are_ranked_in_list_order(similarities: list[float]) -> None:
+    ranked = ZeroShotClassifier(HashEncoder(), {}).rank(FIRST, of_similarities(similarities), None)
+    places = [int(prediction.label.removeprefix("label ")) for prediction in ranked]
+    assert places == sorted(range(len(similarities)), key=lambda index: -similarities[index])
+
+
+def test_the_order_is_right_where_probabilities_are_too_small_to_differ() -> None:
+    ranked = ZeroShotClassifier(HashEncoder(10_000.0), {}).rank(FIRST, of_similarities([-0.9, -0.8, 1.0, -0.7]), None)
+    assert [prediction.probability for prediction in ranked] == [1.0, 0.0, 0.0, 0.0]
+    assert [prediction.label for prediction in ranked] == ["label 2", "label 3", "label 1", "label 0"]
+
+
+@pytest.mark.parametrize("scale", [100.0, 1e6])
+def test_a_large_scale_does_not_overflow(scale: float) -> None:
+    # Warnings are errors in these tests, numpy's of an overflow as well.
+    ranked = ZeroShotClassifier(HashEncoder(scale, 700.0), {}).rank(FIRST, of_similarities([1.0, 1.0, -1.0]), None)
+    assert [prediction.probability for prediction in ranked][:2] == [0.5, 0.5]
+    assert 0 <= ranked[2].probability < 1e-80
+
+
+def test_one_phrase_has_probability_one() -> None:
+    (only,) = ZeroShotClassifier(HashEncoder(), {}).rank(FIRST, of_similarities([-0.3]), 5)
+    assert only.probability == 1.0
+
+
+def test_a_prediction_says_all_of_its_phrase() -> None:
+    classifier = classifier_of(HashEncoder(), CROPS)
+    features = classifier.encode_image(GREY)
+    (crops,) = classifier.lists_named(["crops"])
+    expected = crops.text_features.features @ features
+    ranked = classifier.rank(features, crops, None)
+    assert {prediction.label for prediction in ranked} == set(CROPS.labels)
+    for prediction in ranked:
+        index = CROPS.labels.index(prediction.label)
+        assert prediction.phrase == f"a {prediction.label} field"
+        assert prediction.uri == CROPS.uris[index]
+        assert prediction.similarity == expected[index]
+        assert type(prediction.similarity) is type(prediction.probability) is float
+        assert type(prediction.rank) is int
+
+
+def test_phrases_that_the_tokenizer_makes_the_same_are_equal_to_the_last_bit() -> None:
+    classifier = classifier_of(HashEncoder())
+    (own,) = classifier.encode_lists([own_list("own", ("River", "bridge", "RIVER", "river"), "{}")])
+    ranked = classifier.rank(classifier.encode_image(GREY), own, None)
+    rivers = [prediction for prediction in ranked if prediction.label != "bridge"]
+    assert [prediction.label for prediction in rivers] == ["River", "RIVER", "river"]
+    assert len({prediction.probability for prediction in rivers}) == 1
+
+
+def test_own_lists_are_encoded_with_their_template() -> None:
+    classifier = classifier_of(HashEncoder(), CROPS)
+    first, second = classifier.encode_lists(
+        [own_list("own", CROPS.labels, CROPS.template), own_list("bare", CROPS.labels, "{}")]
+    )
+    (served,) = classifier.lists_named(["crops"])
+    assert (first.text_features.features == served.text_features.features).all()
+    assert (second.text_features.features != served.text_features.features).any()
+    assert classifier.encode_lists([]) == ()
+
+
+def test_lists_are_returned_as_they_were_named() -> None:
+    oats = PhraseList("oats", ("oats",), (None,))
+    classifier = classifier_of(HashEncoder(), CROPS, oats)
+    assert [encoded.phrase_list for encoded in classifier.lists_named(["oats", "crops"])] == [oats, CROPS]
+    assert classifier.lists_named([]) == ()
+    with pytest.raises(UnknownList):
+        classifier.lists_named(["crops", "wheat"])
+
+
+def test_the_model_is_the_encoders() -> None:
+    encoder = HashEncoder()
+    assert classifier_of(encoder).model is encoder.model
+
+
+@pytest.mark.parametrize(
+    ("name", "detail"),
+    [
+        ("movement", "Unknown list. Did you mean 'movements'?"),
+        ("Movements", "Unknown list. Did you mean 'movements'?"),
+        ("surface", "Unknown list. Did you mean 'surfaces'?"),
+        ("quux", UnknownList.default_detail),
+        ("", UnknownList.default_detail),
+        ("<script>", UnknownList.default_detail),
+        ("movements" * 100_000, UnknownList.default_detail),
+    ],
+)
+def test_an_unknown_list_is_answered_with_a_near_one_and_not_with_itself(name: str, detail: str) -> None:
+    with pytest.raises(UnknownList) as raised:
+        require_list({"movements": 1, "surfaces": 2}, name)
+    assert raised.value.detail == detail
+
+
+def test_a_served_list_is_found() -> None:
+    assert require_list({"movements": 1}, "movements") is True
+
+
+def test_progress_of_the_served_lists_rises_to_the_total() -> None:
+    lists = {
+        "crops": CROPS,
+        "same": PhraseList("same", ("a", "A", "b"), (None,) * 3),
+        "one": PhraseList("one", ("x",), (None,)),
+    }
+    heard: list[tuple[int, int]] = []
+    served = encode_served(HashEncoder(), lists, lambda done, total: heard.append((done, total)))
+    assert list(served) == list(lists)
+    assert [encoded.phrase_list for encoded in served.values()] == list(lists.values())
+    assert {total for _, total in heard} == {8}
+    done = [done for done, _ in heard]
+    assert done == sorted(done)
+    assert done[0] == 1
+    assert done[-1] == 8
+    # Each list begins where the one before it ended.
+    assert {4, 7} <= set(done)

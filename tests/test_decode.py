@@ -1,0 +1,340 @@
+"""Good pictures decode to the pixels that a person sees."""
+
+import hashlib
+import io
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, PngImagePlugin
+
+from service.images.decode import ImageLimits, decode
+from tests.conftest import encoded, noise
+
+LIMITS = ImageLimits(max_bytes=1024**2, max_pixels=1_000_000)
+
+
+def pixels(file: bytes) -> np.ndarray:
+    """Return the RGB samples [height, width, 3] of the decoded file."""
+    rgb = decode(file, LIMITS).rgb
+    assert rgb.mode == "RGB"
+    return np.asarray(rgb).astype(int)
+
+
+def tag(kind: bytes, contents: bytes) -> bytes:
+    """Return the data of an ICC tag, padded as the format wants it."""
+    data = kind + bytes(4) + contents
+    return data + bytes(-len(data) % 4)
+
+
+def fixed(*numbers: float) -> bytes:
+    """Return numbers in ICC's s15Fixed16."""
+    return b"".join(struct.pack(">i", round(number * 65536)) for number in numbers)
+
+
+def gamma(exponent: float) -> bytes:
+    """Return an ICC curve."""
+    return tag(b"curv", struct.pack(">IH", 1, round(exponent * 256)))
+
+
+def icc_profile(device: bytes, colours: bytes, connection: bytes, tags: dict[bytes, bytes]) -> bytes:
+    """Return an ICC profile of version 2.4."""
+    name = b"Made for a test\0"
+    described = tag(b"desc", struct.pack(">I", len(name)) + name + bytes(78))
+    tags = {b"desc": described, b"wtpt": tag(b"XYZ ", fixed(0.9642, 1.0, 0.8249)), **tags}
+    offset = 132 + 12 * len(tags)
+    table, data = struct.pack(">I", len(tags)), b""
+    for name, contents in tags.items():
+        table += name + struct.pack(">II", offset + len(data), len(contents))
+        data += contents
+    header = struct.pack(">I", offset + len(data)) + bytes(4) + b"\x02\x40\0\0" + device + colours + connection
+    header += struct.pack(">6H", 2020, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + fixed(0.9642, 1.0, 0.8249)
+    return header.ljust(128, b"\0") + table + data
+
+
+# Adobe RGB (1998), whose green is outside sRGB.
+WIDE_RGB = icc_profile(
+    b"mntr",
+    b"RGB ",
+    b"XYZ ",
+    {
+        b"rXYZ": tag(b"XYZ ", fixed(0.60974, 0.31111, 0.01947)),
+        b"gXYZ": tag(b"XYZ ", fixed(0.20528, 0.62567, 0.06087)),
+        b"bXYZ": tag(b"XYZ ", fixed(0.14919, 0.06322, 0.74457)),
+        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), gamma(2.2)),
+    },
+)
+LINEAR_GREY = icc_profile(b"mntr", b"GRAY", b"XYZ ", {b"kTRC": gamma(1.0)})
+RAMP = bytes(range(256))
+# A table of the 16 corners, of which Lab's lightness is 70 % for no ink and falls with each: paper that is grey.
+GREY_PAPER = icc_profile(
+    b"prtr",
+    b"CMYK",
+    b"Lab ",
+    {
+        b"A2B0": tag(
+            b"mft1",
+            bytes([4, 3, 2, 0])
+            + fixed(1, 0, 0, 0, 1, 0, 0, 0, 1)
+            + RAMP * 4
+            + b"".join(bytes([178 - 40 * corner.bit_count(), 128, 128]) for corner in range(16))
+            + RAMP * 3,
+        )
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("file_format", "options", "tolerance"),
+    [
+        ("JPEG", {"quality": 95, "subsampling": 0}, 12),
+        ("JPEG", {"quality": 95, "subsampling": 0, "progressive": True}, 12),
+        ("PNG", {}, 0),
+        ("WEBP", {"lossless": True}, 0),
+        ("WEBP", {"quality": 95}, 40),
+        ("TIFF", {}, 0),
+        ("TIFF", {"compression": "tiff_lzw"}, 0),
+        ("TIFF", {"compression": "tiff_adobe_deflate"}, 0),
+        ("TIFF", {"compression": "jpeg", "quality": 95}, 40),
+        ("BMP", {}, 0),
+        ("AVIF", {"quality": 95}, 40),
+        ("JPEG2000", {}, 0),
+        ("JPEG2000", {"no_jp2": True, "tile_size": (32, 32)}, 0),
+    ],
+)
+def test_every_format_decodes_to_its_pixels(file_format: str, options: dict[str, object], tolerance: int) -> None:
+    picture = noise(61, 47)
+    file = encoded(picture, file_format, **options)
+    decoded = decode(file, LIMITS)
+    assert decoded.format == file_format
+    assert decoded.rgb.size == (61, 47)
+    assert decoded.sha256 == hashlib.sha256(file).hexdigest()
+    assert np.abs(pixels(file) - np.asarray(picture).astype(int)).max() <= tolerance
+
+
+def test_gif_is_its_first_frame() -> None:
+    colours = [Image.new("RGB", (6, 4), colour) for colour in ("red", "lime", "blue")]
+    file = encoded(colours[0], "GIF", save_all=True, append_images=colours[1:])
+    assert decode(file, LIMITS).format == "GIF"
+    assert (pixels(file) == (255, 0, 0)).all()
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "WEBP", "TIFF"])
+def test_several_pictures_in_one_file_are_the_first(file_format: str) -> None:
+    first, second = Image.new("RGB", (6, 4), "red"), Image.new("RGB", (6, 4), "blue")
+    file = encoded(first, file_format, save_all=True, append_images=[second], lossless=True)
+    assert (pixels(file) == (255, 0, 0)).all()
+
+
+def test_a_phones_picture_with_another_behind_it_is_a_jpeg() -> None:
+    white, black = (Image.new("RGB", (32, 16), colour) for colour in ("white", "black"))
+    file = encoded(white, "MPO", save_all=True, append_images=[black])
+    with Image.open(io.BytesIO(file)) as opened:
+        assert opened.format == "MPO"
+    assert decode(file, LIMITS).format == "JPEG"
+    assert (pixels(file) == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("mode", "file_format"),
+    [
+        *(("RGB", "PNG"), ("L", "PNG"), ("P", "PNG"), ("1", "PNG"), ("L", "JPEG"), ("RGB", "JPEG"), ("CMYK", "JPEG")),
+        *(("CMYK", "TIFF"), ("1", "TIFF"), ("P", "GIF"), ("L", "BMP"), ("L", "WEBP"), ("L", "JPEG2000")),
+    ],
+)
+def test_plain_pictures_equal_pillows_own_conversion(mode: str, file_format: str) -> None:
+    file = encoded(noise(61, 47, mode), file_format)
+    with Image.open(io.BytesIO(file)) as opened:
+        assert decode(file, LIMITS).rgb.tobytes() == opened.convert("RGB").tobytes()
+
+
+def test_ycbcr_is_converted() -> None:
+    picture = noise(61, 47, "YCbCr")
+    file = encoded(picture, "TIFF")
+    with Image.open(io.BytesIO(file)) as opened:
+        assert opened.mode == "YCbCr"
+    assert (pixels(file) == np.asarray(picture.convert("RGB"))).all()
+
+
+# What is seen through half-transparent black on white is 127 or 128.
+@pytest.mark.parametrize(
+    ("mode", "colour", "seen"),
+    [
+        ("RGBA", (200, 0, 0, 0), (255, 255, 255)),
+        ("RGBA", (200, 0, 0, 255), (200, 0, 0)),
+        ("RGBA", (0, 0, 0, 128), (127, 127, 127)),
+        ("LA", (0, 0), (255, 255, 255)),
+        ("LA", (40, 255), (40, 40, 40)),
+        ("LA", (0, 128), (127, 127, 127)),
+    ],
+)
+def test_transparent_pictures_lie_on_white(mode: str, colour: tuple[int, ...], seen: tuple[int, int, int]) -> None:
+    assert (pixels(encoded(Image.new(mode, (5, 3), colour))) == seen).all()
+
+
+def palette_picture() -> Image.Image:
+    """Return two pixels: one of a palette's red, one of its blue."""
+    picture = Image.new("P", (2, 1))
+    picture.putpalette([255, 0, 0, 0, 0, 255])
+    picture.putdata([0, 1])
+    return picture
+
+
+def test_a_palettes_transparent_colour_is_white() -> None:
+    for file_format in ("PNG", "GIF"):
+        file = encoded(palette_picture(), file_format, transparency=0)
+        assert pixels(file).tolist() == [[[255, 255, 255], [0, 0, 255]]], file_format
+
+
+def test_a_palettes_alpha_of_each_colour_is_used() -> None:
+    file = encoded(palette_picture(), transparency=bytes([0, 128]))
+    assert pixels(file).tolist() == [[[255, 255, 255], [127, 127, 255]]]
+
+
+def test_a_palette_with_alpha_of_each_pixel_is_on_white() -> None:
+    # A TIFF may have a palette and an alpha channel; PNG and GIF may not.
+    picture = Image.merge("LA", [Image.new("L", (2, 1), 1), Image.new("L", (2, 1), 0)])
+    file = encoded(picture, "TIFF", tiffinfo={262: 3, 320: (0,) * 768})
+    with Image.open(io.BytesIO(file)) as opened:
+        assert opened.mode == "PA"
+    assert (pixels(file) == 255).all()
+
+
+@pytest.mark.parametrize(("mode", "transparent"), [("RGB", (10, 20, 30)), ("L", 10), ("1", 1)])
+def test_the_one_transparent_colour_of_a_png_is_white(mode: str, transparent: int | tuple[int, ...]) -> None:
+    colour = transparent if mode != "1" else 255
+    file = encoded(Image.new(mode, (5, 3), colour), transparency=transparent)
+    assert (pixels(file) == 255).all()
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF", "JPEG2000"])
+def test_sixteen_bits_are_scaled_and_not_clipped(file_format: str) -> None:
+    samples = np.arange(0, 65536, 16, dtype=np.uint16).reshape(64, 64)
+    seen = pixels(encoded(Image.fromarray(samples), file_format))
+    assert (seen == np.floor(samples / 257 + 0.5).astype(int)[..., None]).all()
+
+
+@pytest.mark.parametrize(
+    ("samples", "seen"),
+    [
+        (np.array([[0, 255]], np.int32), [0, 255]),
+        (np.array([[0, 65535]], np.int32), [0, 255]),
+        (np.array([[-70000, 32768]], np.int32), [0, 128]),
+        (np.array([[0, 2_000_000_000]], np.int32), [0, 255]),
+        (np.array([[0.0, 0.5, 1.0]], np.float32), [0, 128, 255]),
+        (np.array([[0.0, 51.0, 255.0]], np.float32), [0, 51, 255]),
+        (np.array([[0.0, 65535.0]], np.float32), [0, 255]),
+        (np.array([[-1.0, 600_000.0, 1_000_000.0]], np.float32), [0, 153, 255]),
+        (np.array([[np.nan, np.inf, -np.inf, 1.0]], np.float32), [0, 0, 0, 255]),
+    ],
+)
+def test_wide_samples_are_scaled(samples: np.ndarray, seen: list[int]) -> None:
+    assert pixels(encoded(Image.fromarray(samples), "TIFF"))[0, :, 0].tolist() == seen
+
+
+def test_lab_is_converted() -> None:
+    lightness = Image.new("LAB", (2, 1))
+    lightness.putdata([(255, 128, 128), (0, 128, 128)])
+    white, black = pixels(encoded(lightness, "TIFF"))[0]
+    assert white.min() >= 253
+    assert black.max() <= 2
+
+
+# The upright picture has red at its top left and blue at its top right.
+UPRIGHT = Image.new("RGB", (96, 48), "white")
+UPRIGHT.paste("red", (0, 0, 16, 16))
+UPRIGHT.paste("blue", (80, 0, 96, 16))
+# How a camera held in each of EXIF's eight ways stores it.
+STORED = {
+    1: UPRIGHT,
+    2: UPRIGHT.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+    3: UPRIGHT.transpose(Image.Transpose.ROTATE_180),
+    4: UPRIGHT.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
+    5: UPRIGHT.transpose(Image.Transpose.TRANSPOSE),
+    6: UPRIGHT.transpose(Image.Transpose.ROTATE_90),
+    7: UPRIGHT.transpose(Image.Transpose.TRANSVERSE),
+    8: UPRIGHT.transpose(Image.Transpose.ROTATE_270),
+}
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("orientation", STORED)
+def test_exif_orientation_is_followed(orientation: int, file_format: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    seen = pixels(encoded(STORED[orientation], file_format, exif=exif, quality=95))
+    assert seen.shape == (48, 96, 3)
+    assert np.abs(seen[8, 8] - (255, 0, 0)).max() <= 12
+    assert np.abs(seen[8, 88] - (0, 0, 255)).max() <= 12
+    assert np.abs(seen[40, 8] - 255).max() <= 12
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("exif", [b"Exif\0\0II*\0", b"nonsense", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + bytes(9)])
+def test_broken_exif_is_ignored(exif: bytes, file_format: str) -> None:
+    assert decode(encoded(UPRIGHT, file_format, exif=exif), LIMITS).rgb.size == (96, 48)
+
+
+def test_odd_exif_does_not_hide_the_orientation() -> None:
+    # A tag of text where the standard has a number, which Pillow reads and cannot write.
+    entries = struct.pack("<HHHIHH", 2, 0x0112, 3, 1, 6, 0) + struct.pack("<HHI4s", 0x0100, 2, 4, b"abc\0")
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + entries + bytes(4)
+    assert decode(encoded(STORED[6], "JPEG", exif=exif), LIMITS).rgb.size == (96, 48)
+
+
+@pytest.mark.parametrize(
+    ("mode", "file_format", "icc"),
+    [
+        ("RGB", "PNG", WIDE_RGB),
+        ("RGB", "TIFF", WIDE_RGB),
+        ("RGB", "WEBP", WIDE_RGB),
+        ("L", "PNG", LINEAR_GREY),
+        ("CMYK", "TIFF", GREY_PAPER),
+        ("CMYK", "JPEG", GREY_PAPER),
+    ],
+)
+def test_an_embedded_profile_is_converted_to_srgb(mode: str, file_format: str, icc: bytes) -> None:
+    file = encoded(noise(61, 47, mode), file_format, icc_profile=icc)
+    srgb = ImageCms.createProfile("sRGB")
+    with Image.open(io.BytesIO(file)) as opened:
+        assert opened.mode == mode
+        plain = opened.convert("RGB")
+        reference = ImageCms.profileToProfile(opened, io.BytesIO(icc), srgb, outputMode="RGB")
+    assert reference is not None
+    assert np.abs(np.asarray(reference).astype(int) - np.asarray(plain)).max() > 10
+    assert decode(file, LIMITS).rgb.tobytes() == reference.tobytes()
+
+
+def test_a_palettes_profile_is_converted_too() -> None:
+    picture = noise(61, 47, "P")
+    assert (pixels(encoded(picture, icc_profile=WIDE_RGB)) != pixels(encoded(picture))).any()
+    assert (
+        pixels(encoded(picture, icc_profile=WIDE_RGB)) == pixels(encoded(picture.convert("RGB"), icc_profile=WIDE_RGB))
+    ).all()
+
+
+# Every maker's sRGB differs from every other's in the last digits; the second one is told by its name alone.
+@pytest.mark.parametrize(
+    "icc",
+    [
+        ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
+        WIDE_RGB.replace(b"Made for a test", b"sRGB IEC61966-2"),
+    ],
+)
+def test_an_srgb_profile_changes_nothing(icc: bytes) -> None:
+    picture = noise(61, 47)
+    assert (pixels(encoded(picture, icc_profile=icc)) == np.asarray(picture)).all()
+
+
+@pytest.mark.parametrize("icc", [b"nonsense", WIDE_RGB[:200], WIDE_RGB[:128] + bytes(400), LINEAR_GREY, GREY_PAPER])
+def test_a_broken_or_alien_profile_is_ignored(icc: bytes) -> None:
+    picture = noise(61, 47)
+    assert (pixels(encoded(picture, icc_profile=icc)) == np.asarray(picture)).all()
+
+
+def test_odd_metadata_is_ignored() -> None:
+    notes = PngImagePlugin.PngInfo()
+    notes.add_text("Comment", "x" * 1000, zip=True)
+    notes.add_text("XML:com.adobe.xmp", "<tiff:Orientation>nine</tiff:Orientation>")
+    picture = noise(61, 47)
+    assert (pixels(encoded(picture, pnginfo=notes)) == np.asarray(picture)).all()
