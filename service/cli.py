@@ -12,13 +12,13 @@ import click
 from tqdm import tqdm
 
 from service import __version__
-from service.cores import available_cores
-from service.errors import GazeError, StartError
+from service.composition import load_classifier, served_lists
+from service.errors import GazeError, StartError, UnknownList
 from service.images.decode import ImageLimits, decode
 from service.settings import Settings, read_settings
 from service.zero_shot import hub
-from service.zero_shot.classifier import EncodedList, ZeroShotClassifier, encode_served, require_list
-from service.zero_shot.phrase_lists import PhraseList, built_in_folder, own_list, read_lists
+from service.zero_shot.classifier import EncodedList, ZeroShotClassifier, require_list
+from service.zero_shot.phrase_lists import PhraseList, own_list
 
 OWN_LIST = "phrases"
 """The name of the list that `--phrase` options are ranked as."""
@@ -32,6 +32,9 @@ class _StartErrorsTold(click.Group):
             return super().invoke(ctx)
         except StartError as error:
             _end(str(error), error.exit_code)
+        except UnknownList as error:
+            near = error.detail != error.default_detail
+            _end(error.detail if near else "Unknown list. 'gaze lists' names the lists that there are.", os.EX_DATAERR)
         except GazeError as error:
             _end(error.detail, os.EX_DATAERR)
 
@@ -49,7 +52,7 @@ def main() -> None:
 def serve() -> None:
     """Fetch and check the model, then serve over HTTP."""
     settings = read_settings()
-    _read_lists(settings)
+    served_lists(settings)
     files = hub.fetch(settings.model, settings.revision)
     click.echo(f"Checking the model {files.model_id} ...", err=True)
     _classifier(settings, files, {})
@@ -73,12 +76,14 @@ def serve() -> None:
 def look(images: tuple[Path, ...], list_names: str, phrases: tuple[str, ...], top_k: int, as_json: bool) -> None:
     """Rank phrases for IMAGES, without a server."""
     settings = read_settings()
-    served = _read_lists(settings)
+    served = served_lists(settings)
     names = [name.strip() for name in list_names.split(",") if name.strip()]
     chosen = {name: served[name] for name in names if require_list(served, name)}
     if phrases:
-        if any(not phrase.strip() for phrase in phrases):
-            raise click.UsageError("A phrase must have a visible character.")
+        if not all(phrase.strip() and _is_utf8(phrase) for phrase in phrases):
+            raise click.UsageError("A phrase must have a visible character, and be in UTF-8.")
+        if OWN_LIST in chosen:
+            raise click.UsageError(f"The served list '{OWN_LIST}' cannot be asked together with --phrase.")
         chosen[OWN_LIST] = own_list(OWN_LIST, phrases, "{}")
     if not chosen:
         raise click.UsageError("Give --lists, --phrase, or both.")
@@ -90,11 +95,16 @@ def look(images: tuple[Path, ...], list_names: str, phrases: tuple[str, ...], to
     failed = 0
     answers: list[dict[str, Any]] = []
     for path in tqdm(images, unit="image", disable=None if len(images) > 1 else True):
+        # A file's name may be of another encoding than what is printed.
+        answer: dict[str, Any] = {"image": click.format_filename(path)}
         try:
-            answers.append({"image": str(path), "lists": _ranked(classifier, path, limits, lists, top_k)})
+            answer["lists"] = _ranked(classifier, path, limits, lists, top_k)
         except GazeError as error:
-            failed += 1
-            answers.append({"image": str(path), "error": error.detail})
+            answer["error"] = error.detail
+        except OSError as error:
+            answer["error"] = f"The file cannot be read ({error.strerror})."
+        failed += "error" in answer
+        answers.append(answer)
     click.echo(json.dumps(answers, ensure_ascii=False, indent=2) if as_json else _table(answers))
     if failed:
         sys.exit(os.EX_DATAERR)
@@ -104,7 +114,7 @@ def look(images: tuple[Path, ...], list_names: str, phrases: tuple[str, ...], to
 @click.argument("name", required=False)
 def lists(name: str | None) -> None:
     """Name the served lists, or show the phrases of the list NAME."""
-    served = _read_lists(read_settings())
+    served = served_lists(read_settings())
     if name is None:
         for phrase_list in served.values():
             click.echo(f"{phrase_list.name:32}{len(phrase_list.labels):>6}  {phrase_list.title}")
@@ -119,34 +129,33 @@ def prepare() -> None:
     settings = read_settings()
     files = hub.fetch(settings.model, settings.revision)
     started = time.monotonic()
-    classifier = _classifier(settings, files, _read_lists(settings))
+    classifier = _classifier(settings, files, served_lists(settings))
     seconds = time.monotonic() - started
     click.echo(f"{files.model_id} {classifier.model.revision} is ready; its lists take {seconds:.0f} s to encode.")
 
 
-def _read_lists(settings: Settings) -> dict[str, PhraseList]:
-    return read_lists(built_in_folder(), *([settings.lists_dir] if settings.lists_dir else []))
-
-
 def _classifier(settings: Settings, files: hub.ModelFiles, lists: dict[str, PhraseList]) -> ZeroShotClassifier:
-    # Imported here, because torch takes seconds to import and most commands need none of it.
-    from service.zero_shot.encoder import ClipEncoder  # noqa: PLC0415
-
-    encoder = ClipEncoder.load(files, settings.device, settings.threads or available_cores())
+    """Load the model and encode the lists, with a progress bar on a terminal where there are lists."""
     total = sum(len(phrase_list.labels) for phrase_list in lists.values())
     with tqdm(total=total, desc="Encoding phrases", unit="phrase", disable=None if total else True) as bar:
-        served = encode_served(encoder, lists, lambda done, _: bar.update(done - bar.n))
-    return ZeroShotClassifier(encoder, served)
+        return load_classifier(settings, files, lists, lambda done, _: bar.update(done - bar.n))
 
 
 def _ranked(
     classifier: ZeroShotClassifier, path: Path, limits: ImageLimits, lists: tuple[EncodedList, ...], top_k: int
 ) -> dict[str, list[dict[str, Any]]]:
-    image_features = classifier.encode_image(decode(path.read_bytes(), limits).rgb)
+    with path.open("rb") as file:
+        contents = file.read(limits.max_bytes + 1)
+    image_features = classifier.encode_image(decode(contents, limits).rgb)
     return {
         encoded.phrase_list.name: [asdict(found) for found in classifier.rank(image_features, encoded, top_k)]
         for encoded in lists
     }
+
+
+def _is_utf8(text: str) -> bool:
+    # Bytes of the command line that are not UTF-8 come as surrogates.
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _table(answers: list[dict[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""The composition root: the only place where the parts of the running service are built.
+"""The root of the running service: its parts are built and joined here.
 
 gunicorn imports this module in each worker, after the fork; the model is loaded in a thread, so that the worker answers
 from its first second. The model's files must lie on this machine already: `gaze serve` sees to that.
@@ -12,14 +12,13 @@ from PIL import Image
 
 from service.api.metrics import describe_model
 from service.app import create_app
-from service.cores import available_cores
+from service.composition import load_classifier, served_lists
 from service.errors import StartError
 from service.logs import configure_logs
-from service.settings import Settings, read_settings
+from service.settings import read_settings
 from service.zero_shot import hub
-from service.zero_shot.classifier import ZeroShotClassifier, encode_served
+from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.loading import LoadingClassifier, Report
-from service.zero_shot.phrase_lists import PhraseList, built_in_folder, read_lists
 
 log = structlog.get_logger()
 
@@ -27,16 +26,13 @@ BOOT_ERROR = 3
 """The exit code at which gunicorn's master gives up, instead of starting the worker again and again."""
 
 
-def build_classifier(settings: Settings, phrase_lists: dict[str, PhraseList], report: Report) -> ZeroShotClassifier:
+def _build(report: Report) -> ZeroShotClassifier:
     """Return a classifier that has answered once. Raises StartError."""
     report("reading the model", 0, 1)
-    # Imported here, because torch takes seconds to import and the worker must answer meanwhile.
-    from service.zero_shot.encoder import ClipEncoder  # noqa: PLC0415
-
     files = hub.locate(settings.model, settings.revision)
-    encoder = ClipEncoder.load(files, settings.device, settings.threads or available_cores())
-    served = encode_served(encoder, phrase_lists, lambda done, total: report("encoding the lists", done, total))
-    classifier = ZeroShotClassifier(encoder, served)
+    classifier = load_classifier(
+        settings, files, phrase_lists, lambda done, total: report("encoding the lists", done, total)
+    )
     report("asking the model", 0, 1)
     classifier.encode_image(Image.new("RGB", (224, 224)))
     return classifier
@@ -57,13 +53,11 @@ def _failed(error: Exception) -> None:
 
 configure_logs()
 settings = read_settings()
-phrase_lists = read_lists(built_in_folder(), *([settings.lists_dir] if settings.lists_dir else []))
+phrase_lists = served_lists(settings)
 shutting_down = threading.Event()
 app = create_app(
     settings,
     phrase_lists,
-    LoadingClassifier(
-        lambda report: build_classifier(settings, phrase_lists, report), on_ready=_ready, on_failure=_failed
-    ).start(),
+    LoadingClassifier(_build, on_ready=_ready, on_failure=_failed).start(),
     shutting_down,
 )

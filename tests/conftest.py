@@ -20,8 +20,9 @@ from flask.testing import FlaskClient
 from PIL import Image
 
 from service.app import create_app
+from service.composition import load_classifier
 from service.settings import Settings
-from service.wsgi import build_classifier
+from service.zero_shot import hub
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList, built_in_folder, read_lists
@@ -38,7 +39,7 @@ def phrase_lists() -> dict[str, PhraseList]:
 @pytest.fixture(scope="session")
 def classifier(phrase_lists: dict[str, PhraseList]) -> ZeroShotClassifier:
     """The demo model with all ten lists encoded."""
-    return build_classifier(Settings(model="demo", threads=2), phrase_lists, lambda *_: None)
+    return load_classifier(Settings(model="demo", threads=2), hub.locate("demo", None), phrase_lists, lambda *_: None)
 
 
 @pytest.fixture(scope="session")
@@ -106,10 +107,10 @@ def free_port() -> int:
         return port
 
 
-def encoded(image: Image.Image, format: str = "PNG", **options: Any) -> bytes:
+def encoded(image: Image.Image, file_format: str = "PNG", **options: Any) -> bytes:
     """Return the image as a file's bytes."""
     buffer = io.BytesIO()
-    image.save(buffer, format, **options)
+    image.save(buffer, file_format, **options)
     return buffer.getvalue()
 
 

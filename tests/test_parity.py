@@ -20,8 +20,9 @@ from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
 from benchmarks.reference_clip import LOGIT_SCALE, make_reference_clip
 from service.app import create_app
+from service.composition import load_classifier
 from service.settings import Settings
-from service.wsgi import build_classifier
+from service.zero_shot import hub
 from service.zero_shot.hub import DEFAULT_REVISION
 from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList
@@ -76,7 +77,8 @@ def reference_folder(hub_home: Path) -> Path:
 def reference_client(reference_folder: Path, phrase_lists: dict[str, PhraseList]) -> FlaskClient:
     """A client of the service on the reference model."""
     settings = Settings(model=str(reference_folder), threads=2)
-    loading = LoadingClassifier(lambda report: build_classifier(settings, phrase_lists, report)).start().wait()
+    classifier = load_classifier(settings, hub.locate(settings.model, None), phrase_lists, lambda *_: None)
+    loading = LoadingClassifier(lambda _report: classifier).start().wait()
     return create_app(settings, phrase_lists, loading, threading.Event()).test_client()
 
 
