@@ -8,7 +8,6 @@ import os
 import threading
 
 import structlog
-from PIL import Image
 
 from service.api.metrics import describe_model
 from service.app import create_app
@@ -30,12 +29,7 @@ def _build(report: Report) -> ZeroShotClassifier:
     """Return a classifier that has answered once. Raises StartError."""
     report("reading the model", 0, 1)
     files = hub.locate(settings.model, settings.revision)
-    classifier = load_classifier(
-        settings, files, phrase_lists, lambda done, total: report("encoding the lists", done, total)
-    )
-    report("asking the model", 0, 1)
-    classifier.encode_image(Image.new("RGB", (224, 224)))
-    return classifier
+    return load_classifier(settings, files, phrase_lists, lambda done, total: report("encoding the lists", done, total))
 
 
 def _ready(classifier: ZeroShotClassifier) -> None:

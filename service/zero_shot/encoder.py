@@ -42,7 +42,7 @@ class ClipEncoder:
         """Load a model from its directory; no code that lies there is run.
 
         device: "auto", "cpu" or "cuda"; threads: for a pass on the CPU.
-        Raises CorruptModel, UnsuitableModel, or InvalidSettings where there is no such device.
+        Raises CorruptModel, UnsuitableModel, or InvalidSettings where there is no such device, or too small a one.
         """
         transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -50,7 +50,7 @@ class ClipEncoder:
         place = _device(device)
         family = check_family(files.directory / "config.json", files.model_id)["model_type"]
         tokenizer, processor = _load_processors(files)
-        model = _load_model(files, family).to(place).eval()
+        model = _load_model(files, family).eval()
         if len(tokenizer) > model.config.text_config.vocab_size:
             raise CorruptModel(
                 f"The tokenizer of {files.model_id} has more tokens than the model; the files in {files.directory} "
@@ -74,7 +74,16 @@ class ClipEncoder:
             logit_scale=scale,
             logit_bias=bias,
         )
-        return cls(model, tokenizer, processor, description)
+        encoder = cls(model, tokenizer, processor, description)
+        try:
+            model.to(place)
+            encoder._check_answers()
+        except torch.OutOfMemoryError:
+            raise InvalidSettings(
+                f"The device {place.type} has too little free memory for {files.model_id}; set GAZE_DEVICE=cpu or take "
+                "a smaller model."
+            ) from None
+        return encoder
 
     @property
     def model(self) -> ModelDescription:
@@ -104,6 +113,23 @@ class ClipEncoder:
                 done = start + len(batch)
                 progress(done * len(phrases) // len(distinct), len(phrases))
         return TextFeatures(features, row_of, cut)
+
+    def _check_answers(self) -> None:
+        """Raise CorruptModel if the model cannot take what its tokenizer and processor make, or gives no numbers."""
+        try:
+            image_features = self.encode_image(Image.new("RGB", (64, 48), "grey"))
+            text_features = self.encode_text(["a picture"]).features
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # what does not fit together shows in many ways
+            raise CorruptModel(
+                f"The parts of {self._description.id} do not fit together ({type(error).__name__}); "
+                "fetch it anew, or take another model."
+            ) from error
+        if not (np.isfinite(image_features).all() and np.isfinite(text_features).all()):
+            raise CorruptModel(
+                f"The model {self._description.id} does not give numbers, so its weights are broken; fetch them anew."
+            )
 
     def _tokenize(self, phrases: Sequence[str]) -> tuple[list[tuple[int, ...]], tuple[int, ...]]:
         """Return each phrase's token ids, and the indices of those that were cut at the token limit."""
@@ -168,6 +194,8 @@ def _load_model(files: ModelFiles, family: str) -> Any:
             use_safetensors=safetensors,
             weights_only=True,
             local_files_only=True,
+            # Said here, because config.json may name a repository of code for it.
+            attn_implementation="sdpa",
             output_loading_info=True,
         )
     except Exception as error:  # as above: a broken file shows in many ways

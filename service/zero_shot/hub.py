@@ -7,22 +7,24 @@ import errno
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx2
-from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
+from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
+    RemoteEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import logging as hub_logging
+from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from service.errors import CorruptModel, ModelUnavailable, StartError, UnsuitableModel
 
@@ -32,17 +34,20 @@ DEFAULT_REVISION = "b97b0100e55e367c057773c2a614676470b0d575"
 FAMILIES = ("clip", "siglip", "siglip2")
 """The values of `model_type` in config.json that this service can use."""
 
+_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+"""How pictures are prepared; the second is how transformers 5 saves it."""
+
+_TOKENIZERS = ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model")
+"""One of these is what a tokenizer needs at least."""
+
 _COMPANIONS = (
     "config.json",
-    "preprocessor_config.json",
+    *_PROCESSORS,
+    *_TOKENIZERS,
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
-    "tokenizer.json",
-    "vocab.json",
     "merges.txt",
-    "spiece.model",
-    "tokenizer.model",
 )
 _WEIGHTS = (
     "model.safetensors",
@@ -53,6 +58,9 @@ _WEIGHTS = (
 """In the order of preference; an index names the files that the weights are split into."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+
+# Else the client tells the hub which program runs it, and asks it for a list of such programs first.
+constants.HF_HUB_DISABLE_TELEMETRY = True
 
 
 @dataclass(frozen=True)
@@ -86,9 +94,19 @@ def fetch(model: str, revision: str | None) -> ModelFiles:
             return files
     try:
         _download(model, revision)
-    except (OSError, ValueError, httpx2.HTTPError, HfHubHTTPError) as error:
-        raise _explained(error, model, revision) from None
-    files = locate(model, revision)
+    except StartError:
+        raise
+    except Exception as error:  # noqa: BLE001  # the client raises whatever a broken answer made it stumble over
+        explained = _explained(error, model, revision)
+        if not _hub_is_away(error):
+            raise explained from None
+        # A branch or tag that was fetched before serves on meanwhile.
+        try:
+            files = locate(model, revision)
+        except StartError:
+            raise explained from None
+    else:
+        files = locate(model, revision)
     _check_contents(files)
     return files
 
@@ -102,7 +120,7 @@ def locate(model: str, revision: str | None) -> ModelFiles:
         directory = demo_folder()
         return ModelFiles(directory, DEMO, _weights_hash(directory), demo=True)
     if _is_directory(model):
-        directory = Path(model)
+        directory = Path(model).expanduser()
         if not directory.is_dir():
             raise ModelUnavailable(f"GAZE_MODEL names the directory {model}, and there is none; correct the path.")
         check_family(directory / "config.json", model)
@@ -159,7 +177,10 @@ def weight_files(directory: Path) -> tuple[Path, ...]:
 
 
 def _is_directory(model: str) -> bool:
-    return model.startswith(("/", ".", "~")) or Path(model).is_dir()
+    try:
+        return model.startswith(("/", ".", "~")) or Path(model).is_dir()
+    except OSError:  # longer than a file's name may be, or in a folder that may not be entered
+        return False
 
 
 def _pinned_revision(model: str) -> str:
@@ -168,19 +189,27 @@ def _pinned_revision(model: str) -> str:
 
 def _download(model: str, revision: str) -> None:
     """Bring config.json, and, if the family fits, the rest that is needed into the hub's cache."""
-    config = Path(snapshot_download(model, revision=revision, allow_patterns=["config.json"])) / "config.json"
-    check_family(config, model)
-    there = set(HfApi().list_repo_files(model, revision=revision))
-    weights = next((name for name in _WEIGHTS if name in there), None)
-    if weights is None:
+    # What the client has to say beside its errors is not for whoever waits for one sentence.
+    hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    if constants.HF_HUB_DISABLE_PROGRESS_BARS is None and not sys.stderr.isatty():
+        disable_progress_bars()
+    about = HfApi().model_info(model, revision=revision, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+    there = {file.rfilename for file in about.siblings or ()}
+    if "config.json" not in there:
         raise UnsuitableModel(
-            f"The model {model} has no weights that are read here (model.safetensors or pytorch_model.bin); "
+            f"The model {model} has no config.json, so it is not in transformers' format; "
             "set GAZE_MODEL to another model."
+        )
+    check_family(Path(hf_hub_download(model, "config.json", revision=about.sha)), model)
+    weights = next((name for name in _WEIGHTS if name in there), None)
+    if weights is None or there.isdisjoint(_PROCESSORS) or there.isdisjoint(_TOKENIZERS):
+        raise UnsuitableModel(
+            f"The model {model} lacks weights (model.safetensors or pytorch_model.bin), a tokenizer or "
+            "preprocessor_config.json; set GAZE_MODEL to a whole model."
         )
     wanted = [*_COMPANIONS, weights]
     if weights.endswith(".index.json"):
-        index = Path(snapshot_download(model, revision=revision, allow_patterns=[weights])) / weights
-        wanted += [file.name for file in _named_in(index)]
+        wanted += [file.name for file in _named_in(Path(hf_hub_download(model, weights, revision=about.sha)))]
     snapshot_download(model, revision=revision, allow_patterns=wanted)
 
 
@@ -198,51 +227,71 @@ def _require_files(directory: Path, model: str) -> None:
     weights = weight_files(directory)
     missing = [file.name for file in weights if not file.is_file()]
     if not weights:
-        missing.append("model.safetensors or pytorch_model.bin")
-    if not (directory / "preprocessor_config.json").is_file():
-        missing.append("preprocessor_config.json")
-    if not any((directory / name).is_file() for name in ("tokenizer.json", "vocab.json", "spiece.model")):
-        missing.append("tokenizer.json")
+        missing = ["model.safetensors or pytorch_model.bin"]
+    present = {file.name for file in _files_in(directory) if file.is_file()}
+    missing += [names[0] for names in (_PROCESSORS, _TOKENIZERS) if present.isdisjoint(names)]
+    # Someone deleted what the link leads to.
+    missing += [file.name for file in _files_in(directory) if file.is_symlink() and not file.exists()]
     if missing:
-        raise CorruptModel(f"The model {model} lacks {', '.join(missing)}; {_mend(directory)}")
+        raise CorruptModel(f"The model {model} lacks {', '.join(dict.fromkeys(missing))}; {_mend(directory)}")
 
 
 def _weights_hash(directory: Path) -> str:
     """Name the weights of a model that has no revision: the SHA-256 of their files, in order."""
     digest = hashlib.sha256()
     for file in weight_files(directory):
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
+        _read_into(digest, file)
     return f"sha256:{digest.hexdigest()}"
 
 
 def _check_contents(files: ModelFiles) -> None:
     """Raise CorruptModel if a file differs from the hash that its name in the hub's cache is."""
-    for file in sorted(files.directory.iterdir()):
-        blob = file.resolve()
-        size = blob.stat().st_size
-        if re.fullmatch(r"[0-9a-f]{64}", blob.name):
+    for file in _files_in(files.directory):
+        if not file.is_symlink():
+            continue
+        # The first link leads to the hub's hash; from there another may lead on to a store that names files otherwise.
+        expected = file.readlink().name
+        if re.fullmatch(r"[0-9a-f]{64}", expected):
             digest = hashlib.sha256()
-        elif _COMMIT.fullmatch(blob.name):
+        elif _COMMIT.fullmatch(expected):
             # What git calls a blob's name; the hub uses it for small files.
-            digest = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+            digest = hashlib.sha1(b"blob %d\0" % file.stat().st_size, usedforsecurity=False)
         else:
             continue
-        with blob.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-        if digest.hexdigest() != blob.name:
+        _read_into(digest, file)
+        if digest.hexdigest() != expected:
             raise CorruptModel(
                 f"The file {file.name} of the model {files.model_id} is corrupt: its hash is not the hub's; "
-                f"{_mend(files.directory)}"
+                f"delete {file.resolve()} and start again, so that it is fetched anew."
             )
+
+
+def _files_in(directory: Path) -> list[Path]:
+    try:
+        return sorted(directory.iterdir())
+    except OSError as error:
+        raise _unreadable(directory, error) from None
+
+
+def _read_into(digest: Any, file: Path) -> None:
+    try:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise _unreadable(file, error) from None
+
+
+def _unreadable(path: Path, error: OSError) -> CorruptModel:
+    return CorruptModel(f"{path} cannot be read ({error.strerror}); let the user that runs this read it.")
 
 
 def _mend(directory: Path) -> str:
     parts = [part for part in directory.parts if part.startswith("models--")]
     if parts:
         repository = Path(*directory.parts[: directory.parts.index(parts[0]) + 1])
+        if constants.HF_HUB_OFFLINE:
+            return f"delete {repository} and run 'gaze prepare' where the hub can be reached."
         return f"delete {repository} and start again, so that it is fetched anew."
     return f"put whole files into {directory}."
 
@@ -258,9 +307,9 @@ def _explained(error: Exception, model: str, revision: str) -> StartError:  # no
     causes = list(_chain(error))
     if isinstance(error, HFValidationError):
         return _no_such_name(model)
-    if any(isinstance(cause, OSError) and cause.errno == errno.ENOSPC for cause in causes):
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return ModelUnavailable(f"The disk is full, so {model} was not fetched; make room in {constants.HF_HUB_CACHE}.")
-    if any(isinstance(cause, PermissionError) or _read_only(cause) for cause in causes):
+    if isinstance(error, OSError) and error.errno is not None:
         return ModelUnavailable(
             f"{constants.HF_HUB_CACHE} cannot be written to, so {model} was not fetched; "
             "set HF_HOME to a folder that can."
@@ -276,23 +325,29 @@ def _explained(error: Exception, model: str, revision: str) -> StartError:  # no
             f"The hub has no model {model}, or keeps it private; correct GAZE_MODEL, or set HF_TOKEN "
             "to a token that may read it."
         )
+    if any(isinstance(cause, RemoteEntryNotFoundError) for cause in causes):
+        return ModelUnavailable(f"The hub has lost a file of the model {model} that it lists; try again later.")
     statuses = [cause.response.status_code for cause in causes if isinstance(cause, HfHubHTTPError)]
+    if statuses and statuses[0] in (401, 403):
+        return ModelUnavailable(
+            f"The hub ({constants.ENDPOINT}) refuses {model} ({statuses[0]}); set HF_TOKEN to a token that may read it."
+        )
     if statuses:
         return ModelUnavailable(
             f"The hub ({constants.ENDPOINT}) answered {statuses[0]} when asked for {model}; try again later."
         )
     if any(isinstance(cause, httpx2.RemoteProtocolError) or "Consistency check" in str(cause) for cause in causes):
-        return ModelUnavailable(
-            f"The download of {model} was cut off; start again, and it goes on from where it stopped."
-        )
-    known = (httpx2.HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled)
-    if any(isinstance(cause, known) for cause in causes):
+        return ModelUnavailable(f"The download of {model} was cut off; start again, and what came whole is kept.")
+    if any(isinstance(cause, httpx2.TransportError) for cause in causes):
         return ModelUnavailable(
             f"The hub ({constants.ENDPOINT}) cannot be reached, and {model} is not in the cache "
             f"({constants.HF_HUB_CACHE}); "
             "check the network, or set GAZE_MODEL=demo to try the service without it."
         )
-    return ModelUnavailable(f"The model {model} could not be fetched ({type(error).__name__}); try again.")
+    return ModelUnavailable(
+        f"The hub ({constants.ENDPOINT}) gave an answer that cannot be understood ({type(error).__name__}) when asked "
+        f"for {model}; check HF_ENDPOINT and the network, then try again."
+    )
 
 
 def _chain(error: BaseException | None) -> Iterable[BaseException]:
@@ -301,5 +356,7 @@ def _chain(error: BaseException | None) -> Iterable[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _read_only(error: BaseException) -> bool:
-    return isinstance(error, OSError) and error.errno == errno.EROFS
+def _hub_is_away(error: Exception) -> bool:
+    return isinstance(error, httpx2.TransportError) or (
+        isinstance(error, HfHubHTTPError) and error.response.status_code >= 500
+    )

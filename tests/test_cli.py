@@ -1,0 +1,237 @@
+"""The `gaze` command: what it prints, and with which exit code it ends."""
+
+import fcntl
+import json
+import math
+import os
+import pty
+import select
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service import __version__
+from service.api.schemas import RankedPhrase
+from service.zero_shot.phrase_lists import PhraseList
+from tests import tiny_models
+from tests.conftest import noise
+from tests.gaze_command import REPOSITORY, environment_of, gaze, sentence
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny CLIP's folder."""
+    return tiny_models.write_clip(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two pictures and a file that is none."""
+    folder = tmp_path_factory.mktemp("pictures")
+    noise(60, 40, seed=0).save(folder / "first.png")
+    noise(40, 60, seed=1).save(folder / "second.jpg")
+    (folder / "broken.png").write_bytes((folder / "first.png").read_bytes()[:200])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def looked(model: Path, pictures: Path) -> "subprocess.CompletedProcess[str]":
+    """What `gaze look --json` makes of three files, one of them broken, with its output in pipes."""
+    return gaze(
+        "look",
+        *(pictures / name for name in ("first.png", "broken.png", "second.jpg")),
+        *("--lists", "surfaces, tools", "--phrase", "a river", "--phrase", "a bridge", "--top-k", "30", "--json"),
+        GAZE_MODEL=model,
+    )
+
+
+def test_version() -> None:
+    ended = gaze("--version")
+    assert ended.stdout == f"gaze, version {__version__}\n"
+    assert ended.returncode == 0
+
+
+def test_help_names_the_commands() -> None:
+    ended = gaze("--help")
+    assert ended.returncode == 0
+    assert all(f"\n  {name} " in ended.stdout for name in ("serve", "look", "lists", "prepare"))
+
+
+def test_lists_are_named_with_their_sizes(phrase_lists: dict[str, PhraseList]) -> None:
+    ended = gaze("lists")
+    rows = [line.split(maxsplit=2) for line in ended.stdout.splitlines()]
+    assert rows == [[one.name, str(len(one.labels)), one.title] for one in phrase_lists.values()]
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["surfaces", "movements", "artists_by_name"])
+def test_phrases_of_a_list(phrase_lists: dict[str, PhraseList], name: str) -> None:
+    ended = gaze("lists", name)
+    assert ended.stdout.split("\n") == [*phrase_lists[name].phrases, ""]
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_own_list_of_a_museum_is_named_and_shown(tmp_path: Path) -> None:
+    (tmp_path / "rooms.csv").write_text("label\nred room\nblue room\n")
+    (tmp_path / "lists.toml").write_text('[rooms]\ntemplate = "a view of the {}"\n')
+    assert gaze("lists", GAZE_LISTS_DIR=tmp_path).stdout.splitlines()[-1].split() == ["rooms", "2", "rooms"]
+    shown = gaze("lists", "rooms", GAZE_LISTS_DIR=tmp_path).stdout
+    assert shown == "a view of the red room\na view of the blue room\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["lists", "movments"], "gaze: Unknown list. Did you mean 'movements'?"),
+        (["lists", "zzzz"], "gaze: Unknown list. 'gaze lists' names the lists that there are."),
+        (["look", "README.md", "--lists", "movements,surfces"], "gaze: Unknown list. Did you mean 'surfaces'?"),
+    ],
+)
+def test_unknown_list(arguments: list[str], told: str) -> None:
+    ended = gaze(*arguments)
+    assert ended.stderr == f"{told}\n"
+    assert (ended.returncode, ended.stdout) == (65, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "Usage:"),
+        (["paint"], "No such command 'paint'"),
+        (["look"], "Missing argument 'IMAGES...'"),
+        (["look", "no-such-file.png", "--phrase", "a river"], "does not exist"),
+        (["look", "tests", "--phrase", "a river"], "is a directory"),
+        (["look", "README.md"], "Give --lists, --phrase, or both."),
+        (["look", "README.md", "--lists", " , "], "Give --lists, --phrase, or both."),
+        (["look", "README.md", "--phrase", "  "], "visible character"),
+        (["look", "README.md", "--phrase", os.fsdecode(b"caf\xe9")], "UTF-8"),
+        (["look", "README.md", "--phrase", "a river", "--top-k", "0"], "x>=1"),
+        (["look", "README.md", "--phrase", "a river", "--colour"], "No such option"),
+        (["serve", "now"], "unexpected extra argument"),
+    ],
+)
+def test_wrong_usage(arguments: list[str], told: str) -> None:
+    ended = gaze(*arguments)
+    assert told in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert (ended.returncode, ended.stdout) == (2, "")
+
+
+def test_own_list_and_served_list_of_one_name(tmp_path: Path) -> None:
+    (tmp_path / "phrases.csv").write_text("label\nred room\n")
+    ended = gaze("look", "README.md", "--lists", "phrases", "--phrase", "a river", GAZE_LISTS_DIR=tmp_path)
+    assert "cannot be asked together with --phrase" in ended.stderr
+    assert ended.returncode == 2
+
+
+def test_broken_picture_is_told_and_the_others_are_answered(
+    looked: "subprocess.CompletedProcess[str]", pictures: Path
+) -> None:
+    first, broken, second = json.loads(looked.stdout)
+    assert looked.returncode == 65
+    assert broken == {
+        "image": str(pictures / "broken.png"),
+        "error": "The image is broken or cut short and could not be decoded.",
+    }
+    assert [first["image"], second["image"]] == [str(pictures / "first.png"), str(pictures / "second.jpg")]
+    assert list(first["lists"]) == list(second["lists"]) == ["surfaces", "tools", "phrases"]
+    assert first["lists"] != second["lists"]
+
+
+def test_predictions_have_the_fields_and_numbers_of_the_contract(
+    looked: "subprocess.CompletedProcess[str]", phrase_lists: dict[str, PhraseList]
+) -> None:
+    (first, _, _) = json.loads(looked.stdout)
+    for name, size in (("surfaces", len(phrase_lists["surfaces"].labels)), ("phrases", 2)):
+        predictions: list[dict[str, Any]] = first["lists"][name]
+        assert all(set(found) == set(RankedPhrase.model_fields) for found in predictions)
+        assert [found["rank"] for found in predictions] == list(range(1, size + 1))
+        weights = [math.exp(tiny_models.LOGIT_SCALE * found["similarity"]) for found in predictions]
+        expected = [weight / sum(weights) for weight in weights]
+        assert [found["probability"] for found in predictions] == pytest.approx(expected, rel=1e-5)
+        assert expected == sorted(expected, reverse=True)
+    surfaces = phrase_lists["surfaces"]
+    for found in first["lists"]["surfaces"]:
+        index = surfaces.labels.index(found["label"])
+        assert (found["phrase"], found["uri"]) == (surfaces.phrases[index], surfaces.uris[index])
+
+
+def test_nothing_but_the_answer_is_printed_in_a_pipe(looked: "subprocess.CompletedProcess[str]") -> None:
+    assert looked.stderr == ""
+    assert looked.stdout.startswith("[\n")
+    assert looked.stdout.endswith("]\n")
+
+
+def test_table_with_progress_on_a_terminal(model: Path, pictures: Path, tmp_path: Path) -> None:
+    # Its name is in Latin-1, as on many an old disk.
+    picture = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    Path(os.fsdecode(picture)).write_bytes((pictures / "first.png").read_bytes())
+    arguments = [os.fsdecode(picture), str(pictures / "second.jpg"), "--phrase", "a river", "--phrase", "a bridge"]
+    exit_code, printed, shown = on_a_terminal("look", *arguments, "--top-k", "1", GAZE_MODEL=str(model))
+    assert exit_code == 0, shown
+    lines = printed.splitlines()
+    assert lines[0] == f"{tmp_path}/caf\N{REPLACEMENT CHARACTER}.png"
+    assert lines[1] == "  phrases"
+    assert lines[3:5] == [str(pictures / "second.jpg"), "  phrases"]
+    assert len(lines) == 6
+    for line in (lines[2], lines[5]):
+        assert line.endswith(("%  a river", "%  a bridge"))
+        assert 50 <= float(line.split("%")[0]) <= 100
+    assert "Encoding phrases: 100%" in shown
+    assert "2/2" in shown
+
+
+def test_prepare_shows_progress_on_a_terminal(model: Path, phrase_lists: dict[str, PhraseList], tmp_path: Path) -> None:
+    exit_code, printed, shown = on_a_terminal("prepare", GAZE_MODEL=str(model), HF_HOME=str(tmp_path))
+    total = sum(len(one.labels) for one in phrase_lists.values())
+    assert exit_code == 0, shown
+    assert printed.startswith("tiny sha256:")
+    assert " is ready; " in printed
+    assert f"{total}/{total}" in shown
+    assert "Traceback" not in shown
+
+
+def test_demo_model_says_what_it_is(pictures: Path) -> None:
+    ended = gaze("look", pictures / "first.png", "--phrase", "a river", GAZE_MODEL="demo")
+    assert "This is the demo model" in ended.stderr
+    assert "100.00%  a river" in ended.stdout
+    assert ended.returncode == 0
+
+
+def test_error_on_a_terminal_is_one_sentence(tmp_path: Path) -> None:
+    exit_code, printed, shown = on_a_terminal("prepare", GAZE_MODEL=str(tmp_path / "none"))
+    assert (exit_code, printed) == (69, "")
+    assert shown.splitlines() == [
+        f"gaze: GAZE_MODEL names the directory {tmp_path}/none, and there is none; correct the path."
+    ]
+    assert sentence(gaze("prepare", GAZE_MODEL=tmp_path / "none"), 69) == shown.strip()
+
+
+def on_a_terminal(*arguments: str, **environment: str) -> tuple[int, str, str]:
+    """Run `gaze` with a terminal for its errors, and return its exit code, what it printed and what it showed there."""
+    terminal, its_end = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 25, 200, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "service.cli", *arguments],
+        env=environment_of(**environment),
+        cwd=REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=its_end,
+    )
+    os.close(its_end)
+    shown = b""
+    try:
+        while select.select([terminal], [], [], 120)[0]:
+            shown += os.read(terminal, 65536)
+    except OSError:
+        pass  # that is how Linux says that the other end is closed
+    finally:
+        os.close(terminal)
+    printed, _ = process.communicate(timeout=30)
+    return process.returncode, printed.decode(), shown.decode()
