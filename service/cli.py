@@ -17,6 +17,7 @@ from service.errors import GazeError, StartError, UnknownList
 from service.images.decode import ImageLimits, decode
 from service.settings import Settings, read_settings
 from service.zero_shot import hub
+from service.zero_shot.caveats import caveats
 from service.zero_shot.classifier import EncodedList, ZeroShotClassifier, require_list
 from service.zero_shot.phrase_lists import PhraseList, own_list
 
@@ -88,9 +89,9 @@ def look(images: tuple[Path, ...], list_names: str, phrases: tuple[str, ...], to
     if not chosen:
         raise click.UsageError("Give --lists, --phrase, or both.")
     classifier = _classifier(settings, hub.fetch(settings.model, settings.revision), chosen)
-    if classifier.model.demo:
-        click.echo("This is the demo model: it knows drawn shapes only and is of no use for cataloguing.", err=True)
     lists = classifier.lists_named(chosen)
+    for sentence in caveats(classifier.model, lists):
+        click.echo(sentence, err=True)
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
     failed = 0
     answers: list[dict[str, Any]] = []

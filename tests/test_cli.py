@@ -198,7 +198,7 @@ def test_prepare_shows_progress_on_a_terminal(model: Path, phrase_lists: dict[st
 
 def test_demo_model_says_what_it_is(pictures: Path) -> None:
     ended = gaze("look", pictures / "first.png", "--phrase", "a river", GAZE_MODEL="demo")
-    assert "This is the demo model" in ended.stderr
+    assert "The demo model answered" in ended.stderr
     assert "100.00%  a river" in ended.stdout
     assert ended.returncode == 0
 

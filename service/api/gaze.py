@@ -25,15 +25,12 @@ from service.api.schemas import (
 from service.errors import FieldError, GazeError, ImageTooLarge, InvalidRequest, UndecodableImage
 from service.images.decode import DecodedImage, ImageLimits, decode
 from service.images.fetch import ImageFetcher
+from service.zero_shot.caveats import caveats
 from service.zero_shot.classifier import EncodedList, ZeroShotClassifier
 from service.zero_shot.features import ModelDescription
 from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList
 
-DEMO_WARNING = (
-    "The demo model answered. It knows only shapes, colours and patterns that a program drew, and is of no use for "
-    "cataloguing."
-)
 STAGES = ("fetch", "decode", "encode", "rank")
 
 
@@ -125,7 +122,7 @@ class _Look:
             metrics.STAGE_SECONDS.labels(stage).observe(milliseconds / 1000)
         metrics.PHRASES.inc(g.phrases)
         model = self._classifier.model
-        return GazeAnswer(model=model_of(model), results=results, warnings=_warnings(model, lists))
+        return GazeAnswer(model=model_of(model), results=results, warnings=caveats(model, lists))
 
     def _result(self, source: ImageSource, lists: Sequence[EncodedList], top_k: int | None) -> Result:
         self._admission.require_time(g.started)
@@ -189,15 +186,3 @@ def _info(source: ImageSource, image: DecodedImage) -> ImageInfo:
         width=image.rgb.width,
         height=image.rgb.height,
     )
-
-
-def _warnings(model: ModelDescription, lists: Sequence[EncodedList]) -> list[str]:
-    warnings = [DEMO_WARNING] if model.demo else []
-    for encoded in lists:
-        name = encoded.phrase_list.name
-        if cut := len(encoded.text_features.cut):
-            phrases = "1 phrase" if cut == 1 else f"{cut} phrases"
-            warnings.append(f"The model reads {model.max_tokens} tokens of a phrase; {phrases} of '{name}' had more.")
-        if len(encoded.phrase_list.labels) == 1:
-            warnings.append(f"The list '{name}' has one phrase, so its probability is 1 whatever the image shows.")
-    return warnings
