@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import structlog
 from flask import Flask, Response, g, request
+from werkzeug.routing import RequestRedirect
 
 from service.api import metrics, problems
 from service.api.admission import Admission
@@ -18,6 +19,7 @@ from service.api.lists import lists_blueprint
 from service.api.model import model_blueprint
 from service.api.page import page_blueprint
 from service.api.query import QueryLimits
+from service.errors import NotFound
 from service.images.decode import ImageLimits
 from service.images.fetch import FetchLimits, ImageFetcher
 from service.settings import Settings
@@ -35,6 +37,12 @@ SLOTS = 16
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
+class _Answer(Response):
+    """A response that is not HTML unless it says so, as the one to OPTIONS does not."""
+
+    default_mimetype = None
+
+
 def create_app(
     settings: Settings,
     phrase_lists: Mapping[str, PhraseList],
@@ -43,6 +51,7 @@ def create_app(
 ) -> Flask:
     """Return the WSGI application that serves these lists with this classifier, ready or not yet."""
     app = Flask("service", static_folder="static", template_folder="templates")
+    app.response_class = _Answer
     # Flask would answer a path with // in it with a redirect in HTML.
     app.url_map.merge_slashes = False
     served = dict(phrase_lists)
@@ -74,6 +83,9 @@ def _around_every_request(app: Flask, api_keys: tuple[str, ...]) -> None:
         sent = request.headers.get("X-Request-ID", "")
         g.request_id = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
         require_key(request, api_keys)
+        if isinstance(request.routing_exception, RequestRedirect):
+            # 'GET http://host HTTP/1.1' names no path; Flask would answer with a redirect in HTML.
+            raise NotFound
 
     @app.after_request
     def end(response: Response) -> Response:

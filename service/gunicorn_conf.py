@@ -7,17 +7,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import multiprocess
-
-from service.app import SLOTS
-from service.logs import configure_logs
-from service.settings import read_settings
-
-_settings = read_settings()
-
-# Counts of all workers together, in files that each of them maps.
+# Counts of all workers together, in files that each of them maps. The client looks at this when it is imported.
 _metrics_folder = tempfile.mkdtemp(prefix="gaze-metrics-")
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
+
+from prometheus_client import multiprocess  # noqa: E402
+
+from service.app import SLOTS  # noqa: E402
+from service.logs import configure_logs  # noqa: E402
+from service.settings import read_settings  # noqa: E402
+
 _master = os.getpid()
 
 
@@ -26,6 +25,8 @@ def _remove_metrics() -> None:
     if os.getpid() == _master:
         shutil.rmtree(_metrics_folder, ignore_errors=True)
 
+
+_settings = read_settings()
 
 bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
 workers = _settings.workers

@@ -25,7 +25,7 @@ def lists_blueprint(served: Mapping[str, PhraseList]) -> Blueprint:
         require_list(served, name)
         page = _page()
         response = Response(_details(served[name], page).model_dump_json(), content_type="application/json")
-        response.set_etag(f"{served[name].hash}-{page.offset}-{page.limit}")
+        response.add_etag()
         response.headers["Cache-Control"] = "no-cache"
         response.make_conditional(request)
         return response

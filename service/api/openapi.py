@@ -41,9 +41,7 @@ _GAZE_ERRORS = (
     errors.ShuttingDown,
     errors.ImageFetchTimeout,
 )
-_ABOUT = """Of these phrases, which describe this picture best, in CLIP's eyes?
-
-Send a picture and the names of lists, or phrases of your own; each list comes back ranked.
+_ABOUT = """Send a picture and the names of lists, or phrases of your own; each list comes back ranked.
 
 **What a probability means.** It is a softmax over the phrases of one list, before the answer is cut to `top_k`: how
 this phrase fares against the others of the same list. It is never the chance that the phrase is true. There is always
@@ -134,6 +132,16 @@ def _gaze(names: list[str]) -> dict[str, Any]:
                         "served lists": {
                             "value": {"image": {"base64": schemas.EXAMPLE_IMAGE}, "lists": names[:2], "top_k": 3}
                         },
+                        "several images": {
+                            "value": {
+                                "images": [
+                                    {"base64": schemas.EXAMPLE_IMAGE},
+                                    {"base64": f"data:image/webp;base64,{schemas.OTHER_EXAMPLE_IMAGE}"},
+                                ],
+                                "lists": names[:1],
+                                "top_k": None,
+                            }
+                        },
                     },
                 },
                 "multipart/form-data": {"schema": _form()},
@@ -148,6 +156,8 @@ def _gaze(names: list[str]) -> dict[str, Any]:
 
 def _form() -> dict[str, Any]:
     text = {"type": "string"}
+    fields = schemas.GazeForm.model_json_schema()["properties"]
+    name = "[a-z0-9_-]{1,64}"
     return {
         "type": "object",
         "description": f"At most {MAX_PARTS} parts; send more phrases as JSON. Files come before URLs in `results`. "
@@ -155,20 +165,42 @@ def _form() -> dict[str, Any]:
         "properties": {
             "image": {
                 "type": "array",
-                "items": {**text, "contentMediaType": "application/octet-stream", "format": "binary"},
+                "items": {**text, "format": "binary"},
+                "minItems": 1,
                 "maxItems": schemas.MAX_IMAGES,
-                "description": "The images, as files.",
+                "description": f"The images, as files; with those by URL, {schemas.MAX_IMAGES} at most.",
             },
-            "image_url": {"type": "array", "items": text, "description": "Images that the service fetches."},
-            "lists": {"type": "array", "items": text, "description": "Names of lists, repeated or comma-separated."},
-            "phrases": {"type": "array", "items": text, "description": "Own phrases, ranked as the list `phrases`."},
-            "template": {**text, "description": "Applied to `phrases` only; contains {} once."},
+            "image_url": {
+                "type": "array",
+                "items": {**fields["image_url"]["items"], "format": "uri"},
+                "minItems": 1,
+                "maxItems": schemas.MAX_IMAGES,
+                "description": "Images that the service fetches.",
+            },
+            "lists": {
+                "type": "array",
+                "items": {**text, "pattern": f"^{name}(, ?{name})*$"},
+                "minItems": 1,
+                "maxItems": schemas.MAX_LISTS,
+                "description": "Names of lists, repeated or comma-separated.",
+            },
+            "phrases": {
+                "type": "array",
+                "items": fields["phrases"]["items"],
+                "minItems": 1,
+                "description": "Own phrases, ranked as the list `phrases`.",
+            },
+            "template": {**fields["template"], "description": "Applied to `phrases` only; contains {} once."},
             "top_k": {
                 **text,
                 "pattern": "^([1-9][0-9]{0,8}|all)$",
-                "description": "`all` for every phrase. Default 5.",
+                "description": f"`all` for every phrase. Default {schemas.DEFAULT_TOP_K}.",
             },
         },
+        "allOf": [
+            {"anyOf": [{"required": ["image"]}, {"required": ["image_url"]}]},
+            {"anyOf": [{"required": ["lists"]}, {"required": ["phrases"]}]},
+        ],
         "additionalProperties": False,
     }
 

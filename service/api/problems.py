@@ -18,6 +18,13 @@ log = structlog.get_logger()
 MEDIA_TYPE = "application/problem+json"
 _SAFE_NAME = re.compile(r"[a-z0-9_-]{1,64}")
 
+_MESSAGES = {
+    "dict_type": "This must be an object.",
+    "model_type": "This must be an object.",
+    "extra_forbidden": "There is a field here that is not part of the contract.",
+}
+"""What pydantic says in Python's words, in those of JSON."""
+
 _OF_STATUS: dict[int, type[GazeError]] = {
     400: errors.MalformedRequest,
     404: errors.NotFound,
@@ -71,16 +78,16 @@ def invalid(error: ValidationError, prefix: str = "") -> errors.InvalidRequest:
 
 def _field_error(details: ErrorDetails, prefix: str) -> FieldError:
     location: Sequence[int | str] = details["loc"]
-    message = details["msg"].removeprefix("Value error, ")
+    message = _MESSAGES.get(details["type"]) or details["msg"].removeprefix("Value error, ")
     if details["type"] == "extra_forbidden":
-        location, message = location[:-1], "There is a field here that is not part of the contract."
+        location = location[:-1]
     steps: list[str] = []
     for step in location:
         if step == "[key]" or (isinstance(step, str) and not _SAFE_NAME.fullmatch(step)):
             message = "An own list's name takes 1 to 64 of the characters a-z, 0-9, _ and -."
             break
-        # pydantic names the variants of a union in the path; a caller knows only the fields.
-        if step not in ("by_url", "by_base64"):
+        # pydantic names the kind of image in the path; a caller knows only the fields.
+        if location[0] == "phrases" or step not in ("by_url", "by_base64"):
             steps.append(f"/{step}")
     return FieldError(prefix + "".join(steps), message)
 

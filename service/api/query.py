@@ -1,18 +1,22 @@
 """A request's body -> GazeQuery, whether it came as JSON or as a form; everything is bounded and kept in memory."""
 
+import json
 import re
+import socket
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 from urllib.parse import unquote, urlsplit
 
-import pydantic_core
 from flask import Request
+from gunicorn.http.errors import ParseException
 from pydantic import ValidationError
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.http import parse_options_header
-from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData
+from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
 
 from service.api import problems
 from service.api.schemas import MAX_IMAGES, GazeForm, GazeRequest, ImageByUrl, ImageInput
@@ -31,6 +35,7 @@ FORM_LIST = "phrases"
 """The name of the list that a form's `phrases` are ranked as."""
 
 _BLOCK = 64 * 1024
+_WHOLE = re.compile(r"0|[1-9][0-9]{0,8}")
 _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -45,10 +50,9 @@ class ImageSource:
 
 @dataclass(frozen=True)
 class GazeQuery:
-    """What a caller wants to know; `alone` is true where one image's failure is the whole request's."""
+    """What a caller wants to know."""
 
     images: tuple[ImageSource, ...]
-    alone: bool
     lists: tuple[str, ...]
     own_lists: tuple[PhraseList, ...]
     top_k: int | None
@@ -69,6 +73,7 @@ def read_query(request: Request, limits: QueryLimits, deadline: float) -> GazeQu
     Raises MalformedRequest, RequestTooLarge, UnsupportedMediaType, InvalidRequest or Overloaded.
     """
     media_type, options = parse_options_header(request.headers.get("Content-Type", ""))
+    media_type = media_type.lower()
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType
     if media_type == "application/json":
@@ -89,22 +94,45 @@ def _read_body(request: Request, max_bytes: int, deadline: float) -> bytes:
         raise too_large
     blocks: list[bytes] = []
     size = 0
-    try:
-        while block := request.stream.read(_BLOCK):
-            size += len(block)
-            if size > max_bytes:
-                raise too_large
-            if time.monotonic() > deadline:
-                raise Overloaded("The request's body came too slowly.", retry_after=1)
-            blocks.append(block)
-    except (ClientDisconnected, OSError, ValueError, EOFError):
-        raise MalformedRequest("The request's body ended before it was whole.") from None
+    whole = True
+    with _ended_at(deadline, request.environ.get("gunicorn.socket")):
+        try:
+            while block := request.stream.read(_BLOCK):
+                size += len(block)
+                if size > max_bytes:
+                    raise too_large
+                blocks.append(block)
+        except (ClientDisconnected, OSError, ValueError, EOFError, ParseException):
+            # gunicorn parses chunks while they are read, and raises its own errors of broken ones.
+            whole = False
+    if time.monotonic() > deadline:
+        raise Overloaded("The request's body came too slowly.", retry_after=1)
+    if not whole or size < (request.content_length or 0):
+        raise MalformedRequest("The request's body is broken, or it ended before it was whole.")
     return b"".join(blocks)
+
+
+@contextmanager
+def _ended_at(deadline: float, connection: socket.socket | None) -> Iterator[None]:
+    """End what a caller sends at the deadline: who sends a byte now and then could hold a thread for days."""
+
+    def end() -> None:
+        if connection:
+            with suppress(OSError):  # it may be closed already
+                connection.shutdown(socket.SHUT_RD)
+
+    timer = threading.Timer(max(0.0, deadline - time.monotonic()), end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _from_json(body: bytes) -> GazeQuery:
     try:
-        fields = pydantic_core.from_json(body, allow_inf_nan=False)
+        fields = json.loads(body.decode(), parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise MalformedRequest("The body is not JSON in UTF-8.") from None
     try:
@@ -114,11 +142,14 @@ def _from_json(body: bytes) -> GazeQuery:
     images = sent.images if sent.images is not None else [sent.image]
     return GazeQuery(
         images=tuple(_as_source(image) for image in images if image is not None),
-        alone=sent.image is not None,
         lists=_distinct(sent.lists or []),
         own_lists=tuple(own_list(name, tuple(own), sent.template) for name, own in (sent.phrases or {}).items()),
         top_k=sent.top_k,
     )
+
+
+def _refuse_constant(_name: str) -> NoReturn:
+    raise ValueError("NaN and Infinity are not JSON")
 
 
 def _as_source(image: ImageInput) -> ImageSource:
@@ -143,7 +174,6 @@ def _from_form(body: bytes, boundary: str) -> GazeQuery:
         raise InvalidRequest(errors=tuple(wrong))
     return GazeQuery(
         images=images,
-        alone=len(images) == 1,
         lists=_distinct(sent.lists),
         own_lists=(own_list(FORM_LIST, tuple(sent.phrases), sent.template),) if sent.phrases else (),
         top_k=sent.top_k,
@@ -155,7 +185,7 @@ def _read_parts(body: bytes, boundary: str) -> tuple[list[ImageSource], list[tup
     decoder = MultipartDecoder(boundary.encode("latin-1", "replace"), max_parts=MAX_PARTS)
     files: list[ImageSource] = []
     fields: list[tuple[str, str]] = []
-    part: Event | None = None
+    part: Field | File | None = None
     content = bytearray()
     try:
         decoder.receive_data(body)
@@ -167,8 +197,10 @@ def _read_parts(body: bytes, boundary: str) -> tuple[list[ImageSource], list[tup
                 content += event.data
                 if event.more_data:
                     continue
-                if isinstance(part, File) and part.name == "image":
-                    files.append(ImageSource("upload", _file_name(part.filename), bytes(content)))
+                if part is not None and part.name == "image":
+                    # A file need not have a name (RFC 7578, section 4.2).
+                    name = _file_name(part.filename) if isinstance(part, File) else None
+                    files.append(ImageSource("upload", name, bytes(content)))
                 elif isinstance(part, Field):
                     fields.append((part.name or "", content.decode()))
                 else:
@@ -187,13 +219,13 @@ def _named(fields: list[tuple[str, str]]) -> Mapping[str, Any]:
     named: dict[str, Any] = {}
     for name, text in fields:
         if name == "lists":
-            named.setdefault(name, []).extend(part.strip() for part in text.split(",") if part.strip())
+            named.setdefault(name, []).extend(part.strip() for part in text.split(","))
         elif name in ("phrases", "image_url"):
             named.setdefault(name, []).append(text)
-        elif name in named:
+        elif name in named and name in GazeForm.model_fields:
             raise InvalidRequest(errors=(FieldError(f"/{name}", "This field may be sent once."),))
         elif name == "top_k":
-            named[name] = None if text == "all" else int(text) if re.fullmatch(r"[0-9]{1,9}", text) else text
+            named[name] = None if text == "all" else int(text) if _WHOLE.fullmatch(text) else text
         else:
             named[name] = text
     return named

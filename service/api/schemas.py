@@ -1,5 +1,6 @@
 """The wire contract: what a request may say and what an answer says, as pydantic models."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -18,20 +19,48 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
+from service.images.fetch import MAX_URL_CHARACTERS
 from service.zero_shot.phrase_lists import MAX_PHRASE_CHARACTERS
 
 MAX_IMAGES = 32
+MAX_LISTS = 100
 MAX_OWN_LISTS = 32
 DEFAULT_TOP_K = 5
-EXAMPLE_IMAGE = (
-    # A red square of 8 x 8 pixels, so that the example of the documentation can be sent as it is.
-    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEklEQVR4nGO4o6GBFTEMLQkAuDc0wX8DKAwAAAAASUVORK5CYII="
-)
+# A red square of 8 x 8 pixels as PNG, and a blue one as WebP, so that the documentation's examples can be sent.
+EXAMPLE_IMAGE = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEklEQVR4nGP8z4AdMOEQH6QSAM1BAQ/oQeJvAAAAAElFTkSuQmCC"
+OTHER_EXAMPLE_IMAGE = "UklGRhwAAABXRUJQVlA4TA8AAAAvB8ABAAcQ0f/+ByKi/wEA"
+
+
+# Spelled out, because regular expressions of Python and of JSON schema differ in what \s is.
+_VISIBLE = r"[^\s\x00-\x1f\x7f-\x9f\ufeff]"
 
 
 def _whole(value: Any) -> Any:
     """JSON has one kind of number: 5.0 is the integer 5."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _digits(text: Any) -> Any:
+    """Read a query's digits; of the rest that int() would take for a number, the contract means nothing."""
+    return int(text) if isinstance(text, str) and re.fullmatch(r"[0-9]{1,10}", text) else text
+
+
+def _few(own_lists: Any) -> Any:
+    # Counted before they are looked at: of a million wrong ones, pydantic would gather a million errors.
+    if isinstance(own_lists, dict) and len(own_lists) > MAX_OWN_LISTS:
+        raise ValueError(f"There may be {MAX_OWN_LISTS} own lists at most.")
+    return own_lists
+
+
+def _never_null(schema: dict[str, Any]) -> None:
+    """Say in a field's JSON schema that the field is left out, and not null, where it is not used."""
+    del schema["default"]
+    schema.update(next(kind for kind in schema.pop("anyOf") if kind != {"type": "null"}))
+
+
+def _own_lists(schema: dict[str, Any]) -> None:
+    _never_null(schema)
+    schema["additionalProperties"] = False
 
 
 def _holds_label(template: str) -> str:
@@ -41,16 +70,15 @@ def _holds_label(template: str) -> str:
 
 
 def _is_visible(phrase: str) -> str:
-    if "\0" in phrase or not phrase.strip():
+    if "\0" in phrase or not re.search(_VISIBLE, phrase):
         raise ValueError("A phrase must have a visible character and no NUL.")
     return phrase
 
 
 def _image_kind(image: Any) -> str | None:
     """Tell by its one field what an image is given as; None lets pydantic say that it is neither."""
-    fields = set(image) if isinstance(image, dict) else set()
-    given = fields & {"url", "base64"}
-    return f"by_{given.pop()}" if len(given) == 1 else None
+    fields = list(image) if isinstance(image, dict) else []
+    return f"by_{fields[0]}" if fields in (["url"], ["base64"]) else None
 
 
 class _Sent(BaseModel):
@@ -62,13 +90,18 @@ class _Sent(BaseModel):
 class ImageByUrl(_Sent):
     """An image that the service fetches."""
 
-    url: str = Field(min_length=1, max_length=2_083, examples=["https://museum.example/a.jpg"])
+    url: str = Field(
+        min_length=1,
+        max_length=MAX_URL_CHARACTERS,
+        examples=["https://museum.example/a.jpg"],
+        json_schema_extra={"format": "uri"},
+    )
 
 
 class ImageByBase64(_Sent):
     """An image in the request itself; the prefix of a data URI is allowed."""
 
-    base64: str = Field(min_length=1, examples=[EXAMPLE_IMAGE])
+    base64: str = Field(min_length=1, examples=[EXAMPLE_IMAGE], json_schema_extra={"format": "byte"})
 
 
 ImageInput = Annotated[
@@ -84,11 +117,19 @@ Phrase = Annotated[
     StringConstraints(min_length=1, max_length=MAX_PHRASE_CHARACTERS),
     AfterValidator(_is_visible),
     WithJsonSchema(
-        {"type": "string", "minLength": 1, "maxLength": MAX_PHRASE_CHARACTERS, "pattern": r"^[^\x00]*\S[^\x00]*$"}
+        {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_PHRASE_CHARACTERS,
+            "pattern": rf"^[^\x00]*{_VISIBLE}[^\x00]*$",
+        }
     ),
 ]
+# fail_fast for the same reason: of a long list that is wrong throughout, one place is told.
+Phrases = Annotated[list[Phrase], Field(min_length=1, fail_fast=True)]
 ListName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 OwnListName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$")]
+OwnLists = Annotated[dict[OwnListName, Phrases], Field(min_length=1, max_length=MAX_OWN_LISTS), BeforeValidator(_few)]
 Template = Annotated[
     str,
     StringConstraints(max_length=MAX_PHRASE_CHARACTERS),
@@ -97,7 +138,8 @@ Template = Annotated[
         {"type": "string", "maxLength": MAX_PHRASE_CHARACTERS, "pattern": r"^([^{]|\{(?!\}))*\{\}([^{]|\{(?!\}))*$"}
     ),
 ]
-TopK = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
+Digits = Annotated[int, BeforeValidator(_digits)]
+TopK = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
 
 
 class GazeRequest(_Sent):
@@ -110,27 +152,36 @@ class GazeRequest(_Sent):
         }
     )
 
-    image: ImageInput | SkipJsonSchema[None] = Field(None, description="The one image; or give `images`, not both.")
-    images: Annotated[list[ImageInput], Field(min_length=1, max_length=MAX_IMAGES)] | SkipJsonSchema[None] = Field(
-        None, description="Several images; one that fails has an `error`, and the others are answered."
+    image: ImageInput | None = Field(
+        None, description="The one image; or give `images`, not both.", json_schema_extra=_never_null
     )
-    lists: Annotated[list[ListName], Field(min_length=1, max_length=100)] | SkipJsonSchema[None] = Field(
-        None, description="Names of served lists.", examples=[["movements", "surfaces"]]
-    )
-    phrases: (
-        Annotated[
-            dict[OwnListName, Annotated[list[Phrase], Field(min_length=1)]],
-            Field(min_length=1, max_length=MAX_OWN_LISTS),
-        ]
-        | SkipJsonSchema[None]
-    ) = Field(
+    images: Annotated[list[ImageInput], Field(min_length=1, max_length=MAX_IMAGES, fail_fast=True)] | None = Field(
         None,
+        description="Several images; one that fails has an `error`, and the others are answered.",
+        json_schema_extra=_never_null,
+    )
+    lists: Annotated[list[ListName], Field(min_length=1, max_length=MAX_LISTS, fail_fast=True)] | None = Field(
+        None,
+        description="Names of served lists.",
+        examples=[["movements", "surfaces"]],
+        json_schema_extra=_never_null,
+    )
+    phrases: OwnLists | None = Field(
+        None,
+        json_schema_extra=_own_lists,
         description="Own lists: a name and its phrases. All own lists together may have as many phrases as "
         "GAZE_MAX_PHRASES says; none may take a served list's name.",
         examples=[{"subject": ["a river", "a bridge"]}],
     )
     template: Template = Field("{}", description="Applied to `phrases` only; contains {} once.")
     top_k: TopK | None = Field(DEFAULT_TOP_K, description="Phrases of each list in the answer; null for every one.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_too_many(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and len(fields) > len(cls.model_fields):
+            raise ValueError("There is a field here that is not part of the contract.")
+        return fields
 
     @model_validator(mode="before")
     @classmethod
@@ -153,20 +204,18 @@ class GazeRequest(_Sent):
 class GazeForm(_Sent):
     """The fields of a form beside its files."""
 
-    image_url: list[Annotated[str, StringConstraints(min_length=1, max_length=2_083)]] = []
-    lists: list[ListName] = Field([], max_length=100)
+    image_url: list[Annotated[str, StringConstraints(min_length=1, max_length=MAX_URL_CHARACTERS)]] = []
+    lists: list[ListName] = Field([], max_length=MAX_LISTS, fail_fast=True)
     phrases: list[Phrase] = []
     template: Template = "{}"
     top_k: TopK | None = DEFAULT_TOP_K
 
 
-class ListPage(BaseModel):
+class ListPage(_Sent):
     """Which part of a list is asked for."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    offset: int = Field(0, ge=0, le=10**9, description="How many items to skip.")
-    limit: int = Field(100, ge=1, le=10_000, description="How many items to give at most.")
+    offset: Digits = Field(0, ge=0, le=10**9, description="How many items to skip.")
+    limit: Digits = Field(100, ge=1, le=10_000, description="How many items to give at most.")
 
 
 class ProblemField(BaseModel):

@@ -1,0 +1,160 @@
+"""The real server: requests that never reach the app, bodies in chunks, and its end."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import REPOSITORY, free_port, wait_until_ready
+from tests.problem_shape import MARKER, checked_problem
+from tests.test_query import GOOD
+from tests.wire import Answer, connect, exchange, read_answer
+
+HEAD = "GET /livez HTTP/1.1\r\nHost: gaze\r\nConnection: close\r\n"
+POST = "POST /v1/gaze HTTP/1.1\r\nHost: gaze\r\nConnection: close\r\nContent-Type: application/json\r\n"
+BODY = json.dumps(GOOD).encode()
+
+
+def checked(answer: Answer, status: int, code: str) -> Answer:
+    assert answer.status == status
+    checked_problem(status, answer.headers, answer.body, code)
+    return answer
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        f"{MARKER}\r\n\r\n",
+        "\x16\x03\x01\x02\x00\x01" + MARKER + "\r\n\r\n",
+        f"GET /{MARKER}\r\n\r\n",
+        f"GET /{MARKER} HTTP/3.0\r\n\r\n",
+        f"GET /{MARKER} HTTP/1.1 {MARKER}\r\n\r\n",
+        f"get{MARKER} /livez HTTP/1.1\r\nHost: gaze\r\n\r\n",
+        f"GET {MARKER} HTTP/1.1\r\nHost: gaze\r\n\r\n",
+        f"GET /\xff{MARKER} HTTP/1.1\r\nHost: gaze\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        f"{HEAD}{MARKER}\r\n\r\n",
+        f"{HEAD}X {MARKER}: 1\r\n\r\n",
+        f"{HEAD}X-A: 1\r\n {MARKER}\r\n\r\n",
+        f"{HEAD}X-A: \0{MARKER}\r\n\r\n",
+        f"{HEAD}Host: {MARKER}\r\n\r\n",
+        f"{POST}Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        f"{POST}Content-Length: 2\r\nContent-Length: 3\r\n\r\n{{}}",
+        f"{POST}Content-Length: -2\r\n\r\n",
+        f"{POST}Content-Length: {MARKER}\r\n\r\n",
+        f"{POST}Transfer-Encoding: {MARKER}\r\n\r\n",
+        f"{POST}Expect: {MARKER}\r\n\r\n",
+    ],
+)
+def test_request_that_is_no_http(server: str, request_text: str) -> None:
+    answer = checked(exchange(server, request_text.encode("latin-1")), 400, "malformed_request")
+    assert answer.headers["Connection"] == "close"
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        f"GET /{MARKER * 1000} HTTP/1.1\r\nHost: gaze\r\n\r\n",
+        f"{HEAD}X-A: {MARKER * 2000}\r\n\r\n",
+        HEAD + "".join(f"X-{number}: {MARKER}\r\n" for number in range(101)) + "\r\n",
+    ],
+)
+def test_line_or_headers_that_are_too_long(server: str, request_text: str) -> None:
+    answer = checked(exchange(server, request_text.encode()), 413, "request_too_large")
+    assert answer.headers["Connection"] == "close"
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        f"{MARKER}\r\n",
+        "2\r\n{}xx\r\n0\r\n\r\n",
+        f"2;\r{MARKER}\r\n{{}}\r\n",
+        f"2\r\n{{}}\r\n0\r\n{MARKER}\r\n\r\n",
+        "-1\r\n",
+    ],
+)
+def test_chunks_that_are_broken(server: str, chunks: str) -> None:
+    sent = f"{POST}Transfer-Encoding: chunked\r\n\r\n{chunks}".encode()
+    checked(exchange(server, sent), 400, "malformed_request")
+
+
+def test_chunks_are_read_as_one_body(server: str) -> None:
+    chunks = [
+        f"{len(BODY[at : at + 50]):x}\r\n".encode() + BODY[at : at + 50] + b"\r\n" for at in range(0, len(BODY), 50)
+    ]
+    answer = exchange(server, f"{POST}Transfer-Encoding: chunked\r\n\r\n".encode(), *chunks, b"0\r\n\r\n")
+    assert answer.status == 200
+    assert "qualities" in json.loads(answer.body)["results"][0]["lists"]
+
+
+def test_chunks_over_the_limit_are_refused_and_not_cut_short(server: str) -> None:
+    megabyte = b"100000\r\n" + b" " * 2**20 + b"\r\n"
+    # JSON, were it read to the limit and no further.
+    start = f"{len(BODY):x}\r\n".encode() + BODY + b"\r\n"
+    sent = f"{POST}Transfer-Encoding: chunked\r\n\r\n".encode()
+    checked(exchange(server, sent, start, *[megabyte] * 65, b"0\r\n\r\n"), 413, "request_too_large")
+
+
+@pytest.mark.parametrize("expect", ["", "Expect: 100-continue\r\n"])
+def test_content_length_over_the_limit_is_refused_without_the_body(server: str, expect: str) -> None:
+    with connect(server) as connection:
+        connection.sendall(f"{POST}{expect}Content-Length: {2**26 + 1}\r\n\r\n".encode())
+        checked(read_answer(connection), 413, "request_too_large")
+
+
+@pytest.mark.parametrize("target", ["http://gaze", "http://gaze?a=b", "//v1//lists", "/v1//lists", "/v1/lists/"])
+def test_odd_targets_are_not_redirected(server: str, target: str) -> None:
+    sent = f"GET {target} HTTP/1.1\r\nHost: gaze\r\nConnection: close\r\n\r\n"
+    checked(exchange(server, sent.encode()), 404, "not_found")
+
+
+def test_connection_serves_several_requests(server: str) -> None:
+    with connect(server) as connection:
+        for request_id in ("first", "second"):
+            sent = f"{POST}X-Request-ID: {request_id}\r\nContent-Length: 2\r\n\r\n{{}}".replace("close", "keep-alive")
+            connection.sendall(sent.encode())
+            answer = read_answer(connection)
+            assert (answer.status, answer.headers["X-Request-ID"]) == (422, request_id)
+
+
+@pytest.fixture
+def own_server() -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    port = free_port()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GAZE_")}
+    environment |= {"GAZE_MODEL": "demo", "GAZE_URL_FETCH": "off", "GAZE_PORT": str(port)}
+    command = [sys.executable, "-m", "service.cli", "serve"]
+    with subprocess.Popen(command, env=environment, cwd=REPOSITORY, stdout=subprocess.DEVNULL) as process:
+        try:
+            wait_until_ready(f"http://127.0.0.1:{port}", process)
+            yield f"http://127.0.0.1:{port}", process
+        finally:
+            process.kill()
+
+
+def readiness(kept: socket.socket) -> Answer:
+    """Ask on a connection that is kept: once the server ends, it takes no new one."""
+    kept.sendall(b"GET /readyz HTTP/1.1\r\nHost: gaze\r\n\r\n")
+    return read_answer(kept)
+
+
+def test_termination_finishes_what_is_under_way(own_server: tuple[str, "subprocess.Popen[bytes]"]) -> None:
+    address, process = own_server
+    with connect(address) as connection, connect(address) as kept:
+        assert readiness(kept).status == 200
+        connection.sendall(f"{POST}Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY[:100])
+        process.send_signal(signal.SIGTERM)
+        while (answer := readiness(kept)).status == 200:
+            time.sleep(0.01)
+        checked(answer, 503, "shutting_down")
+        connection.sendall(BODY[100:])
+        answer = read_answer(connection)
+        assert answer.status == 200
+        assert "qualities" in json.loads(answer.body)["results"][0]["lists"]
+    assert process.wait(25) == 0

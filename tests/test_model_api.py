@@ -1,0 +1,28 @@
+"""GET /v1/model."""
+
+from flask.testing import FlaskClient
+
+from service import __version__
+from service.zero_shot.classifier import ZeroShotClassifier
+
+
+def test_model_that_answers_is_described(client: FlaskClient, classifier: ZeroShotClassifier) -> None:
+    response = client.get("/v1/model")
+    assert (response.status_code, response.content_type) == (200, "application/json")
+    described = classifier.model
+    assert response.get_json() == {
+        "id": "demo",
+        "revision": described.revision,
+        "backend": "torch",
+        "precision": "float32",
+        "demo": True,
+        "image_size": described.image_size,
+        "feature_size": described.feature_size,
+        "max_tokens": 77,
+        "logit_scale": described.logit_scale,
+        "device": described.device,
+        "version": __version__,
+    }
+    assert described.revision is not None
+    assert described.revision.startswith("sha256:")
+    assert described.device in ("cpu", "cuda")

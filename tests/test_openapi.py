@@ -1,0 +1,164 @@
+"""GET /openapi.json and the README say what is so."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from schemathesis.openapi import from_dict
+
+from service import __version__
+from service.errors import GazeError, MethodNotAllowed
+from service.settings import PREFIX, Settings
+from service.zero_shot.phrase_lists import PhraseList
+from tests.conftest import REPOSITORY
+from tests.test_gaze import PNG, upload
+
+METHODS = {"get", "post", "put", "patch", "delete"}
+
+
+@pytest.fixture(scope="module")
+def document(client: FlaskClient) -> dict[str, Any]:
+    response = client.get("/openapi.json")
+    assert (response.status_code, response.content_type) == (200, "application/json")
+    found: dict[str, Any] = response.get_json()
+    return found
+
+
+def calls(document: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(path, method): call for path, methods in document["paths"].items() for method, call in methods.items()}
+
+
+def referred(node: Any) -> list[str]:
+    """Return what every $ref within a node refers to."""
+    if isinstance(node, dict):
+        here = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+        return here + [found for value in node.values() for found in referred(value)]
+    return [found for value in node for found in referred(value)] if isinstance(node, list) else []
+
+
+def codes_of(response: dict[str, Any]) -> set[str]:
+    schema = response["content"]["application/problem+json"]["schema"]
+    return set(schema["allOf"][1]["properties"]["code"]["enum"])
+
+
+def test_document_is_valid_openapi(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1.")
+    assert document["info"]["version"] == __version__
+    from_dict(document).validate()
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    assert referred(document)
+    for reference in set(referred(document)):
+        node: Any = document
+        for step in reference.removeprefix("#/").split("/"):
+            assert step in node, reference
+            node = node[step]
+
+
+def test_every_route_is_documented_and_every_documented_one_is_there(
+    client: FlaskClient, document: dict[str, Any]
+) -> None:
+    app: Flask = client.application
+    routes = {
+        (re.sub(r"<(\w+)>", r"{\1}", rule.rule), method.lower())
+        for rule in app.url_map.iter_rules()
+        # The page's own assets are no part of the interface.
+        if rule.endpoint != "static"
+        for method in rule.methods or ()
+        if method.lower() in METHODS
+    }
+    assert routes == set(calls(document))
+
+
+def test_every_call_has_an_id_a_summary_and_an_answer(document: dict[str, Any]) -> None:
+    found = calls(document).values()
+    assert len({call["operationId"] for call in found}) == len(found)
+    for call in found:
+        assert call["summary"].endswith(".")
+        assert "200" in call["responses"]
+        for response in call["responses"].values():
+            assert "X-Request-ID" in response["headers"]
+
+
+def test_every_error_of_the_service_is_documented(document: dict[str, Any]) -> None:
+    documented = {
+        (int(status), code)
+        for call in calls(document).values()
+        for status, response in call["responses"].items()
+        if status >= "400"
+        for code in codes_of(response)
+    }
+    # No documented method can be one that is not allowed.
+    known = {(kind.status, kind.code) for kind in GazeError.__subclasses__() if kind is not MethodNotAllowed}
+    assert documented == known
+
+
+def test_only_what_is_open_is_documented_as_open(document: dict[str, Any]) -> None:
+    opened = {path for (path, _), call in calls(document).items() if call.get("security") == []}
+    assert opened == {"/", "/docs", "/openapi.json", "/livez", "/readyz"}
+    for (path, _), call in calls(document).items():
+        assert ("401" in call["responses"]) == (path not in opened)
+
+
+def test_every_example_is_answered(client: FlaskClient, document: dict[str, Any]) -> None:
+    content = document["paths"]["/v1/gaze"]["post"]["requestBody"]["content"]
+    examples = content["application/json"]["examples"]
+    assert len(examples) >= 3
+    for name, example in examples.items():
+        response = client.post("/v1/gaze", data=json.dumps(example["value"]), content_type="application/json")
+        assert response.status_code == 200, name
+        assert all("lists" in result for result in response.get_json()["results"])
+    [name] = [each for each in document["paths"]["/v1/lists/{name}"]["get"]["parameters"] if each["name"] == "name"]
+    assert client.get(f"/v1/lists/{name['example']}").status_code == 200
+
+
+def test_examples_of_fields_are_answered(
+    client: FlaskClient, document: dict[str, Any], phrase_lists: dict[str, PhraseList]
+) -> None:
+    schemas = document["components"]["schemas"]
+    fields = schemas["GazeRequest"]["properties"]
+    for lists in fields["lists"]["examples"]:
+        assert set(lists) <= set(phrase_lists)
+    [picture] = schemas["ImageByBase64"]["properties"]["base64"]["examples"]
+    for phrases in fields["phrases"]["examples"]:
+        sent = {"image": {"base64": picture}, "phrases": phrases, "template": fields["template"]["default"]}
+        assert client.post("/v1/gaze", json=sent).status_code == 200
+
+
+def test_limits_in_the_document_are_those_of_the_service(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    fields = schemas["GazeRequest"]["properties"]
+    assert fields["images"]["maxItems"] == 32
+    assert fields["phrases"]["maxProperties"] == 32
+    assert fields["phrases"]["additionalProperties"] is False
+    assert fields["top_k"]["anyOf"] == [{"minimum": 1, "type": "integer"}, {"type": "null"}]
+    assert fields["top_k"]["default"] == 5
+    assert schemas["GazeRequest"]["additionalProperties"] is False
+    parameters = {each["name"]: each["schema"] for each in document["paths"]["/v1/lists/{name}"]["get"]["parameters"]}
+    assert (parameters["limit"]["minimum"], parameters["limit"]["maximum"]) == (1, 10_000)
+    assert parameters["offset"]["minimum"] == 0
+
+
+def test_fields_of_a_form_are_those_that_are_read(client: FlaskClient, document: dict[str, Any]) -> None:
+    form = document["paths"]["/v1/gaze"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert set(form["properties"]) == {"image", "image_url", "lists", "phrases", "template", "top_k"}
+    sent = {"lists": "qualities", "phrases": "a river", "template": "{}", "top_k": "all"}
+    response = client.post("/v1/gaze", data={**sent, "image": upload(PNG, "a.png")})
+    assert response.status_code == 200
+
+
+def test_readme_documents_every_setting_and_no_other() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    rows = [line for line in readme.splitlines() if line.startswith("|")]
+    documented = {name for line in rows for name in re.findall(rf"`({PREFIX}[A-Z_]+)`", line.split("|")[1])}
+    assert documented == {PREFIX + name.upper() for name in Settings.model_fields}
+
+
+def test_readme_names_no_setting_that_there_is_not() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(rf"\b{PREFIX}[A-Z_]+\b", readme))
+    assert named <= {PREFIX + name.upper() for name in Settings.model_fields}

@@ -1,0 +1,122 @@
+"""Bad forms to POST /v1/gaze: as bytes, because no client would write them."""
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.conftest import encoded, noise
+from tests.problem_shape import MARKER, checked_problem, pointers
+from tests.test_gaze import answered
+
+Part = tuple[str, str | bytes]
+
+PNG = encoded(noise(32, 24))
+IMAGE: Part = ('form-data; name="image"; filename="a.png"', PNG)
+LISTS: Part = ('form-data; name="lists"', "qualities")
+END = b"--b--\r\n"
+MULTIPART = "multipart/form-data; boundary=b"
+
+
+def field(name: str, text: str | bytes) -> Part:
+    return f'form-data; name="{name}"', text
+
+
+def form(*parts: Part) -> bytes:
+    body = b""
+    for disposition, content in parts:
+        body += b"--b\r\nContent-Disposition: " + disposition.encode() + b"\r\n\r\n"
+        body += (content.encode() if isinstance(content, str) else content) + b"\r\n"
+    return body + END
+
+
+INVALID: list[tuple[str, tuple[Part, ...], list[str]]] = [
+    ("no part", (), ["/image", ""]),
+    ("no image", (LISTS,), ["/image"]),
+    ("33 images", (*[IMAGE] * 33, LISTS), ["/image"]),
+    ("32 images and a URL", (*[IMAGE] * 32, field("image_url", f"http://{MARKER}/"), LISTS), ["/image"]),
+    ("neither lists nor phrases", (IMAGE,), [""]),
+    ("an empty name of a list", (IMAGE, field("lists", "")), ["/lists/0"]),
+    ("an empty name among those of lists", (IMAGE, field("lists", "qualities,, sites")), ["/lists/1"]),
+    ("a name of a list that is too long", (IMAGE, field("lists", MARKER * 10)), ["/lists/0"]),
+    ("101 lists", (IMAGE, field("lists", ",".join(["qualities"] * 101))), ["/lists"]),
+    ("an unknown field", (IMAGE, LISTS, field(MARKER, MARKER)), [""]),
+    ("an unknown field twice", (IMAGE, LISTS, field(MARKER, "1"), field(MARKER, "2")), [""]),
+    ("a field without a name", (IMAGE, LISTS, ("form-data", MARKER)), [""]),
+    ("JSON's field", (IMAGE, LISTS, field("images", "[]")), [""]),
+    ("a file under another name", (('form-data; name="picture"; filename="a.png"', PNG), LISTS), [""]),
+    ("a file as a text field", (IMAGE, ('form-data; name="lists"; filename="a"', "qualities")), [""]),
+    ("an empty URL", (field("image_url", ""), LISTS), ["/image_url/0"]),
+    ("a URL that is too long", (field("image_url", MARKER * 300), LISTS), ["/image_url/0"]),
+    ("template twice", (IMAGE, LISTS, field("template", "{}"), field("template", "{}")), ["/template"]),
+    ("a template without {}", (IMAGE, LISTS, field("template", MARKER)), ["/template"]),
+    ("top_k twice", (IMAGE, LISTS, field("top_k", "5"), field("top_k", "5")), ["/top_k"]),
+    *(
+        (f"top_k {text!r}", (IMAGE, LISTS, field("top_k", text)), ["/top_k"])
+        for text in ("0", "-1", "1.5", "", " 5", "5 ", "+5", "005", "1_0", "true", "null", "ALL", "9999999999", "٥")
+    ),
+    ("an empty phrase", (IMAGE, field("phrases", "a river"), field("phrases", "")), ["/phrases/1"]),
+    ("NUL in a phrase", (IMAGE, field("phrases", f"{MARKER}\0")), ["/phrases/0"]),
+    ("a phrase that is too long", (IMAGE, field("phrases", MARKER * 91)), ["/phrases/0"]),
+]
+
+
+@pytest.mark.parametrize(("parts", "places"), [case[1:] for case in INVALID], ids=[case[0] for case in INVALID])
+def test_form_that_does_not_fit_the_contract(client: FlaskClient, parts: tuple[Part, ...], places: list[str]) -> None:
+    response = client.post("/v1/gaze", data=form(*parts), content_type=MULTIPART)
+    assert response.status_code == 422
+    assert pointers(checked_problem(422, response.headers, response.data, "invalid_request")) == places
+
+
+GOOD = form(IMAGE, LISTS)
+BROKEN = {
+    "no boundary": MARKER.encode(),
+    "no last boundary": GOOD.removesuffix(END),
+    "a last boundary that is cut": GOOD[:-5],
+    "cut within the picture": GOOD[:200],
+    "a part without a disposition": GOOD.replace(b"Content-Disposition", b"X-" + MARKER.encode()),
+    "a text that is not UTF-8": form(IMAGE, field("phrases", b"\xff" + MARKER.encode())),
+    "a name that is not UTF-8": GOOD.replace(b"lists", b"\xff" + MARKER.encode()),
+    "a surrogate as UTF-8": form(IMAGE, field("phrases", b"\xed\xa0\x80")),
+    "another boundary": GOOD.replace(b"--b", b"--c"),
+}
+
+
+@pytest.mark.parametrize("body", BROKEN.values(), ids=BROKEN.keys())
+def test_body_that_is_no_form(client: FlaskClient, body: bytes) -> None:
+    response = client.post("/v1/gaze", data=body, content_type=MULTIPART)
+    assert response.status_code == 400
+    checked_problem(400, response.headers, response.data, "malformed_request")
+
+
+@pytest.mark.parametrize("boundary", ['"' + MARKER * 20 + '"', f'"{MARKER}é"', MARKER])
+def test_boundary_that_is_none(client: FlaskClient, boundary: str) -> None:
+    response = client.post("/v1/gaze", data=GOOD, content_type=f"multipart/form-data; boundary={boundary}")
+    assert response.status_code == 400
+    checked_problem(400, response.headers, response.data, "malformed_request")
+
+
+@pytest.mark.parametrize(
+    ("sent", "name"), [(b"a\nb.png", None), (b"a\r\nX-Evil: b.png", None), (b"a\0b.png", "ab.png")]
+)
+def test_line_feeds_in_a_files_name_are_not_told_back(client: FlaskClient, sent: bytes, name: str | None) -> None:
+    response = client.post("/v1/gaze", data=GOOD.replace(b"a.png", sent), content_type=MULTIPART)
+    assert answered(response)["results"][0]["image"]["name"] == name
+    assert "X-Evil" not in response.headers
+
+
+@pytest.mark.parametrize(("phrases", "status"), [(997, 200), (998, 413), (5_000, 413)])
+def test_form_has_a_thousand_parts_at_most(client: FlaskClient, phrases: int, status: int) -> None:
+    # The same phrase again and again, because a model would take seconds for a thousand different ones.
+    parts = (IMAGE, field("top_k", "1"), field("template", "{}"), *[field("phrases", "a river")] * phrases)
+    response = client.post("/v1/gaze", data=form(*parts), content_type=MULTIPART)
+    assert response.status_code == status
+    if status == 413:
+        checked_problem(413, response.headers, response.data, "request_too_large")
+
+
+@pytest.mark.parametrize("body", [b"preamble\r\n" + GOOD, GOOD + b"epilogue", GOOD.removesuffix(b"\r\n")])
+def test_what_stands_around_a_form_is_passed_over(client: FlaskClient, body: bytes) -> None:
+    answered(client.post("/v1/gaze", data=body, content_type=MULTIPART))
+
+
+def test_media_type_of_a_form_is_read_as_http_says(client: FlaskClient) -> None:
+    answered(client.post("/v1/gaze", data=GOOD, content_type='Multipart/Form-Data; Boundary="b"'))
