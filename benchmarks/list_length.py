@@ -21,7 +21,10 @@ def measure(address: str, image: bytes, rounds: int = 40) -> dict[str, float]:
     seconds: dict[str, list[float]] = {SHORT: [], LONG: []}
     for turn in range(rounds + 2):
         for name, taken in seconds.items():
-            fields: list[tuple[str, str | bytes | tuple[str, str | bytes]]] = [("image", ("image", image)), ("lists", name)]
+            fields: list[tuple[str, str | bytes | tuple[str, str | bytes]]] = [
+                ("image", ("image", image)),
+                ("lists", name),
+            ]
             started = time.perf_counter()
             response = pool.request("POST", f"{address}/v1/gaze", fields=fields)
             elapsed = time.perf_counter() - started
