@@ -21,40 +21,46 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     model: str = Field(
-        "openai/clip-vit-base-patch32",
+        default="openai/clip-vit-base-patch32",
         min_length=1,
         max_length=1_000,
         description="a hub id of the CLIP or SigLIP family, a local directory, or `demo`",
     )
     revision: str | None = Field(
-        None,
+        default=None,
         pattern=r"^[\w./-]{1,200}$",
         description="a commit, branch or tag of the hub's repository; the default model has a pinned one, "
         "others follow the hub's `main`",
     )
-    host: str = Field("127.0.0.1", min_length=1, description="the address to listen on; `0.0.0.0` in the containers")
-    port: int = Field(8000, ge=1, le=65535, description="the port to listen on")
-    lists_dir: Path | None = Field(
-        None, description="a folder of a museum's own lists, served beside the built-in ones"
+    host: str = Field(
+        default="127.0.0.1", min_length=1, description="the address to listen on; `0.0.0.0` in the containers"
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto`, `cpu` or `cuda`")
-    workers: int = Field(1, ge=1, le=64, description="processes; each holds the model")
+    port: int = Field(default=8000, ge=1, le=65535, description="the port to listen on")
+    lists_dir: Path | None = Field(
+        default=None, description="a folder of a museum's own lists, served beside the built-in ones"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="`auto`, `cpu` or `cuda`")
+    workers: int = Field(default=1, ge=1, le=64, description="processes; each holds the model")
     threads: int | None = Field(
-        None,
+        default=None,
         ge=1,
         le=1024,
         description="threads of one encoder pass; the default is the cores that the process really has",
     )
     api_keys: tuple[str, ...] = Field(
-        (), repr=False, description="comma-separated keys that callers must send one of; none means open"
+        default=(), repr=False, description="comma-separated keys that callers must send one of; none means open"
     )
-    max_request_bytes: int = Field(64 * 1024**2, ge=1024, le=1024**3, description="bytes of one request")
-    max_image_bytes: int = Field(32 * 1024**2, ge=1024, le=1024**3, description="bytes of one picture, fetched or sent")
-    max_image_pixels: int = Field(50_000_000, ge=1, le=178_956_970, description="pixels of one picture")
-    max_phrases: int = Field(2_000, ge=1, le=100_000, description="phrases of one request's own lists together")
-    request_timeout: float = Field(60.0, gt=0, le=3600, description="seconds from a request's first byte to its answer")
+    max_request_bytes: int = Field(default=64 * 1024**2, ge=1024, le=1024**3, description="bytes of one request")
+    max_image_bytes: int = Field(
+        default=32 * 1024**2, ge=1024, le=1024**3, description="bytes of one picture, fetched or sent"
+    )
+    max_image_pixels: int = Field(default=50_000_000, ge=1, le=178_956_970, description="pixels of one picture")
+    max_phrases: int = Field(default=2_000, ge=1, le=100_000, description="phrases of one request's own lists together")
+    request_timeout: float = Field(
+        default=60.0, gt=0, le=3600, description="seconds from a request's first byte to its answer"
+    )
     url_fetch: str = Field(
-        "public",
+        default="public",
         description="`off`; `public`: public addresses on ports 80 and 443; or a comma-separated list of `host`, "
         "`host:port` and networks (`10.1.0.0/16`, any port) allowed besides the public ones",
     )

@@ -7,7 +7,7 @@ that HF_HOME names, and keeps it. Reads from standard input a JSON list of [pict
 import json
 import sys
 
-import clip_gaze
+import clip_gaze  # type: ignore[import-untyped]  # it has no types
 from PIL import Image
 
 answers = []

@@ -94,13 +94,13 @@ def pictures() -> list[bytes]:
 @pytest.fixture(scope="module")
 def answers(reference_client: FlaskClient, pictures: list[bytes]) -> list[dict[str, Any]]:
     """What the service says of each picture, every phrase of all ten lists."""
-    names = ",".join(entry["name"] for entry in reference_client.get("/v1/lists").json["lists"])
+    names = ",".join(entry["name"] for entry in reference_client.get("/v1/lists").get_json()["lists"])
     answers = []
     for picture in pictures:
         form = {"image": (io.BytesIO(picture), "picture"), "lists": names, "top_k": "all"}
         response = reference_client.post("/v1/gaze", data=form)
-        assert response.status_code == 200, response.json
-        answers.append(response.json["results"][0]["lists"])
+        assert response.status_code == 200, response.get_json()
+        answers.append(response.get_json()["results"][0]["lists"])
     return answers
 
 
@@ -110,7 +110,8 @@ def test_twenty_pictures_equal_transformers_own_clip_model(
     reference_folder: Path,
     phrase_lists: dict[str, PhraseList],
 ) -> None:
-    model = CLIPModel.from_pretrained(reference_folder, dtype=torch.float32).eval()
+    model: Any = CLIPModel.from_pretrained(reference_folder, dtype=torch.float32)
+    model.eval()
     processor = CLIPImageProcessor.from_pretrained(reference_folder)
     assert model.logit_scale.exp().item() == pytest.approx(LOGIT_SCALE)
     with torch.inference_mode():
@@ -160,11 +161,11 @@ def test_the_same_picture_alone_and_among_others_has_the_same_probabilities(
         "lists": "qualities",
         "top_k": "all",
     }
-    together = reference_client.post("/v1/gaze", data=form).json["results"]
+    together = reference_client.post("/v1/gaze", data=form).get_json()["results"]
     assert [result["lists"]["qualities"] for result in together] == [answer["qualities"] for answer in answers[:4]]
 
 
-def _text_embeds(model: CLIPModel, folder: Path, phrases: Sequence[str]) -> torch.Tensor:
+def _text_embeds(model: Any, folder: Path, phrases: Sequence[str]) -> torch.Tensor:
     """Return the unit text features [phrases, 512], by transformers alone, sorted by length to save padding."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     by_length = sorted(range(len(phrases)), key=lambda index: len(phrases[index]))
@@ -177,7 +178,8 @@ def _text_embeds(model: CLIPModel, folder: Path, phrases: Sequence[str]) -> torc
 
 
 def _unit(embeds: torch.Tensor) -> torch.Tensor:
-    return embeds / embeds.norm(p=2, dim=-1, keepdim=True)
+    unit: torch.Tensor = embeds / embeds.norm(p=2, dim=-1, keepdim=True)
+    return unit
 
 
 def _assert_same_ranking(answer: dict[str, Any], phrase_list: PhraseList, expected: NDArray[np.floating[Any]]) -> None:
