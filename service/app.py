@@ -19,6 +19,7 @@ from service.api.lists import lists_blueprint
 from service.api.model import model_blueprint
 from service.api.page import page_blueprint
 from service.api.query import QueryLimits
+from service.cores import available_cores
 from service.errors import NotFound
 from service.images.decode import ImageLimits
 from service.images.fetch import FetchLimits, ImageFetcher
@@ -65,6 +66,7 @@ def create_app(
             admission=admission,
             query_limits=QueryLimits(settings.max_request_bytes, settings.max_phrases),
             image_limits=ImageLimits(settings.max_image_bytes, settings.max_image_pixels),
+            decoding_slots=available_cores(),
         )
     )
     app.register_blueprint(lists_blueprint(served))
@@ -100,6 +102,9 @@ def _around_every_request(app: Flask, api_keys: tuple[str, ...]) -> None:
         method = request.method if request.url_rule or request.method in ("GET", "HEAD", "POST") else "other"
         metrics.REQUESTS.labels(route, method, response.status_code, g.get("code", "")).inc()
         metrics.REQUEST_SECONDS.labels(route).observe(seconds)
+        for stage, milliseconds in stages.items():
+            if milliseconds:
+                metrics.STAGE_SECONDS.labels(stage).observe(milliseconds / 1000)
         log.info(
             "request",
             request_id=g.request_id,

@@ -15,14 +15,11 @@ from service import __version__
 from service.composition import load_classifier, served_lists
 from service.errors import GazeError, StartError, UnknownList
 from service.images.decode import ImageLimits, decode
-from service.settings import Settings, read_settings
+from service.settings import read_settings
 from service.zero_shot import hub
 from service.zero_shot.caveats import caveats
 from service.zero_shot.classifier import EncodedList, ZeroShotClassifier, require_list
-from service.zero_shot.phrase_lists import PhraseList, own_list
-
-OWN_LIST = "phrases"
-"""The name of the list that `--phrase` options are ranked as."""
+from service.zero_shot.phrase_lists import OWN_LIST, own_list
 
 
 class _StartErrorsTold(click.Group):
@@ -56,8 +53,8 @@ def serve() -> None:
     served_lists(settings)
     files = hub.fetch(settings.model, settings.revision)
     click.echo(f"Checking the model {files.model_id} ...", err=True)
-    _classifier(settings, files, {})
-    click.echo(f"Serving on http://{settings.host}:{settings.port}", err=True)
+    load_classifier(settings, files, {})
+    click.echo(f"Starting on http://{settings.host}:{settings.port}; /readyz says when it can answer.", err=True)
     sys.stdout.flush()
     sys.stderr.flush()
     # What gunicorn runs finds the model in the cache. numpy's own threads would spin after each product and take the
@@ -79,16 +76,16 @@ def look(images: tuple[Path, ...], list_names: str, phrases: tuple[str, ...], to
     settings = read_settings()
     served = served_lists(settings)
     names = [name.strip() for name in list_names.split(",") if name.strip()]
-    chosen = {name: served[name] for name in names if require_list(served, name)}
+    for name in names:
+        require_list(served, name)
+    chosen = {name: served[name] for name in names}
     if phrases:
         if not all(phrase.strip() and _is_utf8(phrase) for phrase in phrases):
             raise click.UsageError("A phrase must have a visible character, and be in UTF-8.")
-        if OWN_LIST in chosen:
-            raise click.UsageError(f"The served list '{OWN_LIST}' cannot be asked together with --phrase.")
         chosen[OWN_LIST] = own_list(OWN_LIST, phrases, "{}")
     if not chosen:
         raise click.UsageError("Give --lists, --phrase, or both.")
-    classifier = _classifier(settings, hub.fetch(settings.model, settings.revision), chosen)
+    classifier = load_classifier(settings, hub.fetch(settings.model, settings.revision), chosen)
     lists = classifier.lists_named(chosen)
     for sentence in caveats(classifier.model, lists):
         click.echo(sentence, err=True)
@@ -130,16 +127,9 @@ def prepare() -> None:
     settings = read_settings()
     files = hub.fetch(settings.model, settings.revision)
     started = time.monotonic()
-    classifier = _classifier(settings, files, served_lists(settings))
+    classifier = load_classifier(settings, files, served_lists(settings))
     seconds = time.monotonic() - started
     click.echo(f"{files.model_id} {classifier.model.revision} is ready; its lists take {seconds:.0f} s to encode.")
-
-
-def _classifier(settings: Settings, files: hub.ModelFiles, lists: dict[str, PhraseList]) -> ZeroShotClassifier:
-    """Load the model and encode the lists, with a progress bar on a terminal where there are lists."""
-    total = sum(len(phrase_list.labels) for phrase_list in lists.values())
-    with tqdm(total=total, desc="Encoding phrases", unit="phrase", disable=None if total else True) as bar:
-        return load_classifier(settings, files, lists, lambda done, _: bar.update(done - bar.n))
 
 
 def _ranked(

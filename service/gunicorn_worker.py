@@ -11,6 +11,7 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from service import errors
 from service.api import problems
+from service.lifetime import shutting_down
 
 log = structlog.get_logger()
 
@@ -22,9 +23,6 @@ class GazeWorker(ThreadWorker):
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Take SIGTERM: let /readyz say so, finish what is under way, then end."""
-        # Imported here, because importing it is what loads the app, which must happen after the fork.
-        from service.wsgi import shutting_down  # noqa: PLC0415
-
         shutting_down.set()
         super().handle_exit(sig, frame)
 

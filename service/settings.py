@@ -16,7 +16,7 @@ _KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,256}")
 
 
 class Settings(BaseModel):
-    """Everything that can be set; `description` is what the README says of it."""
+    """Everything that can be set, each with what it means."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -57,7 +57,7 @@ class Settings(BaseModel):
     max_image_pixels: int = Field(default=50_000_000, ge=1, le=178_956_970, description="pixels of one picture")
     max_phrases: int = Field(default=2_000, ge=1, le=100_000, description="phrases of one request's own lists together")
     request_timeout: float = Field(
-        default=60.0, gt=0, le=3600, description="seconds from a request's first byte to its answer"
+        default=60.0, gt=0, le=3600, description="seconds from a request's headers to its answer"
     )
     url_fetch: str = Field(
         default="public",

@@ -5,7 +5,6 @@ from its first second. The model's files must lie on this machine already: `gaze
 """
 
 import os
-import threading
 
 import structlog
 
@@ -13,6 +12,7 @@ from service.api.metrics import describe_model
 from service.app import create_app
 from service.composition import load_classifier, served_lists
 from service.errors import StartError
+from service.lifetime import shutting_down
 from service.logs import configure_logs
 from service.settings import read_settings
 from service.zero_shot import hub
@@ -48,7 +48,6 @@ def _failed(error: Exception) -> None:
 configure_logs()
 settings = read_settings()
 phrase_lists = served_lists(settings)
-shutting_down = threading.Event()
 app = create_app(
     settings,
     phrase_lists,

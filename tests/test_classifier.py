@@ -130,9 +130,19 @@ def test_lists_are_returned_as_they_were_named() -> None:
     oats = PhraseList("oats", ("oats",), (None,))
     classifier = classifier_of(HashEncoder(), CROPS, oats)
     assert [encoded.phrase_list for encoded in classifier.lists_named(["oats", "crops"])] == [oats, CROPS]
+    assert [encoded.phrase_list for encoded in classifier.lists_named(["crops", "oats", "crops"])] == [CROPS, oats]
     assert classifier.lists_named([]) == ()
-    with pytest.raises(UnknownList):
-        classifier.lists_named(["crops", "wheat"])
+    with pytest.raises(UnknownList) as raised:
+        classifier.lists_named(["crops", "crops", "wheat"])
+    assert [wrong.pointer for wrong in raised.value.errors] == ["/lists/2"]
+
+
+def test_what_progress_raises_ends_the_encoding_of_own_lists() -> None:
+    def too_late(_done: int, _total: int) -> None:
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        classifier_of(HashEncoder()).encode_lists([own_list("own", ("a", "b"), "{}")], too_late)
 
 
 def test_the_model_is_the_encoders() -> None:
@@ -158,8 +168,12 @@ def test_an_unknown_list_is_answered_with_a_near_one_and_not_with_itself(name: s
     assert raised.value.detail == detail
 
 
-def test_a_served_list_is_found() -> None:
-    assert require_list({"movements": 1}, "movements") is True
+def test_a_served_list_raises_nothing_and_an_unknown_one_is_pointed_at() -> None:
+    require_list({"movements": 1}, "movements", "/lists/0")
+    with pytest.raises(UnknownList) as raised:
+        require_list({"movements": 1}, "movement", "/lists/3")
+    [wrong] = raised.value.errors
+    assert (wrong.pointer, wrong.detail) == ("/lists/3", "Unknown list. Did you mean 'movements'?")
 
 
 def test_progress_of_the_served_lists_rises_to_the_total() -> None:

@@ -190,3 +190,13 @@ def test_tag_changes_with_what_is_told_of_the_list() -> None:
         serve(each).get("/v1/lists/ours").headers["ETag"] for each in (before, dataclasses.replace(before, title="New"))
     ]
     assert tags[0] != tags[1]
+
+
+def test_only_if_none_match_makes_an_answer_conditional(client: FlaskClient) -> None:
+    whole = client.get("/v1/lists/surfaces")
+    for headers in ({"If-Match": '"x"'}, {"If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"}, {"Range": "bytes=0-"}):
+        answer = client.get("/v1/lists/surfaces", headers=headers)
+        assert (answer.status_code, answer.data) == (200, whole.data)
+    known = client.get("/v1/lists/surfaces", headers={"If-None-Match": f'"other", {whole.headers["ETag"]}'})
+    assert (known.status_code, known.data) == (304, b"")
+    assert known.headers["ETag"] == whole.headers["ETag"]

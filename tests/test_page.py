@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 from service import __version__
 from service.api.page import CONTENT_SECURITY_POLICY
 from service.zero_shot.phrase_lists import PhraseList
+from tests.problem_shape import checked_problem
 
 LOADED = {
     ("link", "href"),
@@ -126,3 +127,9 @@ def test_documentation_escapes_what_it_shows(client: FlaskClient) -> None:
         *("html", "head", "meta", "title", "link", "body", "main", "nav", "section", "h1", "h2", "h3", "p", "a", "ul"),
         *("li", "code", "pre", "table", "thead", "tbody", "tr", "th", "td"),
     }
+
+
+def test_a_range_that_an_asset_does_not_have_is_the_callers_error(client: FlaskClient) -> None:
+    response = client.get("/static/gaze.css", headers={"Range": "bytes=99999999-"}, buffered=True)
+    checked_problem(response.status_code, response.headers, response.data, "malformed_request")
+    assert response.status_code == 400

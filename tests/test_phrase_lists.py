@@ -212,6 +212,7 @@ def test_a_broken_file_is_named_with_its_line(
         ("crops.1900.csv", "a-z, 0-9"),
         ("getreide-ä.txt", "a-z, 0-9"),
         ("a" * 65 + ".txt", "1 to 64"),
+        ("phrases.txt", "kept for phrases that callers send"),
         ("crops.CSV", "ends in .csv or .txt"),
         ("crops.tsv", "ends in .csv or .txt"),
         ("crops.xlsx", "ends in .csv or .txt"),

@@ -2,10 +2,11 @@
 
 import base64
 import binascii
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from flask import Blueprint, Response, g, request
 
@@ -36,7 +37,7 @@ STAGES = ("fetch", "decode", "encode", "rank")
 
 @dataclass
 class StageTimes:
-    """Milliseconds that a request spent on each stage."""
+    """Milliseconds that a request spent on each stage; 0 where it had none of it."""
 
     milliseconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
 
@@ -58,9 +59,11 @@ def gaze_blueprint(
     admission: Admission,
     query_limits: QueryLimits,
     image_limits: ImageLimits,
+    decoding_slots: int,
 ) -> Blueprint:
     """Return the route that ranks, on the parts that it needs."""
     blueprint = Blueprint("gaze", __name__)
+    decoding = threading.BoundedSemaphore(decoding_slots)
 
     @blueprint.post("/v1/gaze")
     def gaze() -> Response:
@@ -69,7 +72,7 @@ def gaze_blueprint(
         lists = classifier.lists_named(query.lists)
         _refuse_served_names(query.own_lists, served)
         with admission.slot():
-            answer = _Look(classifier, fetcher, admission, image_limits).answer(query, lists)
+            answer = _Look(classifier, fetcher, admission, image_limits, decoding).answer(query, lists)
         return Response(answer.model_dump_json(), content_type="application/json")
 
     return blueprint
@@ -92,7 +95,9 @@ class _Look:
         fetcher: ImageFetcher,
         admission: Admission,
         image_limits: ImageLimits,
+        decoding: threading.BoundedSemaphore,
     ) -> None:
+        self._decoding = decoding
         self._classifier = classifier
         self._fetcher = fetcher
         self._admission = admission
@@ -103,7 +108,8 @@ class _Look:
         """Return the answer to a query. Raises what the image raises, or the first one where every image fails."""
         g.stages = self._times.milliseconds
         with self._times.of("encode"):
-            lists = (*served, *self._classifier.encode_lists(query.own_lists))
+            own = self._classifier.encode_lists(query.own_lists, lambda *_: self._admission.require_time(g.started))
+            lists = (*served, *own)
         results: list[Result | FailedResult] = []
         failures: list[GazeError] = []
         for source in query.images:
@@ -118,17 +124,15 @@ class _Look:
             raise failures[0]
         g.images = len(query.images)
         g.phrases = sum(len(encoded.phrase_list.labels) for encoded in lists) * (len(results) - len(failures))
-        for stage, milliseconds in self._times.milliseconds.items():
-            metrics.STAGE_SECONDS.labels(stage).observe(milliseconds / 1000)
         metrics.PHRASES.inc(g.phrases)
         model = self._classifier.model
         return GazeAnswer(model=model_of(model), results=results, warnings=caveats(model, lists))
 
     def _result(self, source: ImageSource, lists: Sequence[EncodedList], top_k: int | None) -> Result:
         self._admission.require_time(g.started)
-        with self._times.of("fetch"):
-            encoded_image = self._bytes(source)
-        with self._times.of("decode"):
+        encoded_image = self._bytes(source)
+        # Decoding takes memory for the whole picture: so many at a time as can run at a time.
+        with self._decoding, self._times.of("decode"):
             image = decode(encoded_image, self._image_limits)
         with self._times.of("encode"):
             image_features = self._classifier.encode_image(image.rgb)
@@ -138,7 +142,7 @@ class _Look:
                     count=len(encoded.phrase_list.labels),
                     hash=encoded.phrase_list.hash,
                     predictions=[
-                        RankedPhrase(**asdict(prediction))
+                        RankedPhrase(**vars(prediction))
                         for prediction in self._classifier.rank(image_features, encoded, top_k)
                     ],
                 )
@@ -151,7 +155,8 @@ class _Look:
         if isinstance(source.content, bytes):
             return source.content
         if source.source == "url":
-            return self._fetcher.fetch(source.content, self._admission.deadline(g.started))
+            with self._times.of("fetch"):
+                return self._fetcher.fetch(source.content, self._admission.deadline(g.started))
         return _from_base64(source.content, self._image_limits.max_bytes)
 
 

@@ -27,7 +27,10 @@ def lists_blueprint(served: Mapping[str, PhraseList]) -> Blueprint:
         response = Response(_details(served[name], page).model_dump_json(), content_type="application/json")
         response.add_etag()
         response.headers["Cache-Control"] = "no-cache"
-        response.make_conditional(request)
+        etag, _ = response.get_etag()
+        if etag and request.if_none_match.contains_weak(etag):
+            response.status_code = 304
+            response.set_data(b"")
         return response
 
     return blueprint

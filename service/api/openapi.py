@@ -38,7 +38,6 @@ _GAZE_ERRORS = (
     errors.ImageFetchFailed,
     errors.Overloaded,
     errors.NotReady,
-    errors.ShuttingDown,
     errors.ImageFetchTimeout,
 )
 _ABOUT = """Send a picture and the names of lists, or phrases of your own; each list comes back ranked.

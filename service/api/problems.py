@@ -93,9 +93,11 @@ def _field_error(details: ErrorDetails, prefix: str) -> FieldError:
 
 
 def _from_werkzeug(error: HTTPException) -> Response:
-    kind = _OF_STATUS.get(error.code or 500)
-    if kind is None:
+    status = error.code or 500
+    if status >= 500:
         return _defect(error)
+    # What else werkzeug refuses, such as a range that a file does not have, is the caller's error too.
+    kind = _OF_STATUS.get(status, errors.MalformedRequest)
     allow = tuple(sorted(getattr(error, "valid_methods", None) or ()))
     return respond(kind(allow=allow))
 

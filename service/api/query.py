@@ -28,12 +28,9 @@ from service.errors import (
     RequestTooLarge,
     UnsupportedMediaType,
 )
-from service.zero_shot.phrase_lists import PhraseList, own_list
+from service.zero_shot.phrase_lists import OWN_LIST, PhraseList, own_list
 
 MAX_PARTS = 1_000
-FORM_LIST = "phrases"
-"""The name of the list that a form's `phrases` are ranked as."""
-
 _BLOCK = 64 * 1024
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,8}")
 _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -142,7 +139,7 @@ def _from_json(body: bytes) -> GazeQuery:
     images = sent.images if sent.images is not None else [sent.image]
     return GazeQuery(
         images=tuple(_as_source(image) for image in images if image is not None),
-        lists=_distinct(sent.lists or []),
+        lists=tuple(sent.lists or ()),
         own_lists=tuple(own_list(name, tuple(own), sent.template) for name, own in (sent.phrases or {}).items()),
         top_k=sent.top_k,
     )
@@ -174,8 +171,8 @@ def _from_form(body: bytes, boundary: str) -> GazeQuery:
         raise InvalidRequest(errors=tuple(wrong))
     return GazeQuery(
         images=images,
-        lists=_distinct(sent.lists),
-        own_lists=(own_list(FORM_LIST, tuple(sent.phrases), sent.template),) if sent.phrases else (),
+        lists=tuple(sent.lists),
+        own_lists=(own_list(OWN_LIST, tuple(sent.phrases), sent.template),) if sent.phrases else (),
         top_k=sent.top_k,
     )
 
@@ -229,10 +226,6 @@ def _named(fields: list[tuple[str, str]]) -> Mapping[str, Any]:
         else:
             named[name] = text
     return named
-
-
-def _distinct(names: list[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(names))
 
 
 def _file_name(name: str | None) -> str | None:

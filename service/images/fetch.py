@@ -158,16 +158,20 @@ class ImageFetcher:
         return self._tls.wrap_socket(connected, server_hostname=host)
 
     def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        announced = response.headers.get("Content-Length", "")
+        if announced.isdecimal() and int(announced[:20]) > self._limits.max_bytes:
+            raise self._too_large()
         blocks: list[bytes] = []
         size = 0
         for block in response.stream(_BLOCK, decode_content=True):
             size += len(block)
             if size > self._limits.max_bytes:
-                raise ImageTooLarge(
-                    f"The image has more than the {self._limits.max_bytes} bytes that this service takes."
-                )
+                raise self._too_large()
             blocks.append(block)
         return b"".join(blocks)
+
+    def _too_large(self) -> ImageTooLarge:
+        return ImageTooLarge(f"The image has more than the {self._limits.max_bytes} bytes that this service takes.")
 
 
 def _left(deadline: float) -> float:

@@ -5,14 +5,14 @@ features; an image's features times that matrix, times the logit scale, are the 
 """
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.errors import UnknownList
+from service.errors import FieldError, UnknownList
 from service.zero_shot.features import Encoder, ModelDescription, Progress, TextFeatures
 from service.zero_shot.phrase_lists import PhraseList
 
@@ -49,13 +49,17 @@ class ZeroShotClassifier:
         """The model that answers."""
         return self._encoder.model
 
-    def lists_named(self, names: Iterable[str]) -> tuple[EncodedList, ...]:
-        """Return the served lists of these names. Raises UnknownList, with a suggestion where one is near."""
-        return tuple(self._served[name] for name in names if require_list(self._served, name))
+    def lists_named(self, names: Collection[str]) -> tuple[EncodedList, ...]:
+        """Return the served lists of these names, each once. Raises UnknownList, which says which is unknown."""
+        for index, name in enumerate(names):
+            require_list(self._served, name, f"/lists/{index}")
+        return tuple(self._served[name] for name in dict.fromkeys(names))
 
-    def encode_lists(self, own_lists: Sequence[PhraseList]) -> tuple[EncodedList, ...]:
-        """Return lists that are not served, with their text features."""
-        return tuple(EncodedList(own, self._encoder.encode_text(own.phrases)) for own in own_lists)
+    def encode_lists(
+        self, own_lists: Sequence[PhraseList], progress: Progress | None = None
+    ) -> tuple[EncodedList, ...]:
+        """Return lists that are not served, with their text features; what `progress` raises ends the encoding."""
+        return tuple(EncodedList(own, self._encoder.encode_text(own.phrases, progress)) for own in own_lists)
 
     def encode_image(self, image: Image.Image) -> NDArray[np.float32]:
         """Return the unit features [feature_size] of one upright RGB image."""
@@ -87,12 +91,18 @@ class ZeroShotClassifier:
         )
 
 
-def require_list(served: Mapping[str, object], name: str) -> bool:
-    """Return True if a list of this name is served; else raise UnknownList, with a suggestion where one is near."""
+def require_list(served: Mapping[str, object], name: str, pointer: str | None = None) -> None:
+    """Raise UnknownList if no list of this name is served, with a suggestion where one is near.
+
+    pointer: where in a request the name stands, as a JSON pointer.
+    """
     if name in served:
-        return True
+        return
     near = difflib.get_close_matches(name[:100], served, n=1)
-    raise UnknownList(f"Unknown list. Did you mean '{near[0]}'?" if near else None)
+    unknown = UnknownList(f"Unknown list. Did you mean '{near[0]}'?" if near else None)
+    if pointer:
+        unknown.errors = (FieldError(pointer, unknown.detail),)
+    raise unknown
 
 
 def encode_served(

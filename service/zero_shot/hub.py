@@ -6,6 +6,7 @@ Nothing that is fetched is run: only configuration, tokenizer and weight files a
 import errno
 import hashlib
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -121,7 +122,7 @@ def locate(model: str, revision: str | None) -> ModelFiles:
         return ModelFiles(directory, DEMO, _weights_hash(directory), demo=True)
     if _is_directory(model):
         directory = Path(model).expanduser()
-        if not directory.is_dir():
+        if not os.path.isdir(directory):  # noqa: PTH112  # Path.is_dir() raises where a folder may not be entered
             raise ModelUnavailable(f"GAZE_MODEL names the directory {model}, and there is none; correct the path.")
         check_family(directory / "config.json", model)
         _require_files(directory, model)

@@ -18,6 +18,9 @@ from typing import Any
 
 from service.errors import InvalidList
 
+OWN_LIST = "phrases"
+"""What phrases that came without a list's name are ranked as; no served list may take this name."""
+
 LIST_NAME = re.compile(r"[a-z0-9_-]{1,64}")
 MAX_PHRASE_CHARACTERS = 1_000
 MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -82,10 +85,14 @@ def read_lists(*folders: Path) -> dict[str, PhraseList]:
 
 
 def _lists_in(folder: Path) -> Iterator[tuple[Path, PhraseList]]:
-    if not folder.is_dir():
-        raise InvalidList(f"{folder}: there is no such folder of lists.")
+    try:
+        entries = sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        raise InvalidList(f"{folder}: there is no such folder of lists.") from None
+    except OSError as error:
+        raise InvalidList(f"{folder}: the folder of lists cannot be read ({error.strerror}).") from None
     details = _read_details(folder / "lists.toml")
-    files = sorted(f for f in folder.iterdir() if not f.name.startswith(".") and f.name != "lists.toml")
+    files = [entry for entry in entries if not entry.name.startswith(".") and entry.name != "lists.toml"]
     order = list(details)
     files.sort(key=lambda file: order.index(file.stem) if file.stem in details else len(order))
     for name in details:
@@ -130,6 +137,8 @@ def _read_list(file: Path, details: dict[str, str]) -> PhraseList:
         raise InvalidList(
             f"{file}: the file's name is the list's name, and takes 1 to 64 of the characters a-z, 0-9, _ and -."
         )
+    if file.stem == OWN_LIST:
+        raise InvalidList(f"{file}: the name '{OWN_LIST}' is kept for phrases that callers send; rename the file.")
     rows = _csv_rows if file.suffix == ".csv" else _text_rows
     labels: dict[str, int] = {}
     uris: list[str | None] = []

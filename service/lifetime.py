@@ -1,0 +1,5 @@
+"""Whether this process has been told to end: set by gunicorn's worker, read by /readyz."""
+
+import threading
+
+shutting_down = threading.Event()
