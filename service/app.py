@@ -5,9 +5,11 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
+from functools import partial
 
 import structlog
 from flask import Flask, Response, g, request
+from flask.globals import request_ctx
 from werkzeug.routing import RequestRedirect
 
 from service.api import metrics, problems
@@ -18,7 +20,7 @@ from service.api.keys import require_key
 from service.api.lists import lists_blueprint
 from service.api.model import model_blueprint
 from service.api.page import page_blueprint
-from service.api.query import QueryLimits
+from service.api.query import QueryLimits, discard_rest
 from service.cores import available_cores
 from service.errors import NotFound
 from service.images.decode import ImageLimits
@@ -91,6 +93,9 @@ def _around_every_request(app: Flask, api_keys: tuple[str, ...]) -> None:
 
     @app.after_request
     def end(response: Response) -> Response:
+        if response.status_code >= 400:
+            # Once the answer is sent. The request itself is handed over: by then it is no longer the current one.
+            response.call_on_close(partial(discard_rest, request_ctx.request))
         seconds = time.monotonic() - g.started
         response.headers["X-Request-ID"] = g.request_id
         response.headers["X-Content-Type-Options"] = "nosniff"

@@ -1,5 +1,6 @@
 """The real server: requests that never reach the app, bodies in chunks, and its end."""
 
+import http.client
 import json
 import os
 import signal
@@ -158,3 +159,21 @@ def test_termination_finishes_what_is_under_way(own_server: tuple[str, "subproce
         assert answer.status == 200
         assert "qualities" in json.loads(answer.body)["results"][0]["lists"]
     assert process.wait(25) == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type", "megabytes", "status"),
+    [
+        ("/v1/gaze", "application/json", 80, 413),
+        ("/v1/gaze", "text/plain", 40, 415),
+        ("/nothing", "text/plain", 5, 404),
+        ("/livez", "text/plain", 5, 405),
+    ],
+)
+def test_who_sends_a_large_body_to_its_end_still_reads_why_it_was_refused(
+    server: str, path: str, media_type: str, megabytes: int, status: int
+) -> None:
+    connection = http.client.HTTPConnection(server.removeprefix("http://"), timeout=30)
+    connection.request("POST", path, body=b"x" * (megabytes * 1024**2), headers={"Content-Type": media_type})
+    assert connection.getresponse().status == status
+    connection.close()

@@ -32,6 +32,8 @@ from service.zero_shot.phrase_lists import OWN_LIST, PhraseList, own_list
 
 MAX_PARTS = 1_000
 _BLOCK = 64 * 1024
+_DISCARD_BYTES = 256 * 1024**2
+_DISCARD_SECONDS = 5
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,8}")
 _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -107,6 +109,22 @@ def _read_body(request: Request, max_bytes: int, deadline: float) -> bytes:
     if not whole or size < (request.content_length or 0):
         raise MalformedRequest("The request's body is broken, or it ended before it was whole.")
     return b"".join(blocks)
+
+
+def discard_rest(request: Request) -> None:
+    """Read what is left of a refused request's body and forget it, within bounds.
+
+    A caller that is still sending when its connection is closed never reads why.
+    """
+    if not request.content_length and "chunked" not in request.headers.get("Transfer-Encoding", ""):
+        return
+    discarded = 0
+    with (
+        _ended_at(time.monotonic() + _DISCARD_SECONDS, request.environ.get("gunicorn.socket")),
+        suppress(ClientDisconnected, OSError, ValueError, EOFError, ParseException),
+    ):
+        while discarded < _DISCARD_BYTES and (block := request.stream.read(_BLOCK)):
+            discarded += len(block)
 
 
 @contextmanager
