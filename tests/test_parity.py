@@ -1,5 +1,6 @@
 """On a CLIP of full size, the service's probabilities are those of transformers and of clip-gaze 0.3.0."""
 
+import base64
 import io
 import json
 import os
@@ -94,11 +95,11 @@ def pictures() -> list[bytes]:
 @pytest.fixture(scope="module")
 def answers(reference_client: FlaskClient, pictures: list[bytes]) -> list[dict[str, Any]]:
     """What the service says of each picture, every phrase of all ten lists."""
-    names = ",".join(entry["name"] for entry in reference_client.get("/v1/lists").get_json()["lists"])
+    names = [entry["name"] for entry in reference_client.get("/v1/lists").get_json()["lists"]]
     answers = []
     for picture in pictures:
-        form = {"image": (io.BytesIO(picture), "picture"), "lists": names, "top_k": "all"}
-        response = reference_client.post("/v1/gaze", data=form)
+        question = {"image": _by_base64(picture), "lists": names, "top_k": None}
+        response = reference_client.post("/v1/gaze", json=question)
         assert response.status_code == 200, response.get_json()
         answers.append(response.get_json()["results"][0]["lists"])
     return answers
@@ -156,13 +157,13 @@ def test_twenty_pictures_equal_clip_gaze_on_the_short_lists_and_one_on_all_artis
 def test_the_same_picture_alone_and_among_others_has_the_same_probabilities(
     reference_client: FlaskClient, pictures: list[bytes], answers: list[dict[str, Any]]
 ) -> None:
-    form = {
-        "image": [(io.BytesIO(picture), "picture") for picture in pictures[:4]],
-        "lists": "qualities",
-        "top_k": "all",
-    }
-    together = reference_client.post("/v1/gaze", data=form).get_json()["results"]
+    question = {"images": [_by_base64(picture) for picture in pictures[:4]], "lists": ["qualities"], "top_k": None}
+    together = reference_client.post("/v1/gaze", json=question).get_json()["results"]
     assert [result["lists"]["qualities"] for result in together] == [answer["qualities"] for answer in answers[:4]]
+
+
+def _by_base64(picture: bytes) -> dict[str, str]:
+    return {"base64": base64.b64encode(picture).decode()}
 
 
 def _text_embeds(model: Any, folder: Path, phrases: Sequence[str]) -> torch.Tensor:
