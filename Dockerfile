@@ -59,9 +59,15 @@ ENV PATH=/app/bin:/opt/gaze/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     HOME=/tmp \
-    HF_HOME=/var/lib/gaze/models \
     HF_HUB_DISABLE_TELEMETRY=1 \
     GAZE_HOST=0.0.0.0
+ARG BAKE_MODEL=
+ARG BAKE_REVISION=
+# Apart from /var/lib/gaze/models, because a volume that is mounted there would hide it. Empty variables count as none.
+ENV HF_HOME=/var/lib/gaze/models${BAKE_MODEL:+-in-the-image} \
+    HF_HUB_OFFLINE=${BAKE_MODEL:+1} \
+    GAZE_MODEL=${BAKE_MODEL} \
+    GAZE_REVISION=${BAKE_REVISION}
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10m --retries=3 \
     CMD ["python", "-c", "import http.client, os, sys; ready = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('GAZE_PORT') or 8000), timeout=4); ready.request('GET', '/readyz'); sys.exit(ready.getresponse().status != 200)"]
@@ -71,26 +77,12 @@ CMD ["serve"]
 FROM runtime AS cpu
 COPY --from=packages-cpu /opt/gaze /opt/gaze
 COPY --from=code /app /app
-ARG BAKE_MODEL=
-ARG BAKE_REVISION=
-# Apart from /var/lib/gaze/models, because a volume that is mounted there would hide it. Empty variables count as none.
-ENV HF_HOME=/var/lib/gaze/models${BAKE_MODEL:+-in-the-image} \
-    HF_HUB_OFFLINE=${BAKE_MODEL:+1} \
-    GAZE_MODEL=${BAKE_MODEL} \
-    GAZE_REVISION=${BAKE_REVISION}
 USER 10001:10001
-RUN if [ -n "$BAKE_MODEL" ]; then HF_HUB_OFFLINE=0 GAZE_DEVICE=cpu gaze prepare; fi
+RUN if [ -n "$GAZE_MODEL" ]; then HF_HUB_OFFLINE=0 GAZE_DEVICE=cpu gaze prepare; fi
 
 FROM runtime AS cuda
 ENV GAZE_DEVICE=cuda
 COPY --from=packages-cuda /opt/gaze /opt/gaze
 COPY --from=code /app /app
-ARG BAKE_MODEL=
-ARG BAKE_REVISION=
-# Apart from /var/lib/gaze/models, because a volume that is mounted there would hide it. Empty variables count as none.
-ENV HF_HOME=/var/lib/gaze/models${BAKE_MODEL:+-in-the-image} \
-    HF_HUB_OFFLINE=${BAKE_MODEL:+1} \
-    GAZE_MODEL=${BAKE_MODEL} \
-    GAZE_REVISION=${BAKE_REVISION}
 USER 10001:10001
-RUN if [ -n "$BAKE_MODEL" ]; then HF_HUB_OFFLINE=0 GAZE_DEVICE=cpu gaze prepare; fi
+RUN if [ -n "$GAZE_MODEL" ]; then HF_HUB_OFFLINE=0 GAZE_DEVICE=cpu gaze prepare; fi

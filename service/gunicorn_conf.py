@@ -11,6 +11,7 @@ from typing import Any
 _metrics_folder = tempfile.mkdtemp(prefix="gaze-metrics-")
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
 
+from gunicorn.glogging import Logger  # noqa: E402
 from prometheus_client import multiprocess  # noqa: E402
 
 from service.app import SLOTS  # noqa: E402
@@ -26,8 +27,18 @@ def _remove_metrics() -> None:
         shutil.rmtree(_metrics_folder, ignore_errors=True)
 
 
+class JsonLogger(Logger):
+    """gunicorn's logger, which then sends its lines the way of all others."""
+
+    def setup(self, cfg: Any) -> None:
+        """Set up as gunicorn does, and then as the service does."""
+        super().setup(cfg)
+        configure_logs()
+
+
 _settings = read_settings()
 
+logger_class = JsonLogger
 bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
 workers = _settings.workers
 worker_class = "service.gunicorn_worker.GazeWorker"
@@ -44,11 +55,6 @@ limit_request_line = 8190
 limit_request_fields = 100
 limit_request_field_size = 16380
 accesslog = None
-
-
-def on_starting(_server: Any) -> None:
-    """Send gunicorn's own log lines the way of all others; it has just set up its logging anew."""
-    configure_logs()
 
 
 def child_exit(_server: Any, worker: Any) -> None:
