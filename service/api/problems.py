@@ -70,13 +70,13 @@ def respond(error: GazeError) -> Response:
     return response
 
 
-def invalid(error: ValidationError, prefix: str = "") -> errors.InvalidRequest:
+def invalid(error: ValidationError) -> errors.InvalidRequest:
     """Return what pydantic found wrong, without the values that were sent and without names that a caller made up."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
-    return errors.InvalidRequest(errors=tuple(_field_error(details, prefix) for details in found[:20]))
+    return errors.InvalidRequest(errors=tuple(_field_error(details) for details in found[:20]))
 
 
-def _field_error(details: ErrorDetails, prefix: str) -> FieldError:
+def _field_error(details: ErrorDetails) -> FieldError:
     location: Sequence[int | str] = details["loc"]
     message = _MESSAGES.get(details["type"]) or details["msg"].removeprefix("Value error, ")
     if details["type"] == "extra_forbidden":
@@ -89,7 +89,7 @@ def _field_error(details: ErrorDetails, prefix: str) -> FieldError:
         # pydantic names the kind of image in the path; a caller knows only the fields.
         if location[0] == "phrases" or step not in ("by_url", "by_base64"):
             steps.append(f"/{step}")
-    return FieldError(prefix + "".join(steps), message)
+    return FieldError("".join(steps), message)
 
 
 def _from_werkzeug(error: HTTPException) -> Response:
