@@ -39,7 +39,20 @@ class Settings(BaseModel):
     lists_dir: Path | None = Field(
         default=None, description="a folder of a museum's own lists, served beside the built-in ones"
     )
+    cache_dir: Path | None = Field(
+        default=None,
+        description="a folder for what is costly to make, converted models and text features; safe to delete",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="`auto`, `cpu` or `cuda`")
+    backend: Literal["auto", "torch", "openvino"] = Field(
+        default="auto", description="`torch` or `openvino`; `auto` is the fastest that is exact here"
+    )
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="`auto` is `float32` on a CPU and `float16` on CUDA"
+    )
+    decode: Literal["exact", "fast"] = Field(
+        default="exact", description="`fast` decodes large JPEGs at a fraction of their size"
+    )
     workers: int = Field(default=1, ge=1, le=64, description="processes; each holds the model")
     threads: int | None = Field(
         default=None,

@@ -37,6 +37,9 @@ _TO_UPRIGHT = {
 }
 """By EXIF orientation. Pillow's exif_transpose() rewrites the whole EXIF as well, and fails where that is odd."""
 
+_ON_ITS_SIDE = tuple(_TO_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
+"""The turns that make width of height."""
+
 _SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 _LAB = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
 
@@ -51,16 +54,28 @@ class ImageLimits:
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """An upright RGB image, what it was sent as, and the SHA-256 of the bytes that were sent, in hex."""
+    """An upright RGB image, what it was sent as, and the SHA-256 of the bytes that were sent, in hex.
+
+    width, height: of the upright image that was sent; `rgb` is smaller where it was decoded at a fraction of its size
+    """
 
     rgb: Image.Image
+    width: int
+    height: int
     format: str
     sha256: str
 
 
-def decode(encoded: bytes, limits: ImageLimits) -> DecodedImage:
+def enough_for(image_size: int) -> int:
+    """Return the pixels of a short side that will be resized to `image_size` and hardly show that there were more."""
+    return 2 * image_size
+
+
+def decode(encoded: bytes, limits: ImageLimits, enough: int | None = None) -> DecodedImage:
     """Return the first frame as an upright RGB image: rotated as EXIF says, in sRGB, on white where it is transparent.
 
+    enough: where it is given, a JPEG is decoded at a half, a quarter or an eighth of its size, which libjpeg does for a
+    part of the time and of the memory, as long as its short side keeps so many pixels.
     Dimensions are checked before pixels are decoded. Raises ImageTooLarge, UnsupportedImageFormat, ImageDimensions or
     UndecodableImage.
     """
@@ -72,9 +87,17 @@ def decode(encoded: bytes, limits: ImageLimits) -> DecodedImage:
         _check_dimensions(image, limits.max_pixels)
         if image.format == "JPEG2000" and _lacks_end_of_codestream(encoded):
             raise UndecodableImage
+        whole = image.size
+        if enough is not None and image.format in ("JPEG", "MPO"):
+            image.draft(None, (enough, enough))
+        reduced = image.size != whole
         image.load()
-        rgb = _to_rgb(_upright(image))
-    return DecodedImage(rgb, "JPEG" if image.format == "MPO" else str(image.format), sha256)
+        turn = _turn(image)
+        rgb = _to_rgb(image if turn is None else image.transpose(turn))
+    width, height = rgb.size
+    if reduced:
+        width, height = whole[::-1] if turn in _ON_ITS_SIDE else whole
+    return DecodedImage(rgb, width, height, "JPEG" if image.format == "MPO" else str(image.format), sha256)
 
 
 @contextmanager
@@ -113,13 +136,13 @@ def _lacks_end_of_codestream(jpeg_2000: bytes) -> bool:
     return jpeg_2000.find(b"\xff\xd9", start_of_data) < 0
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """Return what makes the picture upright, or None if it is."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except _BROKEN:
         orientation = None  # a picture is no worse for broken EXIF
-    method = _TO_UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return image if method is None else image.transpose(method)
+    return _TO_UPRIGHT.get(orientation) if isinstance(orientation, int) else None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
