@@ -69,6 +69,7 @@ def create_app(
             query_limits=QueryLimits(settings.max_request_bytes, settings.max_phrases),
             image_limits=ImageLimits(settings.max_image_bytes, settings.max_image_pixels),
             decoding_slots=available_cores(),
+            decode_fast=settings.decode == "fast",
         )
     )
     app.register_blueprint(lists_blueprint(served))

@@ -1,6 +1,7 @@
 """The `gaze` command: serve, look, lists, prepare."""
 
 import json
+import logging
 import os
 import sys
 import time
@@ -9,12 +10,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+from PIL import Image
 from tqdm import tqdm
 
 from service import __version__
 from service.composition import load_classifier, served_lists
 from service.errors import GazeError, StartError, UnknownList
-from service.images.decode import ImageLimits, decode
+from service.images.decode import ImageLimits, decode, enough_for
+from service.logs import configure_logs
 from service.settings import read_settings
 from service.zero_shot import hub
 from service.zero_shot.caveats import caveats
@@ -44,11 +47,14 @@ def main() -> None:
 
     Settings are environment variables that start with GAZE_; the README lists them.
     """
+    # Answers are what goes to standard output, and progress is shown by bars.
+    configure_logs(sys.stderr, logging.WARNING)
 
 
 @main.command()
 def serve() -> None:
     """Fetch and check the model, then serve over HTTP."""
+    configure_logs()
     settings = read_settings()
     served_lists(settings)
     files = hub.fetch(settings.model, settings.revision)
@@ -61,6 +67,8 @@ def serve() -> None:
     # encoder's cores; torch's threads are set apart from these.
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     environment.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Else each thread keeps what it has decoded a picture in, which comes to hundreds of megabytes (glibc).
+    environment.setdefault("MALLOC_ARENA_MAX", "2")
     command = [sys.executable, "-m", "gunicorn", "--config", "python:service.gunicorn_conf", "service.wsgi:app"]
     os.execve(sys.executable, command, environment)  # noqa: S606  # nothing of this command came from outside
 
@@ -79,24 +87,24 @@ def look(images: tuple[Path, ...], list_names: str, phrases: tuple[str, ...], to
     for name in names:
         require_list(served, name)
     chosen = {name: served[name] for name in names}
-    if phrases:
-        if not all(phrase.strip() and _is_utf8(phrase) for phrase in phrases):
-            raise click.UsageError("A phrase must have a visible character, and be in UTF-8.")
-        chosen[OWN_LIST] = own_list(OWN_LIST, phrases, "{}")
-    if not chosen:
+    if not all(phrase.strip() and _is_utf8(phrase) for phrase in phrases):
+        raise click.UsageError("A phrase must have a visible character, and be in UTF-8.")
+    own_lists = [own_list(OWN_LIST, phrases, "{}")] if phrases else []
+    if not (chosen or own_lists):
         raise click.UsageError("Give --lists, --phrase, or both.")
     classifier = load_classifier(settings, hub.fetch(settings.model, settings.revision), chosen)
-    lists = classifier.lists_named(chosen)
+    lists = (*classifier.lists_named(chosen), *classifier.encode_lists(own_lists))
     for sentence in caveats(classifier.model, lists):
         click.echo(sentence, err=True)
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+    enough = enough_for(classifier.model.image_size) if settings.decode == "fast" else None
     failed = 0
     answers: list[dict[str, Any]] = []
     for path in tqdm(images, unit="image", disable=None if len(images) > 1 else True):
         # A file's name may be of another encoding than what is printed.
         answer: dict[str, Any] = {"image": click.format_filename(path)}
         try:
-            answer["lists"] = _ranked(classifier, path, limits, lists, top_k)
+            answer["lists"] = _ranked(classifier, _decoded(path, limits, enough), lists, top_k)
         except GazeError as error:
             answer["error"] = error.detail
         except OSError as error:
@@ -132,12 +140,16 @@ def prepare() -> None:
     click.echo(f"{files.model_id} {classifier.model.revision} is ready; its lists take {seconds:.0f} s to encode.")
 
 
-def _ranked(
-    classifier: ZeroShotClassifier, path: Path, limits: ImageLimits, lists: tuple[EncodedList, ...], top_k: int
-) -> dict[str, list[dict[str, Any]]]:
+def _decoded(path: Path, limits: ImageLimits, enough: int | None) -> Image.Image:
     with path.open("rb") as file:
         contents = file.read(limits.max_bytes + 1)
-    image_features = classifier.encode_image(decode(contents, limits).rgb)
+    return decode(contents, limits, enough).rgb
+
+
+def _ranked(
+    classifier: ZeroShotClassifier, image: Image.Image, lists: tuple[EncodedList, ...], top_k: int
+) -> dict[str, list[dict[str, Any]]]:
+    image_features = classifier.encode_image(image)
     return {
         encoded.phrase_list.name: [asdict(found) for found in classifier.rank(image_features, encoded, top_k)]
         for encoded in lists

@@ -1,13 +1,20 @@
 """The parts that the server and the command line are both made of, built from settings."""
 
+from collections.abc import Callable
+
+from platformdirs import user_cache_path
 from tqdm import tqdm
 
 from service.cores import available_cores
 from service.settings import Settings
+from service.zero_shot.cache import CacheFolder
 from service.zero_shot.classifier import ZeroShotClassifier, encode_served
-from service.zero_shot.features import Progress
-from service.zero_shot.hub import ModelFiles
+from service.zero_shot.encoder import ClipEncoder
+from service.zero_shot.features import Progress, TextFeatures
+from service.zero_shot.hub import ModelFiles, fingerprint
+from service.zero_shot.models import Computing, load_model
 from service.zero_shot.phrase_lists import PhraseList, built_in_folder, read_lists
+from service.zero_shot.text_features import TextFeatureFiles
 
 
 def served_lists(settings: Settings) -> dict[str, PhraseList]:
@@ -16,17 +23,23 @@ def served_lists(settings: Settings) -> dict[str, PhraseList]:
 
 
 def load_classifier(
-    settings: Settings, files: ModelFiles, lists: dict[str, PhraseList], progress: Progress = lambda *_: None
+    settings: Settings,
+    files: ModelFiles,
+    lists: dict[str, PhraseList],
+    progress: Progress = lambda *_: None,
+    waiting: Callable[[], object] = lambda: None,
 ) -> ZeroShotClassifier:
-    """Load the model and encode the lists; `progress` hears of phrases, and so does a bar on a terminal.
+    """Load the model and encode the lists, or read what an earlier start has left of both in the cache.
 
+    progress: hears of phrases, and so does a bar on a terminal; waiting: is called if another process is at that work.
     Raises StartError.
     """
-    # Imported here, because torch takes seconds to import and most of what imports this module can go on without it.
-    from service.zero_shot.encoder import ClipEncoder  # noqa: PLC0415
-
+    cache = CacheFolder(settings.cache_dir or user_cache_path("gaze"))
     threads = settings.threads or max(1, available_cores() // settings.workers)
-    encoder = ClipEncoder.load(files, settings.device, threads)
+    computing = Computing(settings.device, settings.backend, settings.precision, threads)
+    encoder = ClipEncoder(load_model(files, computing, cache, waiting))
+    encoder.check_answers()
+    kept = TextFeatureFiles(cache, fingerprint(files), encoder.model)
     total = sum(len(phrase_list.labels) for phrase_list in lists.values())
     with tqdm(total=total, desc="Encoding phrases", unit="phrase", disable=None if total else True) as bar:
 
@@ -34,4 +47,7 @@ def load_classifier(
             bar.update(done - bar.n)
             progress(done, total)
 
-        return ZeroShotClassifier(encoder, encode_served(encoder, lists, report))
+        def features_of(phrase_list: PhraseList, report: Progress) -> TextFeatures:
+            return kept.features_of(phrase_list.name, phrase_list.phrases, encoder.encode_text, report, waiting)
+
+        return ZeroShotClassifier(encoder, encode_served(lists, features_of, report))

@@ -2,23 +2,24 @@
 
 import logging
 import sys
+from typing import TextIO
 
 import structlog
 
 
-def configure_logs() -> None:
-    """Send what this service, gunicorn and the libraries log to standard output, as one JSON object a line."""
+def configure_logs(stream: TextIO = sys.stdout, level: int = logging.INFO) -> None:
+    """Send what this service, gunicorn and the libraries log to a stream, as one JSON object a line."""
     stamps: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     structlog.configure(
         processors=[*stamps, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=stamps,
@@ -31,7 +32,7 @@ def configure_logs() -> None:
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(logging.INFO)
+    root.setLevel(level)
     # gunicorn gives its own logger a handler and keeps its lines to itself.
     gunicorn = logging.getLogger("gunicorn.error")
     gunicorn.handlers, gunicorn.propagate = [], True

@@ -29,12 +29,26 @@ def _build(report: Report) -> ZeroShotClassifier:
     """Return a classifier that has answered once. Raises StartError."""
     report("reading the model", 0, 1)
     files = hub.locate(settings.model, settings.revision)
-    return load_classifier(settings, files, phrase_lists, lambda done, total: report("encoding the lists", done, total))
+    return load_classifier(
+        settings,
+        files,
+        phrase_lists,
+        lambda done, total: report("encoding the lists", done, total),
+        lambda: report("waiting for another process to convert the model or to encode the lists", 0, 1),
+    )
 
 
 def _ready(classifier: ZeroShotClassifier) -> None:
     describe_model(classifier.model)
-    log.info("ready", model=classifier.model.id, revision=classifier.model.revision, device=classifier.model.device)
+    model = classifier.model
+    log.info(
+        "ready",
+        model=model.id,
+        revision=model.revision,
+        backend=model.backend,
+        precision=model.precision,
+        device=model.device,
+    )
 
 
 def _failed(error: Exception) -> None:

@@ -1,10 +1,13 @@
 """The real service on the demo model, built once: in this process, and as a server on loopback."""
 
+import atexit
 import io
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -28,6 +31,12 @@ from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList, built_in_folder, read_lists
 
 REPOSITORY = Path(__file__).parent.parent
+CACHE = Path(tempfile.mkdtemp(prefix="gaze-tests-"))
+"""What is costly to make is made once for all tests that do not ask for a cache of their own."""
+
+atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
+# For every process that a test starts.
+os.environ["GAZE_CACHE_DIR"] = str(CACHE)
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +48,8 @@ def phrase_lists() -> dict[str, PhraseList]:
 @pytest.fixture(scope="session")
 def classifier(phrase_lists: dict[str, PhraseList]) -> ZeroShotClassifier:
     """The demo model with all ten lists encoded."""
-    return load_classifier(Settings(model="demo", threads=2), hub.locate("demo", None), phrase_lists, lambda *_: None)
+    settings = Settings(model="demo", threads=2, cache_dir=CACHE)
+    return load_classifier(settings, hub.locate("demo", None), phrase_lists)
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +82,7 @@ def serving(**environment: str) -> Iterator[str]:
     """Run `gaze serve` on a free port of loopback with these variables, and give its address once it is ready."""
     port = free_port()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GAZE_")}
+    environment.setdefault("GAZE_CACHE_DIR", str(CACHE))
     process = subprocess.Popen(
         [sys.executable, "-m", "service.cli", "serve"],
         env={**inherited, "GAZE_PORT": str(port), **environment},

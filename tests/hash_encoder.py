@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.zero_shot.features import ModelDescription, Progress, TextFeatures
+from service.zero_shot.features import ImageInputs, ModelDescription, Progress, TextFeatures
 
 SIZE = 8
 
@@ -35,11 +35,15 @@ class HashEncoder:
             logit_bias=logit_bias,
         )
 
-    def encode_image(self, image: Image.Image) -> NDArray[np.float32]:
-        mean = np.asarray(image, dtype=np.float64).mean(axis=(0, 1)) - 100
-        return unit(np.concatenate([mean, np.ones(SIZE - 3)]))
+    def prepare(self, image: Image.Image) -> ImageInputs:
+        return {"mean": np.asarray(image, dtype=np.float64).mean(axis=(0, 1)) - 100}
 
-    def encode_text(self, phrases: Sequence[str], progress: Progress | None = None) -> TextFeatures:
+    def encode_images(self, prepared: Sequence[ImageInputs]) -> NDArray[np.float32]:
+        return unit(np.array([np.concatenate([picture["mean"], np.ones(SIZE - 3)]) for picture in prepared]))
+
+    def encode_text(
+        self, phrases: Sequence[str], progress: Progress | None = None, *, remember: bool = False
+    ) -> TextFeatures:
         rows = list(dict.fromkeys(phrase.lower() for phrase in phrases))
         features = []
         for done, row in enumerate(rows, start=1):

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import numpy as np
 from flask import Blueprint, Response, g, request
+from numpy.typing import NDArray
 
 from service.api import metrics, problems
 from service.api.admission import Admission
@@ -24,11 +26,11 @@ from service.api.schemas import (
     Result,
 )
 from service.errors import FieldError, GazeError, ImageTooLarge, InvalidRequest, UndecodableImage
-from service.images.decode import DecodedImage, ImageLimits, decode
+from service.images.decode import DecodedImage, ImageLimits, decode, enough_for
 from service.images.fetch import ImageFetcher
 from service.zero_shot.caveats import caveats
 from service.zero_shot.classifier import EncodedList, ZeroShotClassifier
-from service.zero_shot.features import ModelDescription
+from service.zero_shot.features import ImageInputs, ModelDescription
 from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList
 
@@ -60,10 +62,11 @@ def gaze_blueprint(
     query_limits: QueryLimits,
     image_limits: ImageLimits,
     decoding_slots: int,
+    decode_fast: bool,
 ) -> Blueprint:
     """Return the route that ranks, on the parts that it needs."""
     blueprint = Blueprint("gaze", __name__)
-    decoding = threading.BoundedSemaphore(decoding_slots)
+    slots = threading.BoundedSemaphore(decoding_slots)
 
     @blueprint.post("/v1/gaze")
     def gaze() -> Response:
@@ -72,7 +75,9 @@ def gaze_blueprint(
         lists = classifier.lists_named(query.lists)
         _refuse_served_names(query.own_lists, served)
         with admission.slot():
-            answer = _Look(classifier, fetcher, admission, image_limits, decoding).answer(query, lists)
+            enough = enough_for(classifier.model.image_size) if decode_fast else None
+            look = _Look(classifier, fetcher, admission, _Decoding(image_limits, enough, slots))
+            answer = look.answer(query, lists)
         return Response(answer.model_dump_json(), content_type="application/json")
 
     return blueprint
@@ -86,6 +91,23 @@ def _refuse_served_names(own_lists: Sequence[PhraseList], served: dict[str, Phra
         )
 
 
+@dataclass(frozen=True)
+class _Decoding:
+    """How pictures are decoded: within what limits, at what size it is enough or None for all, how many at a time."""
+
+    limits: ImageLimits
+    enough: int | None
+    slots: threading.BoundedSemaphore
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A picture that was decoded: what an answer says of it, and what the model takes of it."""
+
+    info: ImageInfo
+    inputs: ImageInputs
+
+
 class _Look:
     """One request's way from images and lists to an answer."""
 
@@ -94,14 +116,12 @@ class _Look:
         classifier: ZeroShotClassifier,
         fetcher: ImageFetcher,
         admission: Admission,
-        image_limits: ImageLimits,
-        decoding: threading.BoundedSemaphore,
+        decoding: _Decoding,
     ) -> None:
         self._decoding = decoding
         self._classifier = classifier
         self._fetcher = fetcher
         self._admission = admission
-        self._image_limits = image_limits
         self._times = StageTimes()
 
     def answer(self, query: GazeQuery, served: Sequence[EncodedList]) -> GazeAnswer:
@@ -109,47 +129,58 @@ class _Look:
         g.stages = self._times.milliseconds
         with self._times.of("encode"):
             own = self._classifier.encode_lists(query.own_lists, lambda *_: self._admission.require_time(g.started))
-            lists = (*served, *own)
-        results: list[Result | FailedResult] = []
-        failures: list[GazeError] = []
-        for source in query.images:
-            try:
-                results.append(self._result(source, lists, query.top_k))
-            except GazeError as error:
-                metrics.IMAGES.labels(source.source, error.code).inc()
-                failures.append(error)
-                failed = FailedImage(source=source.source, name=source.name)
-                results.append(FailedResult(image=failed, error=problems.problem(error, g.request_id)))
-        if len(failures) == len(query.images):
+        lists = (*served, *own)
+        pictures = [self._prepared(source) for source in query.images]
+        prepared = [picture for picture in pictures if isinstance(picture, _Prepared)]
+        failures = [picture for picture in pictures if isinstance(picture, GazeError)]
+        if not prepared:
             raise failures[0]
+        self._admission.require_time(g.started)
+        with self._times.of("encode"):
+            features = iter(self._classifier.encode_images([picture.inputs for picture in prepared]))
+        with self._times.of("rank"):
+            results = [
+                _failed(source, picture)
+                if isinstance(picture, GazeError)
+                else Result(image=picture.info, lists=self._ranked(next(features), lists, query.top_k))
+                for source, picture in zip(query.images, pictures, strict=True)
+            ]
+        for result in results:
+            if isinstance(result, Result):
+                metrics.IMAGES.labels(result.image.source, "ranked").inc()
         g.images = len(query.images)
-        g.phrases = sum(len(encoded.phrase_list.labels) for encoded in lists) * (len(results) - len(failures))
+        g.phrases = sum(len(encoded.phrase_list.labels) for encoded in lists) * len(prepared)
         metrics.PHRASES.inc(g.phrases)
         model = self._classifier.model
         return GazeAnswer(model=model_of(model), results=results, warnings=caveats(model, lists))
 
-    def _result(self, source: ImageSource, lists: Sequence[EncodedList], top_k: int | None) -> Result:
-        self._admission.require_time(g.started)
-        encoded_image = self._bytes(source)
-        # Decoding takes memory for the whole picture: so many at a time as can run at a time.
-        with self._decoding, self._times.of("decode"):
-            image = decode(encoded_image, self._image_limits)
-        with self._times.of("encode"):
-            image_features = self._classifier.encode_image(image.rgb)
-        with self._times.of("rank"):
-            ranked = {
-                encoded.phrase_list.name: RankedList(
-                    count=len(encoded.phrase_list.labels),
-                    hash=encoded.phrase_list.hash,
-                    predictions=[
-                        RankedPhrase(**vars(prediction))
-                        for prediction in self._classifier.rank(image_features, encoded, top_k)
-                    ],
-                )
-                for encoded in lists
-            }
-        metrics.IMAGES.labels(source.source, "ranked").inc()
-        return Result(image=_info(source, image), lists=ranked)
+    def _prepared(self, source: ImageSource) -> "_Prepared | GazeError":
+        """Return what the model takes of one picture, or what is wrong with the picture."""
+        try:
+            self._admission.require_time(g.started)
+            encoded_image = self._bytes(source)
+            # Decoding takes memory for the whole picture: so many at a time as can run at a time.
+            with self._decoding.slots, self._times.of("decode"):
+                image = decode(encoded_image, self._decoding.limits, self._decoding.enough)
+                return _Prepared(_info(source, image), self._classifier.prepare(image.rgb))
+        except GazeError as error:
+            metrics.IMAGES.labels(source.source, error.code).inc()
+            return error
+
+    def _ranked(
+        self, image_features: NDArray[np.float32], lists: Sequence[EncodedList], top_k: int | None
+    ) -> dict[str, RankedList]:
+        return {
+            encoded.phrase_list.name: RankedList(
+                count=len(encoded.phrase_list.labels),
+                hash=encoded.phrase_list.hash,
+                predictions=[
+                    RankedPhrase(**vars(prediction))
+                    for prediction in self._classifier.rank(image_features, encoded, top_k)
+                ],
+            )
+            for encoded in lists
+        }
 
     def _bytes(self, source: ImageSource) -> bytes:
         if isinstance(source.content, bytes):
@@ -157,7 +188,7 @@ class _Look:
         if source.source == "url":
             with self._times.of("fetch"):
                 return self._fetcher.fetch(source.content, self._admission.deadline(g.started))
-        return _from_base64(source.content, self._image_limits.max_bytes)
+        return _from_base64(source.content, self._decoding.limits.max_bytes)
 
 
 def model_of(model: ModelDescription) -> Model:
@@ -182,12 +213,18 @@ def _from_base64(text: str, max_bytes: int) -> bytes:
     return decoded
 
 
+def _failed(source: ImageSource, error: GazeError) -> FailedResult:
+    return FailedResult(
+        image=FailedImage(source=source.source, name=source.name), error=problems.problem(error, g.request_id)
+    )
+
+
 def _info(source: ImageSource, image: DecodedImage) -> ImageInfo:
     return ImageInfo(
         source=source.source,
         name=source.name,
         sha256=image.sha256,
         format=image.format,
-        width=image.rgb.width,
-        height=image.rgb.height,
+        width=image.width,
+        height=image.height,
     )

@@ -5,7 +5,7 @@ features; an image's features times that matrix, times the logit scale, are the 
 """
 
 import difflib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.errors import FieldError, UnknownList
-from service.zero_shot.features import Encoder, ModelDescription, Progress, TextFeatures
+from service.zero_shot.features import Encoder, ImageInputs, ModelDescription, Progress, TextFeatures
 from service.zero_shot.phrase_lists import PhraseList
 
 
@@ -59,11 +59,22 @@ class ZeroShotClassifier:
         self, own_lists: Sequence[PhraseList], progress: Progress | None = None
     ) -> tuple[EncodedList, ...]:
         """Return lists that are not served, with their text features; what `progress` raises ends the encoding."""
-        return tuple(EncodedList(own, self._encoder.encode_text(own.phrases, progress)) for own in own_lists)
+        return tuple(
+            EncodedList(own, self._encoder.encode_text(own.phrases, progress, remember=True)) for own in own_lists
+        )
+
+    def prepare(self, image: Image.Image) -> ImageInputs:
+        """Return what the model takes of one upright RGB image, so that the image itself need not be kept."""
+        return self._encoder.prepare(image)
+
+    def encode_images(self, prepared: Sequence[ImageInputs]) -> NDArray[np.float32]:
+        """Return the unit features [n, feature_size] of n prepared pictures."""
+        return self._encoder.encode_images(prepared)
 
     def encode_image(self, image: Image.Image) -> NDArray[np.float32]:
         """Return the unit features [feature_size] of one upright RGB image."""
-        return self._encoder.encode_image(image)
+        features: NDArray[np.float32] = self.encode_images([self.prepare(image)])[0]
+        return features
 
     def rank(
         self, image_features: NDArray[np.float32], encoded: EncodedList, top_k: int | None
@@ -75,8 +86,8 @@ class ZeroShotClassifier:
         similarities = encoded.text_features.similarities(image_features)
         logits = self.model.logit_scale * similarities.astype(np.float64) + self.model.logit_bias
         probabilities = _softmax(logits)
-        # A stable sort of the logits, not of the probabilities: those may be equal only because they are tiny.
-        order = np.argsort(-logits, kind="stable")[:top_k]
+        # Of the logits, not of the probabilities: those may be equal only because they are tiny.
+        order = _highest_first(logits, top_k)
         phrase_list = encoded.phrase_list
         return tuple(
             Prediction(
@@ -106,9 +117,11 @@ def require_list(served: Mapping[str, object], name: str, pointer: str | None = 
 
 
 def encode_served(
-    encoder: Encoder, phrase_lists: Mapping[str, PhraseList], progress: Progress
+    phrase_lists: Mapping[str, PhraseList],
+    features_of: Callable[[PhraseList, Progress], TextFeatures],
+    progress: Progress,
 ) -> dict[str, EncodedList]:
-    """Return the lists with their text features; `progress` hears of phrases done, over all lists."""
+    """Return the lists with the text features that `features_of` has; `progress` hears of phrases, over all lists."""
     total = sum(len(phrase_list.labels) for phrase_list in phrase_lists.values())
     served: dict[str, EncodedList] = {}
     before = 0
@@ -117,9 +130,19 @@ def encode_served(
         def report(done: int, _of: int, before: int = before) -> None:
             progress(before + done, total)
 
-        served[name] = EncodedList(phrase_list, encoder.encode_text(phrase_list.phrases, report))
+        served[name] = EncodedList(phrase_list, features_of(phrase_list, report))
         before += len(phrase_list.labels)
+        progress(before, total)
     return served
+
+
+def _highest_first(logits: NDArray[np.float64], top_k: int | None) -> NDArray[np.intp]:
+    """Return the indices of the highest logits, equal ones in list order, without sorting all of a long list."""
+    if top_k is None or top_k >= logits.size:
+        return np.argsort(-logits, kind="stable")
+    lowest = np.partition(logits, logits.size - top_k)[logits.size - top_k]
+    candidates = np.flatnonzero(logits >= lowest)  # more than top_k where some are equal to the lowest
+    return candidates[np.argsort(-logits[candidates], kind="stable")][:top_k]
 
 
 def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,8 +1,8 @@
 """What an encoder gives and what it says of itself; plain numpy, so that whoever uses features needs no torch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,10 @@ class TextFeatures:
         return similarities
 
 
+ImageInputs = Mapping[str, NDArray[Any]]
+"""What an image tower takes: arrays by name, of one prepared picture, or of several along a first axis."""
+
+
 class Encoder(Protocol):
     """Turns images and phrases into features of one space, each of unit length."""
 
@@ -57,8 +61,13 @@ class Encoder(Protocol):
     def model(self) -> ModelDescription:
         """The model that this encoder runs."""
 
-    def encode_image(self, image: Image.Image) -> NDArray[np.float32]:
-        """Return the unit features [feature_size] of one upright RGB image."""
+    def prepare(self, image: Image.Image) -> ImageInputs:
+        """Return what the model takes of one upright RGB image: resized, cut and normalised as it wants it."""
 
-    def encode_text(self, phrases: Sequence[str], progress: Progress | None = None) -> TextFeatures:
-        """Return the unit features of the phrases, in their order."""
+    def encode_images(self, prepared: Sequence[ImageInputs]) -> NDArray[np.float32]:
+        """Return the unit features [n, feature_size] of n prepared pictures."""
+
+    def encode_text(
+        self, phrases: Sequence[str], progress: Progress | None = None, *, remember: bool = False
+    ) -> TextFeatures:
+        """Return the unit features of the phrases, in their order; `remember` keeps them for the next time."""

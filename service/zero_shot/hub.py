@@ -168,6 +168,16 @@ def check_family(config: Path, model: str) -> dict[str, Any]:
     return dict(contents)
 
 
+def fingerprint(files: ModelFiles) -> str:
+    """Name the exact contents of a model's files besides its weights, which its revision names: a SHA-256, in hex."""
+    digest = hashlib.sha256()
+    for name in _COMPANIONS:
+        if (files.directory / name).is_file():
+            digest.update(name.encode() + b"\0")
+            _read_into(digest, files.directory / name)
+    return digest.hexdigest()
+
+
 def weight_files(directory: Path) -> tuple[Path, ...]:
     """Return the files that hold the weights, safetensors before pickles; empty if there are none."""
     for name in _WEIGHTS:

@@ -1,9 +1,10 @@
-"""ClipEncoder: images and phrases -> unit features; the only module that imports torch or transformers."""
+"""TorchBackend: a model in torch, on a CPU or a CUDA device; loads models in transformers' format."""
 
+import contextlib
 import math
-import threading
-from collections.abc import Sequence
-from typing import Any, Self
+import queue
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,154 +13,180 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.errors import CorruptModel, InvalidSettings, UnsuitableModel
-from service.zero_shot.features import ModelDescription, Progress, TextFeatures
+from service.zero_shot.backend import LoadedModel
+from service.zero_shot.features import ImageInputs, ModelDescription
 from service.zero_shot.hub import ModelFiles, check_family, weight_files
+from service.zero_shot.preparation import Preparation
+from service.zero_shot.tokenizer import Padding, PhraseTokenizer
 
 _CLASSES: dict[str, Any] = {
     "clip": transformers.CLIPModel,
     "siglip": transformers.SiglipModel,
     "siglip2": transformers.Siglip2Model,
 }
-_TEXT_BATCH = 64
-"""Phrases a pass: sorted by length, batches of this size cost the least (measured on two cores)."""
+_PREPARED_BY_US = ("CLIPImageProcessorPil", "SiglipImageProcessorPil")
+"""The processors that Preparation does the work of."""
 
 
-class ClipEncoder:
-    """A model of the CLIP or SigLIP family in torch, float32; safe to call from several threads."""
+class TorchBackend:
+    """Runs a model in torch; on CUDA, one pass's pictures are copied while another computes."""
 
-    def __init__(self, model: Any, tokenizer: Any, processor: Any, description: ModelDescription) -> None:
-        self._model = model
-        self._tokenizer = tokenizer
-        self._processor = processor
-        self._description = description
-        # One pass at a time: passes that ran side by side would only take each other's cores.
-        self._model_lock = threading.Lock()
-        # A fast tokenizer that two threads share raises "Already borrowed".
-        self._tokenizer_lock = threading.Lock()
+    def __init__(self, model: Any, place: torch.device) -> None:
+        self.model = model
+        self._place = place
+        on_cuda = place.type == "cuda"
+        self.lanes = 2 if on_cuda else 1
+        self.image_batch = 64 if on_cuda else 8
+        self.text_batch = 64 if on_cuda else 8
+        self._streams: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for _ in range(self.lanes):
+            self._streams.put(torch.cuda.Stream(place) if on_cuda else None)  # type: ignore[no-untyped-call]
 
-    @classmethod
-    def load(cls, files: ModelFiles, device: str, threads: int) -> Self:
-        """Load a model from its directory; no code that lies there is run.
+    def image_features(self, inputs: ImageInputs) -> NDArray[np.float32]:
+        """Return the features [n, feature_size] of n prepared pictures. Raises MemoryError."""
+        return self._pass(self.model.get_image_features, inputs)
 
-        device: "auto", "cpu" or "cuda"; threads: for a pass on the CPU.
-        Raises CorruptModel, UnsuitableModel, or InvalidSettings where there is no such device, or too small a one.
-        """
-        transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-        transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        torch.set_num_threads(threads)
-        place = _device(device)
-        family = check_family(files.directory / "config.json", files.model_id)["model_type"]
-        tokenizer, processor = _load_processors(files)
-        model = _load_model(files, family).eval()
-        if len(tokenizer) > model.config.text_config.vocab_size:
-            raise CorruptModel(
-                f"The tokenizer of {files.model_id} has more tokens than the model; the files in {files.directory} "
-                "do not belong together."
-            )
-        max_tokens = min(model.config.text_config.max_position_embeddings, tokenizer.model_max_length)
-        scale = float(model.logit_scale.detach().exp())
-        if not math.isfinite(scale):
-            raise CorruptModel(f"The logit scale of {files.model_id} is no number; its weights are broken.")
-        bias = float(model.logit_bias.detach()) if hasattr(model, "logit_bias") else 0.0
-        description = ModelDescription(
-            id=files.model_id,
-            revision=files.revision,
-            backend="torch",
-            precision="float32",
-            device=place.type,
-            demo=files.demo,
-            image_size=_image_size(model.config.vision_config),
-            feature_size=_feature_size(model),
-            max_tokens=max_tokens,
-            logit_scale=scale,
-            logit_bias=bias,
+    def text_features(self, token_ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the features [n, feature_size] of n phrases of the same number of tokens. Raises MemoryError."""
+        # All are of one length, so there is nothing to mask; SigLIP's padding was learnt from and is not masked either.
+        return self._pass(self.model.get_text_features, {"input_ids": token_ids})
+
+    def _pass(self, tower: Callable[..., Any], inputs: ImageInputs) -> NDArray[np.float32]:
+        try:
+            with self._lane(), torch.inference_mode():
+                features = tower(**{name: self._placed(array) for name, array in inputs.items()}).pooler_output
+                on_cpu: NDArray[np.float32] = features.float().cpu().numpy()
+                return on_cpu
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(str(error)) from error
+
+    @contextlib.contextmanager
+    def _lane(self) -> Iterator[None]:
+        stream = self._streams.get()
+        try:
+            with torch.cuda.stream(stream):
+                yield
+        finally:
+            self._streams.put(stream)
+
+    def _placed(self, array: NDArray[Any]) -> torch.Tensor:
+        tensor = torch.from_numpy(array)
+        if self._place.type == "cuda":
+            # Only from pinned memory does a copy run beside the computing of another stream.
+            tensor = tensor.pin_memory().to(self._place, non_blocking=True)
+        return tensor.to(self.model.dtype) if tensor.is_floating_point() else tensor
+
+
+def load_torch(files: ModelFiles, device: str, precision: str, threads: int) -> LoadedModel:
+    """Load a model from its directory; no code that lies there is run.
+
+    device: "auto", "cpu" or "cuda"; precision: "auto" (float16 on CUDA, else float32), "float32", "bfloat16" or
+    "float16"; threads: for a pass on the CPU.
+    Raises CorruptModel, UnsuitableModel, or InvalidSettings where there is no such device, or it has no such precision.
+    """
+    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    torch.set_num_threads(threads)
+    place = _device(device)
+    dtype = _dtype(precision, place)
+    family = check_family(files.directory / "config.json", files.model_id)["model_type"]
+    tokenizer, processor = _load_processors(files)
+    model = _load_model(files, family).eval()
+    if len(tokenizer) > model.config.text_config.vocab_size:
+        raise CorruptModel(
+            f"The tokenizer of {files.model_id} has more tokens than the model; the files in {files.directory} "
+            "do not belong together."
         )
-        encoder = cls(model, tokenizer, processor, description)
-        try:
-            model.to(place)
-            encoder._check_answers()
-        except torch.OutOfMemoryError:
-            raise InvalidSettings(
-                f"The device {place.type} has too little free memory for {files.model_id}; set GAZE_DEVICE=cpu or take "
-                "a smaller model."
-            ) from None
-        return encoder
-
-    @property
-    def model(self) -> ModelDescription:
-        """The model that this encoder runs."""
-        return self._description
-
-    def encode_image(self, image: Image.Image) -> NDArray[np.float32]:
-        """Return the unit features [feature_size] of one upright RGB image, prepared by the model's own processor."""
-        inputs = self._processor(images=[image], return_tensors="pt").to(self._model.device)
-        with self._model_lock, torch.inference_mode():
-            image_features = self._model.get_image_features(**inputs).pooler_output  # [1, feature_size]
-        unit: NDArray[np.float32] = _unit(image_features)[0]
-        return unit
-
-    def encode_text(self, phrases: Sequence[str], progress: Progress | None = None) -> TextFeatures:
-        """Return the unit features of the phrases, in their order; the longest phrases are encoded last."""
-        token_ids, cut = self._tokenize(phrases)
-        rows: dict[tuple[int, ...], int] = {}
-        row_of = np.array([rows.setdefault(ids, len(rows)) for ids in token_ids], dtype=np.intp)
-        distinct = list(rows)
-        features = np.empty((len(distinct), self._description.feature_size), dtype=np.float32)
-        by_length = sorted(range(len(distinct)), key=lambda row: len(distinct[row]))
-        for start in range(0, len(by_length), _TEXT_BATCH):
-            batch = by_length[start : start + _TEXT_BATCH]
-            features[batch] = self._encode_tokens([distinct[row] for row in batch])
-            if progress:
-                done = start + len(batch)
-                progress(done * len(phrases) // len(distinct), len(phrases))
-        return TextFeatures(features, row_of, cut)
-
-    def _check_answers(self) -> None:
-        """Raise CorruptModel if the model cannot take what its tokenizer and processor make, or gives no numbers."""
-        try:
-            image_features = self.encode_image(Image.new("RGB", (64, 48), "grey"))
-            text_features = self.encode_text(["a picture"]).features
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # what does not fit together shows in many ways
-            raise CorruptModel(
-                f"The parts of {self._description.id} do not fit together ({type(error).__name__}); "
-                "fetch it anew, or take another model."
-            ) from error
-        if not (np.isfinite(image_features).all() and np.isfinite(text_features).all()):
-            raise CorruptModel(
-                f"The model {self._description.id} does not give numbers, so its weights are broken; fetch them anew."
-            )
-
-    def _tokenize(self, phrases: Sequence[str]) -> tuple[list[tuple[int, ...]], tuple[int, ...]]:
-        """Return each phrase's token ids, and the indices of those that were cut at the token limit."""
-        limit = self._description.max_tokens
-        with self._tokenizer_lock:
-            whole = self._tokenizer(list(phrases), truncation=False)["input_ids"]
-            kept = self._tokenizer(list(phrases), truncation=True, max_length=limit)["input_ids"]
-        cut = tuple(index for index, ids in enumerate(whole) if len(ids) > limit)
-        return [tuple(ids) for ids in kept], cut
-
-    def _encode_tokens(self, token_ids: Sequence[tuple[int, ...]]) -> NDArray[np.float32]:
-        """Return the unit features [n, feature_size] of n tokenized phrases."""
-        # CLIP pads to the longest and masks; SigLIP was trained on the full length, and without a mask.
-        siglip = self._model.config.model_type != "clip"
-        with self._tokenizer_lock:
-            inputs = self._tokenizer.pad(
-                {"input_ids": [list(ids) for ids in token_ids]},
-                padding="max_length" if siglip else "longest",
-                max_length=self._description.max_tokens,
-                return_attention_mask=not siglip,
-                return_tensors="pt",
-            ).to(self._model.device)
-        with self._model_lock, torch.inference_mode():
-            text_features = self._model.get_text_features(**inputs).pooler_output  # [n, feature_size]
-        return _unit(text_features)
+    scale = float(model.logit_scale.detach().exp())
+    if not math.isfinite(scale):
+        raise CorruptModel(f"The logit scale of {files.model_id} is no number; its weights are broken.")
+    description = ModelDescription(
+        id=files.model_id,
+        revision=files.revision,
+        backend="torch",
+        precision=str(dtype).removeprefix("torch."),
+        device=place.type,
+        demo=files.demo,
+        image_size=_image_size(model.config.vision_config),
+        feature_size=_feature_size(model),
+        max_tokens=min(model.config.text_config.max_position_embeddings, tokenizer.model_max_length),
+        logit_scale=scale,
+        logit_bias=float(model.logit_bias.detach()) if hasattr(model, "logit_bias") else 0.0,
+    )
+    try:
+        model.to(place, dtype)
+    except torch.OutOfMemoryError:
+        raise InvalidSettings(
+            f"The device {place.type} has too little free memory for {files.model_id}; set GAZE_DEVICE=cpu or take "
+            "a smaller model."
+        ) from None
+    return LoadedModel(
+        description,
+        TorchBackend(model, place),
+        preparation_of(processor) or _prepare_by(processor),
+        _phrase_tokenizer(tokenizer, family, description.max_tokens),
+        origin=model,
+    )
 
 
-def _unit(features: torch.Tensor) -> NDArray[np.float32]:
-    unit: NDArray[np.float32] = (features / features.norm(dim=-1, keepdim=True)).float().cpu().numpy()
-    return unit
+def preparation_of(processor: Any) -> Preparation | None:
+    """Return what one of transformers' processors does to a picture, or None if it does what Preparation cannot."""
+    if type(processor).__name__ not in _PREPARED_BY_US or getattr(processor, "do_pad", None):
+        return None
+    if not (processor.do_resize and processor.do_rescale and processor.do_normalize):
+        return None
+    size = processor.size
+    crop: tuple[int, int] | None = None
+    if getattr(processor, "do_center_crop", False):
+        crop = (processor.crop_size.height, processor.crop_size.width)
+        if not size.shortest_edge or size.shortest_edge < max(crop):
+            return None  # the picture would have to be filled up
+    if size.longest_edge or size.max_height or not (size.shortest_edge or (size.height and size.width)):
+        return None
+    return Preparation(
+        shortest_edge=size.shortest_edge,
+        size=None if size.shortest_edge else (size.height, size.width),
+        crop=crop,
+        resample=int(processor.resample),
+        rescale_factor=float(processor.rescale_factor),
+        mean=tuple(processor.image_mean),
+        std=tuple(processor.image_std),
+    )
+
+
+def _prepare_by(processor: Any) -> Callable[[Image.Image], ImageInputs]:
+    def prepare(image: Image.Image) -> ImageInputs:
+        return {name: array[0] for name, array in processor(images=[image], return_tensors="np").items()}
+
+    return prepare
+
+
+def load_tokenizer(files: ModelFiles, max_tokens: int) -> PhraseTokenizer:
+    """Load a model's tokenizer alone. Raises CorruptModel or UnsuitableModel."""
+    family = check_family(files.directory / "config.json", files.model_id)["model_type"]
+    return _phrase_tokenizer(_load_processors(files)[0], family, max_tokens)
+
+
+def _phrase_tokenizer(tokenizer: Any, family: str, max_tokens: int) -> PhraseTokenizer:
+    def encode(phrases: list[str], limit: int | None) -> list[list[int]]:
+        cut: dict[str, Any] = {} if limit is None else {"truncation": True, "max_length": limit}
+        token_ids: list[list[int]] = tokenizer(phrases, **cut)["input_ids"]
+        return token_ids
+
+    # CLIP takes each phrase as it is; SigLIP was trained on phrases filled up to the full length.
+    siglip = family != "clip"
+    padding = Padding(tokenizer.pad_token_id, tokenizer.padding_side == "left") if siglip else None
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    return PhraseTokenizer(encode, max_tokens, padding, fast.to_str() if fast else None)
+
+
+def _dtype(precision: str, place: torch.device) -> torch.dtype:
+    if precision == "auto":
+        return torch.float16 if place.type == "cuda" else torch.float32
+    if precision == "float16" and place.type == "cpu":
+        raise InvalidSettings("GAZE_PRECISION is float16, which takes a CUDA device; on a CPU say float32 or bfloat16.")
+    dtype: torch.dtype = getattr(torch, precision)
+    return dtype
 
 
 def _device(device: str) -> torch.device:

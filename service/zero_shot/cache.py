@@ -1,0 +1,93 @@
+"""CacheFolder: files that were costly to make, written whole or not at all, and shared between processes."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import structlog
+from filelock import FileLock, Timeout
+
+log = structlog.get_logger()
+
+
+class CacheFolder:
+    """A folder that is safe to delete; where it cannot be written to, everything is made anew and nothing is kept."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __truediv__(self, name: str) -> Path:
+        """Return the path of an entry, which may not be there."""
+        return self._path / name
+
+    @contextlib.contextmanager
+    def lock(self, name: str, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
+        """Hold the one right to make an entry; `waiting` is called once if another process holds it.
+
+        The right ends with its process. Where no lock can be had, two processes may do the same work twice.
+        """
+        with contextlib.ExitStack() as held:
+            try:
+                path = self._path / "locks" / name.replace("/", "-")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                lock = FileLock(path)
+                try:
+                    lock.acquire(timeout=0)
+                except Timeout:
+                    waiting()
+                    lock.acquire()
+                held.callback(lock.release)
+                self._remove_unfinished(self._path / name)
+            except OSError as error:
+                log.warning("the cache cannot be written to", folder=str(self._path), reason=error.strerror)
+            yield
+
+    def write(self, name: str, fill: Callable[[Path], object]) -> bool:
+        """Let `fill` make a file or folder at a path of its own, then give it its name; say whether that worked."""
+        target = self._path / name
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=target.parent, prefix=_unfinished(target)) as scratch:
+                made = Path(scratch) / target.name
+                fill(made)
+                for file in [made, *made.rglob("*")] if made.is_dir() else [made]:
+                    _flush(file)
+                if target.is_dir():
+                    shutil.rmtree(target)
+                made.replace(target)
+        except OSError as error:
+            log.warning("the cache cannot be written to", folder=str(self._path), reason=error.strerror or str(error))
+            return False
+        return True
+
+    @staticmethod
+    def _remove_unfinished(target: Path) -> None:
+        """Remove what a process that was killed has left of an entry that this one alone may make now."""
+        for left in target.parent.glob(f"{_unfinished(target)}*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _unfinished(target: Path) -> str:
+    return f".unfinished-{target.name}-"
+
+
+def digest_of(*texts: str) -> str:
+    """Return the SHA-256, in hex, of some texts in order."""
+    digest = hashlib.sha256()
+    for text in texts:
+        encoded = text.encode()
+        digest.update(len(encoded).to_bytes(8, "big") + encoded)
+    return digest.hexdigest()
+
+
+def _flush(path: Path) -> None:
+    """Bring a file or a folder's entries to the disk, so that a name never stands for less than all of it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,116 @@
+"""Models converted for OpenVINO, as they lie in the cache: a folder each, that is run without torch."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from service.zero_shot.backend import LoadedModel
+from service.zero_shot.cache import CacheFolder, digest_of
+from service.zero_shot.features import ModelDescription
+from service.zero_shot.hub import ModelFiles
+from service.zero_shot.openvino_backend import OpenVinoBackend
+from service.zero_shot.preparation import Preparation
+from service.zero_shot.tokenizer import Padding, PhraseTokenizer
+
+log = structlog.get_logger()
+
+IMAGE_TOWER, TEXT_TOWER = "image_tower.xml", "text_tower.xml"
+TOKENIZER = "tokenizer.json"
+_MODEL = "model.json"
+_FORMAT = 1
+"""Counts up when a conversion of before must not be used any more."""
+
+
+@dataclass(frozen=True)
+class Unsuitable:
+    """What keeps a model from being run by OpenVINO: a reason for the log."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class ConvertedModel:
+    """What running a model takes besides its towers and its tokenizer.
+
+    has_tokenizer_file: False where the tokenizer is one that only transformers can read
+    """
+
+    description: ModelDescription
+    preparation: Preparation
+    padding: Padding | None
+    has_tokenizer_file: bool
+
+
+def entry_of(files: ModelFiles, fingerprint: str) -> str:
+    """Return the name of a model's entry in the cache; it changes with the model's contents and with OpenVINO."""
+    made_of = (files.model_id, str(files.revision), fingerprint, version("openvino"), version("torch"), str(_FORMAT))
+    return f"converted/{digest_of(*made_of)[:32]}"
+
+
+def write_converted(folder: Path, converted: ConvertedModel) -> None:
+    """Complete a folder that holds the towers with what else there is to know, and a checksum of each file."""
+    checksums = {file.name: _checksum(file) for file in sorted(folder.iterdir())}
+    contents = {**asdict(converted), "checksums": checksums}
+    (folder / _MODEL).write_text(json.dumps(contents, indent=2), encoding="utf-8")
+
+
+def write_unsuitable(folder: Path, verdict: Unsuitable) -> None:
+    """Make a folder that says why the model is not in it, so that nobody tries again."""
+    folder.mkdir()
+    (folder / _MODEL).write_text(json.dumps({"unsuitable": verdict.reason}), encoding="utf-8")
+
+
+def read_converted(cache: CacheFolder, entry: str) -> ConvertedModel | Unsuitable | None:
+    """Return what an entry of the cache holds; None, and a line in the log, if it is not there or not whole."""
+    folder = cache / entry
+    try:
+        if not (folder / _MODEL).exists():
+            return None
+        contents = json.loads((folder / _MODEL).read_text(encoding="utf-8"))
+        if "unsuitable" in contents:
+            return Unsuitable(str(contents["unsuitable"]))
+        for name, expected in contents["checksums"].items():
+            if _checksum(folder / name) != expected:
+                raise ValueError(f"the checksum of {name} is wrong")
+        return _parsed(contents)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        log.warning("converted model unusable", folder=folder.name, reason=str(error))
+        return None
+
+
+def load_converted(
+    folder: Path, converted: ConvertedModel, files: ModelFiles, precision: str, threads: int
+) -> LoadedModel:
+    """Return the converted model that a folder holds, ready to run on the CPU. Raises InvalidSettings."""
+    description = replace(converted.description, backend="openvino", precision=precision, device="cpu")
+    if converted.has_tokenizer_file:
+        tokenizer = PhraseTokenizer.read(folder / TOKENIZER, description.max_tokens, converted.padding)
+    else:
+        # Imported here, because it brings torch, which most models can do without.
+        from service.zero_shot.torch_backend import load_tokenizer  # noqa: PLC0415
+
+        tokenizer = load_tokenizer(files, description.max_tokens)
+    backend = OpenVinoBackend(folder / IMAGE_TOWER, folder / TEXT_TOWER, precision, threads)
+    return LoadedModel(description, backend, converted.preparation, tokenizer)
+
+
+def _parsed(contents: dict[str, Any]) -> ConvertedModel:
+    preparation: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in contents["preparation"].items()
+    }
+    return ConvertedModel(
+        description=ModelDescription(**contents["description"]),
+        preparation=Preparation(**preparation),
+        padding=Padding(**contents["padding"]) if contents["padding"] else None,
+        has_tokenizer_file=bool(contents["has_tokenizer_file"]),
+    )
+
+
+def _checksum(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

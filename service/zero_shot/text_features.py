@@ -1,0 +1,117 @@
+"""TextFeatureFiles: the text features of lists, kept on disk from one start to the next."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from service.zero_shot.cache import CacheFolder, digest_of
+from service.zero_shot.features import ModelDescription, Progress, TextFeatures
+
+log = structlog.get_logger()
+
+EncodeText = Callable[[Sequence[str], Progress], TextFeatures]
+
+
+class TextFeatureFiles:
+    """One file of safetensors for each list's exact phrases, mapped, so that processes share its memory.
+
+    A file is of one model (id, revision and the rest of its files), precision and backend. Metadata and checksum are
+    looked at when it is read: one that is cut short, broken or of something else is logged and made anew.
+    """
+
+    def __init__(self, cache: CacheFolder, fingerprint: str, model: ModelDescription) -> None:
+        """fingerprint: names the exact contents of the model's files."""
+        self._cache = cache
+        self._feature_size = model.feature_size
+        self._model = digest_of(model.id, str(model.revision), fingerprint, model.backend, model.precision)
+
+    def features_of(
+        self,
+        name: str,
+        phrases: Sequence[str],
+        encode: EncodeText,
+        progress: Progress,
+        waiting: Callable[[], object] = lambda: None,
+    ) -> TextFeatures:
+        """Return the features of a list's phrases: read, or encoded and kept.
+
+        One process encodes while others wait for it; `waiting` is called if this one has to.
+        name: the list's, for the log.
+        """
+        hashed = digest_of(*phrases)
+        entry = f"text-features/{self._model[:16]}/{hashed[:32]}.safetensors"
+        if (found := self._read(entry, hashed)) is None:
+            with self._cache.lock(entry, waiting):
+                if (found := self._read(entry, hashed)) is None:
+                    encoded = encode(phrases, progress)
+                    log.info("text features encoded", list=name, phrases=len(phrases))
+                    if self._cache.write(entry, lambda path: self._write(path, encoded, hashed)):
+                        # From here on the memory is the file's, which other processes map as well.
+                        return self._read(entry, hashed) or encoded
+                    return encoded
+        log.info("text features read", list=name, phrases=len(phrases))
+        return found
+
+    def _write(self, path: Path, encoded: TextFeatures, hashed: str) -> None:
+        tensors: dict[str, NDArray[Any]] = {
+            "features": encoded.features,
+            "row_of": encoded.row_of.astype(np.int64),
+            "cut": np.array(encoded.cut, dtype=np.int64),
+        }
+        save_file(tensors, path, {"model": self._model, "phrases": hashed, "sha256": _checksum(encoded)})
+
+    def _read(self, entry: str, hashed: str) -> TextFeatures | None:
+        path = self._cache / entry
+        try:
+            if not path.exists():
+                return None
+            with safe_open(path, framework="numpy") as file:  # checks that the file is as long as its header says
+                metadata = file.metadata() or {}
+            if (metadata.get("model"), metadata.get("phrases")) != (self._model, hashed):
+                raise ValueError("it is of another model or list")
+            found = _mapped(path)
+            if metadata.get("sha256") != _checksum(found):
+                raise ValueError("its checksum is wrong")
+            return found
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            log.warning("text features unusable", file=path.name, reason=str(error))
+            return None
+
+
+def _mapped(path: Path) -> TextFeatures:
+    """Return what a whole file of safetensors holds, as views of the mapped file.
+
+    Eight bytes give the length of a JSON header, which gives each tensor's place in the bytes that follow
+    (github.com/huggingface/safetensors, "Format"); the library itself would copy them.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    contents = np.memmap(path, dtype=np.uint8, mode="r", offset=8 + length)
+
+    def tensor(name: str, dtype: type[Any]) -> NDArray[Any]:
+        about = header[name]
+        start, end = about["data_offsets"]
+        view: NDArray[Any] = np.asarray(contents[start:end]).view(dtype).reshape(about["shape"])
+        return view
+
+    return TextFeatures(
+        tensor("features", np.float32),
+        tensor("row_of", np.int64),
+        tuple(int(index) for index in tensor("cut", np.int64)),
+    )
+
+
+def _checksum(text_features: TextFeatures) -> str:
+    digest = hashlib.sha256(text_features.features.data)
+    digest.update(text_features.row_of.data)
+    digest.update(json.dumps(text_features.cut).encode())
+    return digest.hexdigest()

@@ -1,0 +1,69 @@
+"""PhraseTokenizer: phrases -> token ids, cut at the model's limit; knows no model."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from tokenizers import Tokenizer
+
+TokenIds = tuple[int, ...]
+
+Encode = Callable[[list[str], int | None], list[list[int]]]
+"""Called with phrases and a token limit or None; returns each phrase's ids, the tokens that begin and end it too."""
+
+
+@dataclass(frozen=True)
+class Padding:
+    """How a model that was trained on phrases of one length wants shorter ones filled up."""
+
+    token_id: int
+    on_the_left: bool
+
+
+class PhraseTokenizer:
+    """Makes tokens of phrases; safe to call from several threads."""
+
+    def __init__(
+        self, encode: Encode, max_tokens: int, padding: Padding | None, file_contents: str | None = None
+    ) -> None:
+        """file_contents: of a tokenizer.json that describes the same tokenizer, if there can be one."""
+        self.max_tokens = max_tokens
+        self.padding = padding
+        self.file_contents = file_contents
+        self._encode = encode
+        # A tokenizer that two threads share raises "Already borrowed" while its limit is being set.
+        self._lock = threading.Lock()
+
+    @classmethod
+    def read(cls, file: Path, max_tokens: int, padding: Padding | None) -> Self:
+        """Return the tokenizer that a tokenizer.json describes."""
+        whole, limited = Tokenizer.from_file(str(file)), Tokenizer.from_file(str(file))
+        for tokenizer in (whole, limited):
+            tokenizer.no_padding()
+            tokenizer.no_truncation()
+
+        def encode(phrases: list[str], limit: int | None) -> list[list[int]]:
+            if limit is not None:
+                limited.enable_truncation(limit)
+            return [encoding.ids for encoding in (whole if limit is None else limited).encode_batch(phrases)]
+
+        return cls(encode, max_tokens, padding)
+
+    def __call__(self, phrases: Sequence[str]) -> tuple[list[TokenIds], tuple[int, ...]]:
+        """Return each phrase's token ids, and the indices of those that were cut at the token limit."""
+        with self._lock:
+            token_ids = self._encode(list(phrases), None)
+            cut = tuple(index for index, ids in enumerate(token_ids) if len(ids) > self.max_tokens)
+            if cut:
+                shortened = self._encode([phrases[index] for index in cut], self.max_tokens)
+                for index, ids in zip(cut, shortened, strict=True):
+                    token_ids[index] = ids
+        return [self._padded(tuple(ids)) for ids in token_ids], cut
+
+    def _padded(self, ids: TokenIds) -> TokenIds:
+        if self.padding is None:
+            return ids
+        filling = (self.padding.token_id,) * (self.max_tokens - len(ids))
+        return filling + ids if self.padding.on_the_left else ids + filling
