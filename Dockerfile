@@ -17,7 +17,7 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log \
  && groupadd --system --gid 10001 gaze \
  && useradd --system --uid 10001 --gid gaze --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin gaze \
- && install -d -o gaze -g gaze /var/lib/gaze /var/lib/gaze/models
+ && install -d -o gaze -g gaze /var/lib/gaze /var/lib/gaze/models /var/lib/gaze/cache
 
 # The packages that pyproject.toml names, torch apart; a change to the code leaves them as they are.
 FROM base AS requirements
@@ -63,8 +63,9 @@ ENV PATH=/app/bin:/opt/gaze/bin:$PATH \
     GAZE_HOST=0.0.0.0
 ARG BAKE_MODEL=
 ARG BAKE_REVISION=
-# Apart from /var/lib/gaze/models, because a volume that is mounted there would hide it. Empty variables count as none.
+# Apart from what volumes are mounted on, because those would hide it. Empty variables count as none.
 ENV HF_HOME=/var/lib/gaze/models${BAKE_MODEL:+-in-the-image} \
+    GAZE_CACHE_DIR=/var/lib/gaze/cache${BAKE_MODEL:+-in-the-image} \
     HF_HUB_OFFLINE=${BAKE_MODEL:+1} \
     GAZE_MODEL=${BAKE_MODEL} \
     GAZE_REVISION=${BAKE_REVISION}
@@ -78,11 +79,12 @@ FROM runtime AS cpu
 COPY --from=packages-cpu /opt/gaze /opt/gaze
 COPY --from=code /app /app
 USER 10001:10001
-RUN if [ -n "$GAZE_MODEL" ]; then HF_HUB_OFFLINE=0 GAZE_DEVICE=cpu gaze prepare; fi
+RUN if [ -n "$GAZE_MODEL" ]; then HF_HUB_OFFLINE=0 gaze prepare; fi
 
 FROM runtime AS cuda
 ENV GAZE_DEVICE=cuda
 COPY --from=packages-cuda /opt/gaze /opt/gaze
 COPY --from=code /app /app
 USER 10001:10001
-RUN if [ -n "$GAZE_MODEL" ]; then HF_HUB_OFFLINE=0 GAZE_DEVICE=cpu gaze prepare; fi
+# No GPU is here to encode the lists with; the start does that in seconds.
+RUN if [ -n "$GAZE_MODEL" ]; then HF_HUB_OFFLINE=0 gaze prepare --model-only; fi

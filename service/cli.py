@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,8 +13,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from service import __version__
-from service.composition import load_classifier, served_lists
-from service.errors import GazeError, StartError, UnknownList
+from service.composition import cache_folder, load_classifier, served_lists
+from service.errors import GazeError, InvalidSettings, StartError, UnknownList
 from service.images.decode import ImageLimits, decode, enough_for
 from service.logs import configure_logs
 from service.settings import read_settings
@@ -130,14 +129,24 @@ def lists(name: str | None) -> None:
 
 
 @main.command()
-def prepare() -> None:
-    """Fetch and check the model ahead of time, so that the service can start without a network."""
+@click.option("--model-only", is_flag=True, help="Fetch and check the model, and encode nothing.")
+def prepare(model_only: bool) -> None:
+    """Fetch the model, convert it and encode the lists, so that `gaze serve` starts in seconds, and offline."""
     settings = read_settings()
     files = hub.fetch(settings.model, settings.revision)
-    started = time.monotonic()
-    classifier = load_classifier(settings, files, served_lists(settings))
-    seconds = time.monotonic() - started
-    click.echo(f"{files.model_id} {classifier.model.revision} is ready; its lists take {seconds:.0f} s to encode.")
+    if model_only:
+        click.echo(f"{files.model_id} {files.revision} is on this machine.")
+        return
+    lists = served_lists(settings)
+    model = load_classifier(settings, files, lists).model
+    folder = cache_folder(settings)
+    if not os.access(folder, os.W_OK):
+        raise InvalidSettings(f"The cache {folder} cannot be written to, so nothing was kept; set GAZE_CACHE_DIR.")
+    phrases = sum(len(phrase_list.labels) for phrase_list in lists.values())
+    click.echo(
+        f"{model.id} {model.revision} is ready to run on {model.backend} in {model.precision}; "
+        f"the features of {phrases} phrases are in {folder}."
+    )
 
 
 def _decoded(path: Path, limits: ImageLimits, enough: int | None) -> Image.Image:

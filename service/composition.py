@@ -1,6 +1,7 @@
 """The parts that the server and the command line are both made of, built from settings."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from platformdirs import user_cache_path
 from tqdm import tqdm
@@ -22,6 +23,11 @@ def served_lists(settings: Settings) -> dict[str, PhraseList]:
     return read_lists(built_in_folder(), *([settings.lists_dir] if settings.lists_dir else []))
 
 
+def cache_folder(settings: Settings) -> Path:
+    """Return where converted models and text features are kept."""
+    return settings.cache_dir or user_cache_path("gaze")
+
+
 def load_classifier(
     settings: Settings,
     files: ModelFiles,
@@ -34,7 +40,7 @@ def load_classifier(
     progress: hears of phrases, and so does a bar on a terminal; waiting: is called if another process is at that work.
     Raises StartError.
     """
-    cache = CacheFolder(settings.cache_dir or user_cache_path("gaze"))
+    cache = CacheFolder(cache_folder(settings))
     threads = settings.threads or max(1, available_cores() // settings.workers)
     computing = Computing(settings.device, settings.backend, settings.precision, threads)
     encoder = ClipEncoder(load_model(files, computing, cache, waiting))

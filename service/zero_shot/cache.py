@@ -19,6 +19,7 @@ class CacheFolder:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._told = False
 
     def __truediv__(self, name: str) -> Path:
         """Return the path of an entry, which may not be there."""
@@ -43,7 +44,7 @@ class CacheFolder:
                 held.callback(lock.release)
                 self._remove_unfinished(self._path / name)
             except OSError as error:
-                log.warning("the cache cannot be written to", folder=str(self._path), reason=error.strerror)
+                self._tell(error)
             yield
 
     def write(self, name: str, fill: Callable[[Path], object]) -> bool:
@@ -60,9 +61,14 @@ class CacheFolder:
                     shutil.rmtree(target)
                 made.replace(target)
         except OSError as error:
-            log.warning("the cache cannot be written to", folder=str(self._path), reason=error.strerror or str(error))
+            self._tell(error)
             return False
         return True
+
+    def _tell(self, error: OSError) -> None:
+        if not self._told:
+            log.warning("the cache cannot be written to", folder=str(self._path), reason=error.strerror or str(error))
+        self._told = True
 
     @staticmethod
     def _remove_unfinished(target: Path) -> None:
