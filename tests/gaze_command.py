@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.conftest import CACHE
+
 REPOSITORY = Path(__file__).parent.parent
 
 
@@ -36,7 +38,7 @@ def environment_of(**environment: str | Path) -> dict[str, str]:
         if not name.startswith(("GAZE_", "HF_")) and not name.lower().endswith("_proxy")
     }
     chosen = {name: str(value) for name, value in environment.items()}
-    return {**inherited, "GAZE_THREADS": "1", "OMP_NUM_THREADS": "1", **chosen}
+    return {**inherited, "GAZE_THREADS": "1", "OMP_NUM_THREADS": "1", "GAZE_CACHE_DIR": str(CACHE), **chosen}
 
 
 def sentence(ended: "subprocess.CompletedProcess[str]", exit_code: int) -> str:

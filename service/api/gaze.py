@@ -135,7 +135,6 @@ class _Look:
         failures = [picture for picture in pictures if isinstance(picture, GazeError)]
         if not prepared:
             raise failures[0]
-        self._admission.require_time(g.started)
         with self._times.of("encode"):
             features = iter(self._classifier.encode_images([picture.inputs for picture in prepared]))
         with self._times.of("rank"):

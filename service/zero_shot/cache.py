@@ -57,17 +57,20 @@ class CacheFolder:
                 fill(made)
                 for file in [made, *made.rglob("*")] if made.is_dir() else [made]:
                     _flush(file)
-                if target.is_dir():
+                if target.is_dir() and not target.is_symlink():
                     shutil.rmtree(target)
+                elif made.is_dir():
+                    target.unlink(missing_ok=True)
                 made.replace(target)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001  # each library that writes has its own for a disk that is full
             self._tell(error)
             return False
         return True
 
-    def _tell(self, error: OSError) -> None:
+    def _tell(self, error: Exception) -> None:
         if not self._told:
-            log.warning("the cache cannot be written to", folder=str(self._path), reason=error.strerror or str(error))
+            reason = (isinstance(error, OSError) and error.strerror) or str(error)
+            log.warning("the cache cannot be written to", folder=str(self._path), reason=reason)
         self._told = True
 
     @staticmethod

@@ -55,14 +55,13 @@ def entry_of(files: ModelFiles, fingerprint: str) -> str:
 def write_converted(folder: Path, converted: ConvertedModel) -> None:
     """Complete a folder that holds the towers with what else there is to know, and a checksum of each file."""
     checksums = {file.name: _checksum(file) for file in sorted(folder.iterdir())}
-    contents = {**asdict(converted), "checksums": checksums}
-    (folder / _MODEL).write_text(json.dumps(contents, indent=2), encoding="utf-8")
+    _write_contents(folder, {**asdict(converted), "checksums": checksums})
 
 
 def write_unsuitable(folder: Path, verdict: Unsuitable) -> None:
     """Make a folder that says why the model is not in it, so that nobody tries again."""
     folder.mkdir()
-    (folder / _MODEL).write_text(json.dumps({"unsuitable": verdict.reason}), encoding="utf-8")
+    _write_contents(folder, {"unsuitable": verdict.reason})
 
 
 def read_converted(cache: CacheFolder, entry: str) -> ConvertedModel | Unsuitable | None:
@@ -71,7 +70,7 @@ def read_converted(cache: CacheFolder, entry: str) -> ConvertedModel | Unsuitabl
     try:
         if not (folder / _MODEL).exists():
             return None
-        contents = json.loads((folder / _MODEL).read_text(encoding="utf-8"))
+        contents = _read_contents(folder)
         if "unsuitable" in contents:
             return Unsuitable(str(contents["unsuitable"]))
         for name, expected in contents["checksums"].items():
@@ -97,6 +96,22 @@ def load_converted(
         tokenizer = load_tokenizer(files, description.max_tokens)
     backend = OpenVinoBackend(folder / IMAGE_TOWER, folder / TEXT_TOWER, precision, threads)
     return LoadedModel(description, backend, converted.preparation, tokenizer)
+
+
+def _write_contents(folder: Path, contents: dict[str, Any]) -> None:
+    text = json.dumps({**contents, "checksum": _checksum_of(contents)}, indent=2)
+    (folder / _MODEL).write_text(text, encoding="utf-8")
+
+
+def _read_contents(folder: Path) -> dict[str, Any]:
+    contents: dict[str, Any] = json.loads((folder / _MODEL).read_text(encoding="utf-8"))
+    if contents.pop("checksum") != _checksum_of(contents):
+        raise ValueError(f"the checksum of {_MODEL} is wrong")
+    return contents
+
+
+def _checksum_of(contents: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 
 def _parsed(contents: dict[str, Any]) -> ConvertedModel:
