@@ -6,11 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 import torch
 from numpy.typing import NDArray
-from openvino.frontend import FrontEndManager
-from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from PIL import Image
 
 from service.zero_shot.backend import LoadedModel
@@ -18,6 +15,7 @@ from service.zero_shot.converted import IMAGE_TOWER, TEXT_TOWER, TOKENIZER, Conv
 from service.zero_shot.encoder import ClipEncoder
 from service.zero_shot.openvino_backend import OpenVinoBackend
 from service.zero_shot.preparation import Preparation
+from service.zero_shot.silent_openvino import openvino
 
 MIN_COSINE = 0.999_999
 """How near to torch's a converted model's features must be."""
@@ -108,7 +106,10 @@ def to_openvino(loaded: LoadedModel) -> Towers:
 
 
 def _traced(tower: _Tower, example: torch.Tensor) -> openvino.Model:
-    frontend = FrontEndManager().load_by_framework("pytorch")
+    # Imported here, after what keeps OpenVINO silent.
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # noqa: PLC0415
+
+    frontend = openvino.frontend.FrontEndManager().load_by_framework("pytorch")
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of branches that are the same for every input of these shapes
         decoder = TorchScriptPythonDecoder(tower, example_input={"inputs": example})

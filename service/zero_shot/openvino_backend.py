@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
 
 from service.errors import InvalidSettings
 from service.zero_shot.features import ImageInputs
+from service.zero_shot.silent_openvino import openvino
 
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
