@@ -92,7 +92,9 @@ def look(images: tuple[Path, ...], list_names: str, phrases: tuple[str, ...], to
     if not (chosen or own_lists):
         raise click.UsageError("Give --lists, --phrase, or both.")
     classifier = load_classifier(settings, hub.fetch(settings.model, settings.revision), chosen)
-    lists = (*classifier.lists_named(chosen), *classifier.encode_lists(own_lists))
+    with tqdm(total=len(phrases), desc="Encoding phrases", unit="phrase", disable=None if phrases else True) as bar:
+        own = classifier.encode_lists(own_lists, lambda done, _total: bar.update(done - bar.n))
+    lists = (*classifier.lists_named(chosen), *own)
     for sentence in caveats(classifier.model, lists):
         click.echo(sentence, err=True)
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)

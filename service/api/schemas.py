@@ -255,8 +255,8 @@ class Model(BaseModel):
 
     id: str = Field(examples=["openai/clip-vit-base-patch32"])
     revision: str | None
-    backend: str
-    precision: str
+    backend: str = Field(description="What ran the model.", examples=["openvino", "torch"])
+    precision: str = Field(description="What it computed in.", examples=["float32", "bfloat16", "float16"])
     demo: bool = Field(description="True where the demo model answered, which is of no use for cataloguing.")
 
 

@@ -14,11 +14,15 @@ from service.zero_shot.features import ImageInputs
 
 @dataclass(eq=False)
 class _Job:
-    """One caller's share of a pass: pictures or tokens [n, tokens], and what came of them."""
+    """One caller's share of a pass: pictures or tokens [n, tokens], and what came of them.
+
+    called: set once there is something for the caller to do: run the pass of these jobs, its own first, or go home
+    """
 
     pictures: Sequence[ImageInputs] = ()
     token_ids: NDArray[np.int64] | None = None
-    done: threading.Event = field(default_factory=threading.Event)
+    called: threading.Event = field(default_factory=threading.Event)
+    to_run: "list[_Job]" = field(default_factory=list)
     features: NDArray[np.float32] | None = None
     error: BaseException | None = None
 
@@ -28,12 +32,13 @@ class Passes:
 
     Nobody waits for company: what has come while the lanes were busy shares the next pass, first come, first served.
     Pictures and phrases take turns, so that neither a long list of phrases nor a rush of pictures holds up the other.
-    No thread of its own is needed: whoever gets a lane runs the next pass, be it another's.
+    No thread of its own is needed: a pass is run by the first of those whose pass it is, once whoever ran the one
+    before it calls.
     """
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._lanes = threading.BoundedSemaphore(backend.lanes)
+        self._free_lanes = backend.lanes
         self._queues = threading.Lock()
         self._pictures: deque[_Job] = deque()
         self._phrases: deque[_Job] = deque()
@@ -52,31 +57,42 @@ class Passes:
     def _finished(self, job: _Job, queue: deque[_Job]) -> NDArray[np.float32]:
         with self._queues:
             queue.append(job)
-        while not job.done.is_set():
-            with self._lanes:
-                jobs = [] if job.done.is_set() else self._take()
-                if not jobs:
-                    break  # it is done, or another lane is at it
-                self._run(jobs)
-        job.done.wait()
+            if self._free_lanes:
+                self._free_lanes -= 1
+                self._call_next()
+        job.called.wait()
+        if job.to_run:
+            try:
+                self._run(job.to_run)
+            finally:
+                with self._queues:
+                    self._call_next()
         if job.error:
             raise job.error
         assert job.features is not None  # noqa: S101  # a job that is done has one or the other
         return job.features
 
+    def _call_next(self) -> None:
+        """Give a lane to the first of the next pass, or keep it free where nobody waits."""
+        jobs = self._take()
+        if jobs:
+            jobs[0].to_run = jobs
+            jobs[0].called.set()
+        else:
+            self._free_lanes += 1
+
     def _take(self) -> list[_Job]:
         """Return the jobs of the next pass, taken from their queue: some pictures, or one batch of phrases."""
-        with self._queues:
-            if self._phrases and (self._phrases_are_next or not self._pictures):
-                self._phrases_are_next = False
-                return [self._phrases.popleft()]
-            self._phrases_are_next = True
-            jobs: list[_Job] = []
-            room = self._backend.image_batch
-            while self._pictures and len(self._pictures[0].pictures) <= room:
-                jobs.append(self._pictures.popleft())
-                room -= len(jobs[-1].pictures)
-            return jobs
+        if self._phrases and (self._phrases_are_next or not self._pictures):
+            self._phrases_are_next = False
+            return [self._phrases.popleft()]
+        self._phrases_are_next = True
+        jobs: list[_Job] = []
+        room = self._backend.image_batch
+        while self._pictures and len(self._pictures[0].pictures) <= room:
+            jobs.append(self._pictures.popleft())
+            room -= len(jobs[-1].pictures)
+        return jobs
 
     def _run(self, jobs: list[_Job]) -> None:
         try:
@@ -98,4 +114,4 @@ class Passes:
                 raise
         finally:
             for job in jobs:
-                job.done.set()
+                job.called.set()
