@@ -65,7 +65,7 @@ ARG BAKE_MODEL=
 ARG BAKE_REVISION=
 # Apart from what volumes are mounted on, because those would hide it. Empty variables count as none.
 ENV HF_HOME=/var/lib/gaze/models${BAKE_MODEL:+-in-the-image} \
-    GAZE_CACHE_DIR=/var/lib/gaze/cache${BAKE_MODEL:+-in-the-image} \
+    GAZE_CACHE_DIR=/var/lib/gaze/cache \
     HF_HUB_OFFLINE=${BAKE_MODEL:+1} \
     GAZE_MODEL=${BAKE_MODEL} \
     GAZE_REVISION=${BAKE_REVISION}
@@ -76,6 +76,7 @@ ENTRYPOINT ["tini", "--", "gaze"]
 CMD ["serve"]
 
 FROM runtime AS cpu
+ENV GAZE_CACHE_DIR=/var/lib/gaze/cache${GAZE_MODEL:+-in-the-image}
 COPY --from=packages-cpu /opt/gaze /opt/gaze
 COPY --from=code /app /app
 USER 10001:10001

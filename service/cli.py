@@ -13,7 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from service import __version__
-from service.composition import cache_folder, load_classifier, served_lists
+from service.composition import cache_of, load_classifier, served_lists
 from service.errors import GazeError, InvalidSettings, StartError, UnknownList
 from service.images.decode import ImageLimits, decode, enough_for
 from service.logs import configure_logs
@@ -62,10 +62,8 @@ def serve() -> None:
     click.echo(f"Starting on http://{settings.host}:{settings.port}; /readyz says when it can answer.", err=True)
     sys.stdout.flush()
     sys.stderr.flush()
-    # What gunicorn runs finds the model in the cache. numpy's own threads would spin after each product and take the
-    # encoder's cores; torch's threads are set apart from these.
+    # What gunicorn runs finds the model in the cache.
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    environment.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Else each thread keeps what it has decoded a picture in, which comes to hundreds of megabytes (glibc).
     environment.setdefault("MALLOC_ARENA_MAX", "2")
     command = [sys.executable, "-m", "gunicorn", "--config", "python:service.gunicorn_conf", "service.wsgi:app"]
@@ -140,14 +138,16 @@ def prepare(model_only: bool) -> None:
         click.echo(f"{files.model_id} {files.revision} is on this machine.")
         return
     lists = served_lists(settings)
-    model = load_classifier(settings, files, lists).model
-    folder = cache_folder(settings)
-    if not os.access(folder, os.W_OK):
-        raise InvalidSettings(f"The cache {folder} cannot be written to, so nothing was kept; set GAZE_CACHE_DIR.")
+    cache = cache_of(settings)
+    model = load_classifier(settings, files, lists, cache=cache).model
+    if cache.complaint:
+        raise InvalidSettings(
+            f"Not everything could be kept in {cache.path} ({cache.complaint}); make room, or set GAZE_CACHE_DIR."
+        )
     phrases = sum(len(phrase_list.labels) for phrase_list in lists.values())
     click.echo(
         f"{model.id} {model.revision} is ready to run on {model.backend} in {model.precision}; "
-        f"the features of {phrases} phrases are in {folder}."
+        f"the features of {phrases} phrases are in {cache.path}."
     )
 
 

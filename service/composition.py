@@ -1,7 +1,6 @@
 """The parts that the server and the command line are both made of, built from settings."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 from platformdirs import user_cache_path
 from tqdm import tqdm
@@ -23,9 +22,9 @@ def served_lists(settings: Settings) -> dict[str, PhraseList]:
     return read_lists(built_in_folder(), *([settings.lists_dir] if settings.lists_dir else []))
 
 
-def cache_folder(settings: Settings) -> Path:
-    """Return where converted models and text features are kept."""
-    return settings.cache_dir or user_cache_path("gaze")
+def cache_of(settings: Settings) -> CacheFolder:
+    """Return the folder where converted models and text features are kept."""
+    return CacheFolder(settings.cache_dir or user_cache_path("gaze"))
 
 
 def load_classifier(
@@ -34,13 +33,15 @@ def load_classifier(
     lists: dict[str, PhraseList],
     progress: Progress = lambda *_: None,
     waiting: Callable[[], object] = lambda: None,
+    *,
+    cache: CacheFolder | None = None,
 ) -> ZeroShotClassifier:
     """Load the model and encode the lists, or read what an earlier start has left of both in the cache.
 
     progress: hears of phrases, and so does a bar on a terminal; waiting: is called if another process is at that work.
     Raises StartError.
     """
-    cache = CacheFolder(cache_folder(settings))
+    cache = cache or cache_of(settings)
     threads = settings.threads or max(1, available_cores() // settings.workers)
     computing = Computing(settings.device, settings.backend, settings.precision, threads)
     encoder = ClipEncoder(load_model(files, computing, cache, waiting))

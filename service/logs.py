@@ -7,8 +7,8 @@ from typing import TextIO
 import structlog
 
 
-def configure_logs(stream: TextIO = sys.stdout, level: int = logging.INFO) -> None:
-    """Send what this service, gunicorn and the libraries log to a stream, as one JSON object a line."""
+def configure_logs(stream: TextIO | None = None, level: int = logging.INFO) -> None:
+    """Send what this service, gunicorn and the libraries log to standard output or a stream, as lines of JSON."""
     stamps: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -19,7 +19,7 @@ def configure_logs(stream: TextIO = sys.stdout, level: int = logging.INFO) -> No
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(stream or sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=stamps,

@@ -164,7 +164,9 @@ class _Look:
                 return _Prepared(_info(source, image), self._classifier.prepare(image.rgb))
         except GazeError as error:
             metrics.IMAGES.labels(source.source, error.code).inc()
-            return error
+            # Its frames, and those of what it came of, would keep the whole picture in memory.
+            error.__context__ = None
+            return error.with_traceback(None)
 
     def _ranked(
         self, image_features: NDArray[np.float32], lists: Sequence[EncodedList], top_k: int | None

@@ -18,12 +18,13 @@ class CacheFolder:
     """A folder that is safe to delete; where it cannot be written to, everything is made anew and nothing is kept."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._told = False
+        self.path = path
+        self.complaint: str | None = None
+        """Why something could not be kept, once that has happened."""
 
     def __truediv__(self, name: str) -> Path:
         """Return the path of an entry, which may not be there."""
-        return self._path / name
+        return self.path / name
 
     @contextlib.contextmanager
     def lock(self, name: str, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
@@ -33,7 +34,7 @@ class CacheFolder:
         """
         with contextlib.ExitStack() as held:
             try:
-                path = self._path / "locks" / name.replace("/", "-")
+                path = self.path / "locks" / name.replace("/", "-")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 lock = FileLock(path)
                 try:
@@ -42,25 +43,25 @@ class CacheFolder:
                     waiting()
                     lock.acquire()
                 held.callback(lock.release)
-                self._remove_unfinished(self._path / name)
+                self._remove_unfinished(self.path / name)
             except OSError as error:
                 self._tell(error)
             yield
 
     def write(self, name: str, fill: Callable[[Path], object]) -> bool:
         """Let `fill` make a file or folder at a path of its own, then give it its name; say whether that worked."""
-        target = self._path / name
+        target = self.path / name
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=target.parent, prefix=_unfinished(target)) as scratch:
                 made = Path(scratch) / target.name
                 fill(made)
-                for file in [made, *made.rglob("*")] if made.is_dir() else [made]:
+                for file in [made, *made.rglob("*")]:
+                    # Some libraries write for one user alone, and who serves need not be who prepared.
+                    file.chmod(0o755 if file.is_dir() else 0o644)
                     _flush(file)
-                if target.is_dir() and not target.is_symlink():
-                    shutil.rmtree(target)
-                elif made.is_dir():
-                    target.unlink(missing_ok=True)
+                if os.path.lexists(target) and (made.is_dir() or target.is_dir()):
+                    target.replace(Path(scratch) / "before")
                 made.replace(target)
         except Exception as error:  # noqa: BLE001  # each library that writes has its own for a disk that is full
             self._tell(error)
@@ -68,10 +69,9 @@ class CacheFolder:
         return True
 
     def _tell(self, error: Exception) -> None:
-        if not self._told:
-            reason = (isinstance(error, OSError) and error.strerror) or str(error)
-            log.warning("the cache cannot be written to", folder=str(self._path), reason=reason)
-        self._told = True
+        if self.complaint is None:
+            self.complaint = (isinstance(error, OSError) and error.strerror) or str(error)
+            log.warning("the cache cannot be written to", folder=str(self.path), reason=self.complaint)
 
     @staticmethod
     def _remove_unfinished(target: Path) -> None:

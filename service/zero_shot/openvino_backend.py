@@ -72,12 +72,12 @@ def _let_go_of(weights: Path) -> None:
 
     A compiled model has the weights in a layout of its own, and would keep the file's mapped as well: twice the memory.
     """
-    path = os.path.realpath(weights)
+    path = os.fsencode(os.path.realpath(weights))
     with contextlib.suppress(OSError, AttributeError):
         madvise = ctypes.CDLL(None, use_errno=True).madvise
         madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-        for line in Path("/proc/self/maps").read_text().splitlines():
+        for line in Path("/proc/self/maps").read_bytes().split(b"\n"):
             fields = line.split(maxsplit=5)
             if len(fields) == 6 and fields[5] == path:
-                start, end = (int(address, 16) for address in fields[0].split("-"))
+                start, end = (int(address, 16) for address in fields[0].split(b"-"))
                 madvise(start, end - start, mmap.MADV_DONTNEED)

@@ -16,12 +16,13 @@ from service.zero_shot.features import ImageInputs
 class _Job:
     """One caller's share of a pass: pictures or tokens [n, tokens], and what came of them.
 
-    called: set once there is something for the caller to do: run the pass of these jobs, its own first, or go home
+    woken: set once there is something for the caller to do: run the pass of these jobs, its own first, or take its
+    features
     """
 
     pictures: Sequence[ImageInputs] = ()
     token_ids: NDArray[np.int64] | None = None
-    called: threading.Event = field(default_factory=threading.Event)
+    woken: threading.Event = field(default_factory=threading.Event)
     to_run: "list[_Job]" = field(default_factory=list)
     features: NDArray[np.float32] | None = None
     error: BaseException | None = None
@@ -32,8 +33,8 @@ class Passes:
 
     Nobody waits for company: what has come while the lanes were busy shares the next pass, first come, first served.
     Pictures and phrases take turns, so that neither a long list of phrases nor a rush of pictures holds up the other.
-    No thread of its own is needed: a pass is run by the first of those whose pass it is, once whoever ran the one
-    before it calls.
+    No thread of its own is needed: a pass is run by the first of those whose pass it is, which the thread that ran the
+    pass before it wakes.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -45,7 +46,7 @@ class Passes:
         self._phrases_are_next = False
 
     def image_features(self, prepared: Sequence[ImageInputs]) -> NDArray[np.float32]:
-        """Return the features [n, feature_size] of n prepared pictures. Raises what the backend does."""
+        """Return the features [n, feature_size] of n prepared pictures, n at least 1. Raises what the backend does."""
         size = self._backend.image_batch
         shares = [_Job(pictures=prepared[start : start + size]) for start in range(0, len(prepared), size)]
         return np.concatenate([self._finished(share, self._pictures) for share in shares])
@@ -60,10 +61,12 @@ class Passes:
             if self._free_lanes:
                 self._free_lanes -= 1
                 self._call_next()
-        job.called.wait()
+        job.woken.wait()
         if job.to_run:
+            # Not kept in the job, which is one of them: a ring would keep all their pictures until it is found.
+            jobs, job.to_run = job.to_run, []
             try:
-                self._run(job.to_run)
+                self._run(jobs)
             finally:
                 with self._queues:
                     self._call_next()
@@ -77,7 +80,7 @@ class Passes:
         jobs = self._take()
         if jobs:
             jobs[0].to_run = jobs
-            jobs[0].called.set()
+            jobs[0].woken.set()
         else:
             self._free_lanes += 1
 
@@ -96,22 +99,27 @@ class Passes:
 
     def _run(self, jobs: list[_Job]) -> None:
         try:
-            first = jobs[0]
-            if first.token_ids is not None:
-                first.features = self._backend.text_features(first.token_ids)
+            if jobs[0].token_ids is not None:
+                jobs[0].features = self._backend.text_features(jobs[0].token_ids)
             else:
-                pictures = [picture for job in jobs for picture in job.pictures]
-                stacked = {name: np.stack([picture[name] for picture in pictures]) for name in pictures[0]}
-                features = self._backend.image_features(stacked)
-                start = 0
-                for job in jobs:
-                    job.features = features[start : start + len(job.pictures)]
-                    start += len(job.pictures)
-        except BaseException as error:
-            for job in jobs:
-                job.error = error
-            if not isinstance(error, Exception):
-                raise
+                self._run_pictures(jobs)
+        except Exception as error:  # noqa: BLE001  # whatever the backend raises is raised where the job came from
+            if len(jobs) == 1:
+                jobs[0].error = error
+            else:
+                for job in jobs:  # each by itself: nobody fails for another's picture, or for want of memory for all
+                    self._run([job])
         finally:
             for job in jobs:
-                job.called.set()
+                if job.features is None and job.error is None:
+                    job.error = RuntimeError("The pass was interrupted.")
+                job.woken.set()
+
+    def _run_pictures(self, jobs: list[_Job]) -> None:
+        pictures = [picture for job in jobs for picture in job.pictures]
+        stacked = {name: np.stack([picture[name] for picture in pictures]) for name in pictures[0]}
+        features = self._backend.image_features(stacked)
+        start = 0
+        for job in jobs:
+            job.features = features[start : start + len(job.pictures)]
+            start += len(job.pictures)

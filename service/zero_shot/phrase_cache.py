@@ -52,5 +52,5 @@ class PhraseCache:
 
 
 def _bytes_of(phrase: str, encoded: EncodedPhrase) -> int:
-    # The objects around the text, the numbers and the array take some 500 bytes more; an id takes 8 in a tuple.
-    return 4 * len(phrase) + 8 * len(encoded.token_ids) + encoded.features.nbytes + 500
+    # The objects around the text and the array take some 500 bytes more; an id, with its place in the tuple, 40.
+    return 4 * len(phrase) + 40 * len(encoded.token_ids) + encoded.features.nbytes + 500

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +18,25 @@ from service.zero_shot.features import ModelDescription, Progress, TextFeatures
 
 log = structlog.get_logger()
 
+_FORMAT = 1
+"""Raised when older files must not be used any more."""
+
 EncodeText = Callable[[Sequence[str], Progress], TextFeatures]
 
 
 class TextFeatureFiles:
     """One file of safetensors for each list's exact phrases, mapped, so that processes share its memory.
 
-    A file is of one model (id, revision and the rest of its files), precision and backend. Metadata and checksum are
-    looked at when it is read: one that is cut short, broken or of something else is logged and made anew.
+    A file is of one model (id, revision and the rest of its files), backend, device and precision. Its metadata,
+    checksum and shapes are looked at: one that is cut short, broken or of something else is logged and made anew.
     """
 
     def __init__(self, cache: CacheFolder, fingerprint: str, model: ModelDescription) -> None:
         """fingerprint: names the exact contents of the model's files."""
         self._cache = cache
         self._feature_size = model.feature_size
-        self._model = digest_of(model.id, str(model.revision), fingerprint, model.backend, model.precision)
+        made_by = (model.backend, version(model.backend), model.device, model.precision, str(_FORMAT))
+        self._model = digest_of(model.id, str(model.revision), fingerprint, *made_by)
 
     def features_of(
         self,
@@ -48,14 +53,14 @@ class TextFeatureFiles:
         """
         hashed = digest_of(*phrases)
         entry = f"text-features/{self._model[:16]}/{hashed[:32]}.safetensors"
-        if (found := self._read(entry, hashed)) is None:
+        if (found := self._read(entry, hashed, len(phrases))) is None:
             with self._cache.lock(entry, waiting):
-                if (found := self._read(entry, hashed)) is None:
+                if (found := self._read(entry, hashed, len(phrases))) is None:
                     encoded = encode(phrases, progress)
                     log.info("text features encoded", list=name, phrases=len(phrases))
                     if self._cache.write(entry, lambda path: self._write(path, encoded, hashed)):
                         # From here on the memory is the file's, which other processes map as well.
-                        return self._read(entry, hashed) or encoded
+                        return self._read(entry, hashed, len(phrases)) or encoded
                     return encoded
         log.info("text features read", list=name, phrases=len(phrases))
         return found
@@ -68,7 +73,7 @@ class TextFeatureFiles:
         }
         save_file(tensors, path, {"model": self._model, "phrases": hashed, "sha256": _checksum(encoded)})
 
-    def _read(self, entry: str, hashed: str) -> TextFeatures | None:
+    def _read(self, entry: str, hashed: str, count: int) -> TextFeatures | None:
         path = self._cache / entry
         try:
             if not path.exists():
@@ -80,6 +85,8 @@ class TextFeatureFiles:
             found = _mapped(path)
             if metadata.get("sha256") != _checksum(found):
                 raise ValueError("its checksum is wrong")
+            if found.features.shape[1:] != (self._feature_size,) or len(found.row_of) != count:
+                raise ValueError("it is of another width or length")
             return found
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             log.warning("text features unusable", file=path.name, reason=str(error))
@@ -112,6 +119,6 @@ def _mapped(path: Path) -> TextFeatures:
 
 def _checksum(text_features: TextFeatures) -> str:
     digest = hashlib.sha256(text_features.features.data)
-    digest.update(text_features.row_of.data)
+    digest.update(text_features.row_of.astype(np.int64).data)
     digest.update(json.dumps(text_features.cut).encode())
     return digest.hexdigest()

@@ -36,7 +36,8 @@ class TorchBackend:
         self._place = place
         on_cuda = place.type == "cuda"
         self.lanes = 2 if on_cuda else 1
-        self.image_batch = 64 if on_cuda else 8
+        # On the CPU torch's features depend a little on how many pictures there are, and must not on who else asks.
+        self.image_batch = 64 if on_cuda else 1
         self.text_batch = 64 if on_cuda else 8
         self._streams: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(self.lanes):
@@ -64,7 +65,7 @@ class TorchBackend:
     def _lane(self) -> Iterator[None]:
         stream = self._streams.get()
         try:
-            with torch.cuda.stream(stream):
+            with contextlib.nullcontext() if stream is None else torch.cuda.stream(stream):
                 yield
         finally:
             self._streams.put(stream)

@@ -1,0 +1,441 @@
+"""Passes: what comes while a pass runs shares the next one, and everyone gets what is theirs."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+from numpy.typing import NDArray
+
+from service.zero_shot.features import ImageInputs
+from service.zero_shot.passes import Passes
+from tests.conftest import encoded, noise
+from tests.test_gaze import ask, by_base64
+
+SECONDS = 20
+"""After which a test fails that would else wait for ever."""
+
+
+class SquareBackend:
+    """A backend whose features are a number and its square; it may wait in each pass until it is let on."""
+
+    text_batch = 3
+
+    def __init__(self, lanes: int = 1, image_batch: int = 4, *, held: bool = False) -> None:
+        self.lanes = lanes
+        self.image_batch = image_batch
+        self.passes: list[tuple[str, list[int]]] = []
+        self.threads: list[threading.Thread] = []
+        self.broken: dict[int, BaseException] = {}
+        self.entered = threading.Semaphore(0)
+        self.go_on = threading.Semaphore(0)
+        self.held = held
+        self.running = 0
+        self.most_running = 0
+        self._lock = threading.Lock()
+
+    def image_features(self, inputs: ImageInputs) -> NDArray[np.float32]:
+        assert set(inputs) == {"value", "twice"}
+        assert (inputs["twice"] == 2 * inputs["value"][:, None]).all()
+        return self._pass("pictures", inputs["value"])
+
+    def text_features(self, token_ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self._pass("phrases", token_ids[:, 0])
+
+    def _pass(self, kind: str, values: NDArray[Any]) -> NDArray[np.float32]:
+        with self._lock:
+            self.passes.append((kind, values.tolist()))
+            self.threads.append(threading.current_thread())
+            self.running += 1
+            self.most_running = max(self.most_running, self.running)
+        try:
+            self.entered.release()
+            if self.held:
+                assert self.go_on.acquire(timeout=SECONDS)
+            for value in values.tolist():
+                if value in self.broken:
+                    raise self.broken[value]
+        finally:
+            with self._lock:
+                self.running -= 1
+        return np.stack([values, values**2], axis=1).astype(np.float32)
+
+    def wait_for_pass(self) -> None:
+        assert self.entered.acquire(timeout=SECONDS)
+
+    def let_on(self, passes: int = 1) -> None:
+        """Let so many passes end."""
+        for _ in range(passes):
+            self.go_on.release()
+
+    def let_all_on(self) -> None:
+        """Let the passes that run end, and those that come after them."""
+        self.held = False
+        self.let_on(100)
+
+
+def pictures(*values: int) -> list[ImageInputs]:
+    return [{"value": np.array(value), "twice": np.array([2 * value])} for value in values]
+
+
+def phrases(*values: int) -> NDArray[np.int64]:
+    """Return a batch of phrases of two tokens each."""
+    return np.array([[value, 0] for value in values])
+
+
+def features(*values: int) -> list[list[float]]:
+    return [[float(value), float(value**2)] for value in values]
+
+
+class Caller:
+    """A thread that asks for features, and what came of it."""
+
+    def __init__(self, ask: Callable[[], NDArray[np.float32]]) -> None:
+        self.features: list[list[float]] | None = None
+        self.error: BaseException | None = None
+        self.thread = threading.Thread(target=self._run, args=(ask,))
+        self.thread.start()
+
+    def _run(self, ask: Callable[[], NDArray[np.float32]]) -> None:
+        try:
+            self.features = ask().tolist()
+        except BaseException as error:  # noqa: BLE001  # it is what the test asks for
+            self.error = error
+
+    def wait(self) -> "Caller":
+        self.thread.join(SECONDS)
+        assert not self.thread.is_alive()
+        return self
+
+
+class Line:
+    """Callers that come one after another, each once the one before it stands in its queue or has its pass."""
+
+    def __init__(self, passes: Passes) -> None:
+        self.passes = passes
+        self.callers: list[Caller] = []
+
+    def pictures(self, *values: int) -> Caller:
+        return self._queued(lambda: self.passes.image_features(pictures(*values)))
+
+    def phrases(self, *values: int) -> Caller:
+        return self._queued(lambda: self.passes.text_features(phrases(*values)))
+
+    def _queued(self, ask: Callable[[], NDArray[np.float32]]) -> Caller:
+        before = self._waiting()
+        self.callers.append(Caller(ask))
+        deadline = time.monotonic() + SECONDS
+        while self._waiting() == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        return self.callers[-1]
+
+    def _waiting(self) -> int:
+        # There is nothing that a caller could wait for instead: whoever stands in the queue only sleeps.
+        return len(self.passes._pictures) + len(self.passes._phrases)
+
+
+@contextmanager
+def busy(backend: SquareBackend, first: str = "pictures", passes: Passes | None = None) -> Iterator[Line]:
+    """Give a line of callers behind a pass that runs in each lane, of the numbers 100, 101 and so on."""
+    backend.held, backend.go_on, backend.entered = True, threading.Semaphore(0), threading.Semaphore(0)
+    line = Line(passes or Passes(backend))
+    for lane in range(backend.lanes):
+        number = 100 + lane
+        if first == "pictures":
+            ask = partial(line.passes.image_features, pictures(number))
+        else:
+            ask = partial(line.passes.text_features, phrases(number))
+        line.callers.append(Caller(ask))
+        backend.wait_for_pass()
+    try:
+        yield line
+    finally:
+        backend.let_all_on()
+        for caller in line.callers:
+            caller.wait()
+
+
+def test_who_is_alone_is_served_at_once_and_by_itself() -> None:
+    backend = SquareBackend()
+    passes = Passes(backend)
+    assert passes.image_features(pictures(3)).tolist() == features(3)
+    assert passes.text_features(phrases(5, 6)).tolist() == features(5, 6)
+    assert passes.image_features(pictures(7, 8)).tolist() == features(7, 8)
+    assert backend.passes == [("pictures", [3]), ("phrases", [5, 6]), ("pictures", [7, 8])]
+    assert set(backend.threads) == {threading.current_thread()}
+
+
+def test_what_comes_while_a_pass_runs_shares_the_next_and_each_gets_its_own() -> None:
+    backend = SquareBackend()
+    with busy(backend) as line:
+        callers = {(1,): line.pictures(1), (2, 3): line.pictures(2, 3), (4,): line.pictures(4)}
+        backend.let_all_on()
+        for values, caller in callers.items():
+            assert caller.wait().features == features(*values)
+    assert backend.passes == [("pictures", [100]), ("pictures", [1, 2, 3, 4])]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "passes"),
+    [
+        ([1] * 9, [4, 4, 1]),
+        ([3, 2, 1, 1], [3, 4]),
+        ([4, 1, 4], [4, 1, 4]),
+        ([2, 3, 3, 2], [2, 3, 3, 2]),
+        ([1, 3, 1, 3], [4, 4]),
+    ],
+)
+def test_a_pass_has_so_many_pictures_at_most_first_come_first_served(sizes: list[int], passes: list[int]) -> None:
+    backend = SquareBackend()
+    numbers = iter(range(100))
+    sent = [tuple(next(numbers) for _ in range(size)) for size in sizes]
+    with busy(backend) as line:
+        callers = [line.pictures(*values) for values in sent]
+        backend.let_all_on()
+        assert [caller.wait().features for caller in callers] == [features(*values) for values in sent]
+    ran = [values for _, values in backend.passes[1:]]
+    assert [len(values) for values in ran] == passes
+    # In the order in which they came, over all passes.
+    assert [value for values in ran for value in values] == list(range(sum(sizes)))
+
+
+def test_batches_of_phrases_are_left_as_they_are() -> None:
+    backend = SquareBackend()
+    with busy(backend) as line:
+        callers = [line.phrases(1, 2, 3), line.phrases(4), line.phrases(5)]
+        backend.let_all_on()
+        assert [caller.wait().features for caller in callers] == [features(1, 2, 3), features(4), features(5)]
+    assert backend.passes[1:] == [("phrases", [1, 2, 3]), ("phrases", [4]), ("phrases", [5])]
+
+
+@pytest.mark.parametrize("first", ["pictures", "phrases"])
+def test_pictures_and_phrases_take_turns(first: str) -> None:
+    backend = SquareBackend(image_batch=2)
+    with busy(backend, first) as line:
+        for number in range(3):
+            line.pictures(number, number)
+        for number in range(3):
+            line.phrases(number)
+        backend.let_all_on()
+        for caller in line.callers:
+            caller.wait()
+    other = {"pictures": "phrases", "phrases": "pictures"}[first]
+    assert [kind for kind, _ in backend.passes] == [first, *[other, first] * 3]
+    assert [values for kind, values in backend.passes[1:] if kind == "phrases"] == [[0], [1], [2]]
+
+
+@pytest.mark.parametrize("rushing", ["pictures", "phrases"])
+def test_neither_is_held_up_while_the_other_keeps_coming(rushing: str) -> None:
+    backend = SquareBackend(image_batch=1)
+    with busy(backend, rushing) as line:
+        another = {"pictures": line.pictures, "phrases": line.phrases}[rushing]
+        for number in range(3):
+            another(number)
+        lonely = {"pictures": line.phrases, "phrases": line.pictures}[rushing](7)
+        for number in range(3, 6):
+            backend.let_on()
+            backend.wait_for_pass()
+            # There are always more of the others in the queue than before.
+            another(number)
+            another(number + 10)
+        assert lonely.wait().features == features(7)
+    assert [values for kind, values in backend.passes[:4] if kind != rushing] == [[7]]
+
+
+def test_pictures_of_a_long_request_let_others_in_between() -> None:
+    backend = SquareBackend(image_batch=4)
+    with busy(backend) as line:
+        long = line.pictures(*range(32))
+        others = [line.pictures(40), line.phrases(50)]
+        for _ in range(4):
+            backend.let_on()
+            backend.wait_for_pass()
+        # The long request's second pass runs now.
+        assert [caller.wait().features for caller in others] == [features(40), features(50)]
+        assert long.thread.is_alive()
+        backend.let_all_on()
+        assert long.wait().features == features(*range(32))
+    assert sorted(backend.passes[1:4]) == [("phrases", [50]), ("pictures", [0, 1, 2, 3]), ("pictures", [40])]
+    own = [values for kind, values in backend.passes if kind == "pictures" and values[0] < 32]
+    assert own == [list(range(start, start + 4)) for start in range(0, 32, 4)]
+
+
+def test_an_error_reaches_whose_picture_it_was_and_nobody_else() -> None:
+    backend = SquareBackend(image_batch=2)
+    error = MemoryError("of one pass")
+    backend.broken = {2: error, 50: ValueError("of one batch")}
+    with busy(backend) as line:
+        first, second, third = line.pictures(1), line.pictures(2), line.pictures(3)
+        wrong, right = line.phrases(50, 51), line.phrases(52)
+        backend.let_all_on()
+        assert first.wait().features == features(1)
+        assert second.wait().error is error
+        assert second.features is None
+        assert isinstance(wrong.wait().error, ValueError)
+        assert third.wait().features == features(3)
+        assert right.wait().features == features(52)
+    assert line.callers[0].features == features(100)
+    assert line.passes.image_features(pictures(1)).tolist() == features(1)
+    with pytest.raises(MemoryError, match="of one pass"):
+        line.passes.image_features(pictures(2))
+
+
+def test_an_error_in_the_middle_of_a_long_request_is_that_requests() -> None:
+    backend = SquareBackend()
+    backend.broken = {5: MemoryError()}
+    passes = Passes(backend)
+    with pytest.raises(MemoryError):
+        passes.image_features(pictures(*range(32)))
+    assert len(backend.passes) == 2
+    assert passes.image_features(pictures(6)).tolist() == features(6)
+
+
+def test_pictures_that_do_not_fit_together_are_an_error_and_no_end() -> None:
+    passes = Passes(SquareBackend())
+    odd: list[ImageInputs] = [*pictures(1), {"value": np.array(2), "twice": np.array([4, 4])}]
+    with pytest.raises(ValueError, match="same shape"):
+        passes.image_features(odd)
+    assert passes.image_features(pictures(3)).tolist() == features(3)
+
+
+class Stop(BaseException):
+    """What ends a thread from outside, as SystemExit does."""
+
+
+def test_who_is_stopped_in_a_pass_leaves_nobody_waiting() -> None:
+    backend = SquareBackend(image_batch=2)
+    backend.broken = {1: Stop()}
+    with busy(backend) as line:
+        callers = [line.pictures(1), line.pictures(2), line.pictures(3)]
+        backend.let_all_on()
+        assert isinstance(callers[0].wait().error, Stop)
+        assert isinstance(callers[1].wait().error, RuntimeError)
+        assert callers[2].wait().features == features(3)
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 3])
+def test_so_many_passes_run_side_by_side_as_there_are_lanes(lanes: int) -> None:
+    backend = SquareBackend(lanes=lanes, image_batch=1)
+    with busy(backend) as line:
+        assert backend.running == lanes
+        callers = [line.pictures(number) for number in range(6)]
+        # Only so many have begun, though others wait.
+        assert not backend.entered.acquire(blocking=False)
+        backend.let_all_on()
+        assert [caller.wait().features for caller in callers] == [features(number) for number in range(6)]
+    assert backend.most_running == lanes
+
+
+def test_pictures_and_phrases_work_side_by_side_in_two_lanes() -> None:
+    backend = SquareBackend(lanes=2, held=True)
+    passes = Passes(backend)
+    callers = [
+        Caller(lambda: passes.image_features(pictures(1))),
+        Caller(lambda: passes.text_features(phrases(2))),
+    ]
+    for _ in callers:
+        backend.wait_for_pass()
+    assert {kind for kind, _ in backend.passes} == {"pictures", "phrases"}
+    backend.let_all_on()
+    assert [caller.wait().features for caller in callers] == [features(1), features(2)]
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 3])
+def test_every_lane_is_free_again_after_a_rush(lanes: int) -> None:
+    backend = SquareBackend(lanes)
+    backend.broken = {3: MemoryError(), 5: Stop()}
+    passes = Passes(backend)
+    for first in ("pictures", "phrases", "pictures"):
+        with busy(backend, first, passes) as line:
+            assert backend.running == lanes
+            for number in range(7):
+                line.pictures(number)
+                line.phrases(number)
+        assert [caller.error is None for caller in line.callers].count(True) >= lanes + 5
+
+
+def test_who_is_done_goes_home_and_does_not_run_the_next_ones_pass() -> None:
+    backend = SquareBackend(image_batch=2)
+    with busy(backend) as line:
+        shared = [line.pictures(1), line.pictures(2)]
+        backend.let_on()
+        backend.wait_for_pass()
+        # Behind them, while both are in the pass that runs.
+        late = line.pictures(3)
+        backend.let_on()
+        backend.wait_for_pass()
+        # The last one's pass runs now, and those two are not kept by it.
+        assert [caller.wait().features for caller in shared] == [features(1), features(2)]
+        assert late.thread.is_alive()
+    assert late.features == features(3)
+    assert backend.threads[-1] is late.thread
+
+
+@pytest.mark.parametrize(("lanes", "image_batch"), [(1, 1), (1, 8), (2, 4), (3, 2)])
+def test_many_callers_at_once_get_their_own(lanes: int, image_batch: int) -> None:
+    backend = SquareBackend(lanes, image_batch)
+    passes = Passes(backend)
+    together = threading.Barrier(12)
+    wrong: list[object] = []
+
+    def work(number: int) -> NDArray[np.float32]:
+        random = np.random.default_rng(number)
+        together.wait(SECONDS)
+        for _ in range(40):
+            values = random.integers(0, 1_000, size=random.integers(1, 12)).tolist()
+            if random.integers(2):
+                found = passes.image_features(pictures(*values)).tolist()
+            else:
+                found = passes.text_features(phrases(*values)).tolist()
+            if found != features(*values):
+                wrong.append((values, found))
+        return np.zeros((0, 2), np.float32)
+
+    for caller in [Caller(partial(work, number)) for number in range(12)]:
+        assert caller.wait().error is None
+    assert wrong == []
+    assert max(len(values) for kind, values in backend.passes if kind == "pictures") <= image_batch
+    assert backend.most_running <= lanes
+    assert backend.running == 0
+
+
+def test_a_picture_has_the_same_answer_alone_and_in_company(client: FlaskClient) -> None:
+    sent = [by_base64(encoded(noise(60 + seed, 50, seed=seed))) for seed in range(32)]
+    together = ask(client, images=sent, lists=["qualities", "tools"], top_k=None)["results"]
+    assert len(together) == 32
+    assert len({json.dumps(result["lists"]) for result in together}) == 32
+    for each, result in zip(sent, together, strict=True):
+        assert ask(client, image=each, lists=["qualities", "tools"], top_k=None)["results"] == [result]
+
+
+def test_callers_at_once_get_the_answers_that_each_gets_alone(client: FlaskClient) -> None:
+    asked: list[dict[str, Any]] = [
+        {
+            "images": [by_base64(encoded(noise(64, 48, seed=10 * number + each))) for each in range(1 + number % 3)],
+            "lists": ["qualities"],
+            "phrases": {"own": [f"{number} ships", f"{'very ' * number}old ships"]},
+        }
+        for number in range(8)
+    ]
+    alone = [ask(client, **each) for each in asked]
+    answers: dict[int, dict[str, Any]] = {}
+    together = threading.Barrier(len(asked))
+
+    def work(number: int) -> NDArray[np.float32]:
+        own = client.application.test_client()
+        together.wait(SECONDS)
+        for _ in range(5):
+            answers[number] = ask(own, **asked[number])
+            assert answers[number] == alone[number]
+        return np.zeros((0, 2), np.float32)
+
+    for caller in [Caller(partial(work, number)) for number in range(len(asked))]:
+        assert caller.wait().error is None
+    assert len(answers) == len(asked)
