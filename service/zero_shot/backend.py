@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ class Backend(Protocol):
     """Runs the image tower and the text tower; its features are as the model gives them, of any length."""
 
     lanes: int
-    """Passes that may run side by side: one on a CPU, whose cores one pass uses all."""
+    """Passes that may run side by side: one on a CPU, because a pass uses all its cores."""
 
     image_batch: int
     """The most pictures of one pass."""
@@ -39,5 +39,3 @@ class LoadedModel:
     backend: Backend
     prepare: Callable[[Image.Image], ImageInputs]
     tokenizer: PhraseTokenizer
-    origin: Any = None
-    """torch's own model, where the backend is torch: what another backend is converted from."""

@@ -1,12 +1,14 @@
-"""Models converted for OpenVINO, as they lie in the cache: a folder each, that is run without torch."""
+"""Models converted for OpenVINO, as they lie in the cache: one folder a model, which runs without torch."""
 
 import hashlib
 import json
+import platform
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import structlog
 
 from service.zero_shot.backend import LoadedModel
@@ -15,22 +17,28 @@ from service.zero_shot.features import ModelDescription
 from service.zero_shot.hub import ModelFiles
 from service.zero_shot.openvino_backend import OpenVinoBackend
 from service.zero_shot.preparation import Preparation
+from service.zero_shot.samples import MIN_COSINE, lowest_cosine, sample_features
 from service.zero_shot.tokenizer import Padding, PhraseTokenizer
 
 log = structlog.get_logger()
 
 IMAGE_TOWER, TEXT_TOWER = "image_tower.xml", "text_tower.xml"
 TOKENIZER = "tokenizer.json"
+SAMPLE_FEATURES = "sample_features.npy"
 _MODEL = "model.json"
 _FORMAT = 1
-"""Counts up when a conversion of before must not be used any more."""
+"""Raised when older entries must not be used any more."""
 
 
 @dataclass(frozen=True)
 class Unsuitable:
-    """What keeps a model from being run by OpenVINO: a reason for the log."""
+    """What keeps a model from being run by OpenVINO: a reason for the log.
+
+    lasting: True where another try would find the same
+    """
 
     reason: str
+    lasting: bool = True
 
 
 @dataclass(frozen=True)
@@ -47,9 +55,13 @@ class ConvertedModel:
 
 
 def entry_of(files: ModelFiles, fingerprint: str) -> str:
-    """Return the name of a model's entry in the cache; it changes with the model's contents and with OpenVINO."""
-    made_of = (files.model_id, str(files.revision), fingerprint, version("openvino"), version("torch"), str(_FORMAT))
-    return f"converted/{digest_of(*made_of)[:32]}"
+    """Return the name of a model's entry in the cache; it changes with the model's contents and what converts it."""
+    converted_by = (
+        platform.machine(),
+        *(version(name) for name in ("openvino", "torch", "transformers")),
+        str(_FORMAT),
+    )
+    return f"converted/{digest_of(files.model_id, str(files.revision), fingerprint, *converted_by)[:32]}"
 
 
 def write_converted(folder: Path, converted: ConvertedModel) -> None:
@@ -84,8 +96,11 @@ def read_converted(cache: CacheFolder, entry: str) -> ConvertedModel | Unsuitabl
 
 def load_converted(
     folder: Path, converted: ConvertedModel, files: ModelFiles, precision: str, threads: int
-) -> LoadedModel:
-    """Return the converted model that a folder holds, ready to run on the CPU. Raises InvalidSettings."""
+) -> LoadedModel | Unsuitable:
+    """Return the converted model that a folder holds, ready to run on the CPU, or why it cannot run on this one.
+
+    What was converted on one machine is compared with torch's features once more on the one that runs it.
+    """
     description = replace(converted.description, backend="openvino", precision=precision, device="cpu")
     if converted.has_tokenizer_file:
         tokenizer = PhraseTokenizer.read(folder / TOKENIZER, description.max_tokens, converted.padding)
@@ -94,8 +109,16 @@ def load_converted(
         from service.zero_shot.torch_backend import load_tokenizer  # noqa: PLC0415
 
         tokenizer = load_tokenizer(files, description.max_tokens)
-    backend = OpenVinoBackend(folder / IMAGE_TOWER, folder / TEXT_TOWER, precision, threads)
-    return LoadedModel(description, backend, converted.preparation, tokenizer)
+    try:
+        backend = OpenVinoBackend(folder / IMAGE_TOWER, folder / TEXT_TOWER, precision, threads)
+        loaded = LoadedModel(description, backend, converted.preparation, tokenizer)
+        if precision == "float32":
+            cosine = lowest_cosine(np.load(folder / SAMPLE_FEATURES), sample_features(loaded))
+            if not cosine >= MIN_COSINE:
+                return Unsuitable(f"its features differ on this machine (cosine {cosine:.7f})", lasting=False)
+    except RuntimeError as error:  # what OpenVINO raises of everything
+        return Unsuitable(f"it cannot be run ({error})", lasting=False)
+    return loaded
 
 
 def _write_contents(folder: Path, contents: dict[str, Any]) -> None:

@@ -109,7 +109,7 @@ class ClipEncoder:
     def _padded_length(self, tokens: int) -> int:
         """Return how long a phrase of so many tokens is made: short ones stay, longer ones share a few lengths.
 
-        A backend keeps something for each shape that it has met.
+        OpenVINO keeps something for each shape that it has met.
         """
         return tokens if tokens <= 16 else min(-(-tokens // 8) * 8, max(self.model.max_tokens, tokens))
 

@@ -19,6 +19,7 @@ from service.zero_shot.converted import (
 )
 from service.zero_shot.encoder import ClipEncoder
 from service.zero_shot.hub import ModelFiles, fingerprint
+from service.zero_shot.openvino_backend import OpenVinoBackend, processor_has_bfloat16
 
 log = structlog.get_logger()
 
@@ -50,68 +51,71 @@ def load_model(
     """
     device = computing.device
     if device == "auto":
-        device = "cuda" if _has_cuda() else "cpu"
-    if computing.backend != "torch" and device == "cpu" and computing.precision != "float16":
-        loaded = _load_openvino(files, computing, cache, waiting)
+        device = "cuda" if computing.backend != "openvino" and _has_cuda() else "cpu"
+    if device == "cpu":
+        _check_precision(computing.precision)
+    elif computing.backend == "openvino":
+        raise InvalidSettings("GAZE_BACKEND is openvino, which runs on the CPU alone; set GAZE_DEVICE=cpu.")
+    if device == "cpu" and computing.backend != "torch":
+        precision = "float32" if computing.precision == "auto" else computing.precision
+        loaded = _load_openvino(files, precision, computing.threads, cache, waiting)
         if not isinstance(loaded, Unsuitable):
             return loaded
         if computing.backend == "openvino":
             raise InvalidSettings(f"GAZE_BACKEND is openvino, which cannot run {files.model_id}: {loaded.reason}.")
         log.info("torch runs the model", reason=loaded.reason)
-    elif computing.backend == "openvino":
-        raise InvalidSettings(
-            "GAZE_BACKEND is openvino, which runs on the CPU alone and not in float16; set GAZE_DEVICE=cpu and another "
-            "GAZE_PRECISION, or GAZE_BACKEND=torch."
-        )
-    return _load_torch(files, device, computing)
+    return _load_torch(files, device, computing.precision, computing.threads)
 
 
-def _load_torch(files: ModelFiles, device: str, computing: Computing) -> LoadedModel:
+def _check_precision(precision: str) -> None:
+    """Raise InvalidSettings if the processor cannot compute in this precision, or only in slow steps."""
+    if precision == "float16":
+        raise InvalidSettings("GAZE_PRECISION is float16, which takes a CUDA device; on a CPU say float32 or bfloat16.")
+    if precision == "bfloat16" and not processor_has_bfloat16():
+        raise InvalidSettings("GAZE_PRECISION is bfloat16, which this processor does not have; say float32.")
+
+
+def _load_torch(files: ModelFiles, device: str, precision: str, threads: int) -> LoadedModel:
     # Imported here, because torch takes seconds and some 300 MB, and OpenVINO's backend can do without it.
     from service.zero_shot.torch_backend import load_torch  # noqa: PLC0415
 
-    return load_torch(files, device, computing.precision, computing.threads)
+    return load_torch(files, device, precision, threads)
 
 
 def _load_openvino(
-    files: ModelFiles, computing: Computing, cache: CacheFolder, waiting: Callable[[], object]
+    files: ModelFiles, precision: str, threads: int, cache: CacheFolder, waiting: Callable[[], object]
 ) -> LoadedModel | Unsuitable:
-    precision = "float32" if computing.precision == "auto" else computing.precision
     entry = entry_of(files, fingerprint(files))
     found: ConvertedModel | LoadedModel | Unsuitable | None = read_converted(cache, entry)
     if found is None:
         with cache.lock(entry, waiting):
-            found = read_converted(cache, entry) or _convert(files, computing.threads, cache, entry)
-    if isinstance(found, LoadedModel):
-        return found if precision == "float32" else _in_memory(found, precision, computing.threads)
-    if isinstance(found, Unsuitable):
-        return found
-    return load_converted(cache / entry, found, files, precision, computing.threads)
+            found = read_converted(cache, entry) or _convert(files, precision, threads, cache, entry)
+    if isinstance(found, ConvertedModel):
+        return load_converted(cache / entry, found, files, precision, threads)
+    return found
 
 
 def _convert(
-    files: ModelFiles, threads: int, cache: CacheFolder, entry: str
+    files: ModelFiles, precision: str, threads: int, cache: CacheFolder, entry: str
 ) -> ConvertedModel | LoadedModel | Unsuitable:
     """Convert a model and keep it in the cache; return it as it lies there, or as it is where nothing can be kept."""
     from service.zero_shot.conversion import convert, save_converted  # noqa: PLC0415  # as above
 
-    in_torch = _load_torch(files, "cpu", Computing("cpu", "torch", "float32", threads))
+    in_torch = _load_torch(files, "cpu", "float32", threads)
     ClipEncoder(in_torch).check_answers()
-    converted = convert(in_torch, threads)
-    if isinstance(converted, Unsuitable):
-        cache.write(entry, lambda folder: write_unsuitable(folder, converted))
-        return converted
+    conversion = convert(in_torch, threads)
+    if isinstance(conversion, Unsuitable):
+        if conversion.lasting:
+            cache.write(entry, lambda folder: write_unsuitable(folder, conversion))
+        return conversion
     log.info("model converted", model=files.model_id, backend="openvino")
-    kept = cache.write(entry, lambda folder: save_converted(converted, folder))
-    return (read_converted(cache, entry) if kept else None) or converted
-
-
-def _in_memory(converted: LoadedModel, precision: str, threads: int) -> LoadedModel:
-    from service.zero_shot.openvino_backend import OpenVinoBackend  # noqa: PLC0415
-
-    towers = converted.origin
+    if cache.write(entry, lambda folder: save_converted(conversion, folder)):
+        kept = read_converted(cache, entry)
+        if kept is not None:
+            return kept
+    towers, description = conversion.towers, replace(conversion.loaded.description, precision=precision)
     backend = OpenVinoBackend(towers.image_tower, towers.text_tower, precision, threads)
-    return replace(converted, backend=backend, description=replace(converted.description, precision=precision))
+    return replace(conversion.loaded, backend=backend, description=description)
 
 
 def _has_cuda() -> bool:

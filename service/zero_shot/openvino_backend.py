@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import InvalidSettings
 from service.zero_shot.features import ImageInputs
 from service.zero_shot.silent_openvino import openvino
 
@@ -28,11 +27,9 @@ class OpenVinoBackend:
     ) -> None:
         """Compile the towers: files in OpenVINO's format, or models in memory.
 
-        precision: "float32" or "bfloat16". Raises InvalidSettings if the processor does not have it.
+        precision: "float32", or "bfloat16" where the processor has it. Raises RuntimeError, as OpenVINO does.
         """
         core = openvino.Core()
-        if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise InvalidSettings("GAZE_PRECISION is bfloat16, which this processor does not have; say float32.")
         options = {
             # Without this some processors would compute in half precision unasked.
             "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
@@ -60,6 +57,11 @@ class OpenVinoBackend:
     def text_features(self, token_ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the features [n, feature_size] of n phrases of the same number of tokens, [n, tokens]."""
         return _pass(self._text_tower, token_ids)
+
+
+def processor_has_bfloat16() -> bool:
+    """Say whether the processor computes in bfloat16 by itself."""
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _pass(tower: openvino.InferRequest, inputs: NDArray[np.float32] | NDArray[np.int64]) -> NDArray[np.float32]:

@@ -126,7 +126,6 @@ def load_torch(files: ModelFiles, device: str, precision: str, threads: int) -> 
         TorchBackend(model, place),
         preparation_of(processor) or _prepare_by(processor),
         _phrase_tokenizer(tokenizer, family, description.max_tokens),
-        origin=model,
     )
 
 
