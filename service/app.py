@@ -25,7 +25,7 @@ from service.cores import available_cores
 from service.errors import NotFound
 from service.images.decode import ImageLimits
 from service.images.fetch import FetchLimits, ImageFetcher
-from service.settings import Settings
+from service.settings import SLOTS, Settings
 from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList
 
@@ -33,9 +33,6 @@ log = structlog.get_logger()
 
 FETCH_SECONDS = 15.0
 """How long one URL may take, from look-up to last byte."""
-
-SLOTS = 16
-"""How many rankings one process works on at a time; gunicorn has more threads, for health and refusals."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 

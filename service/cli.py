@@ -58,12 +58,12 @@ def serve() -> None:
     served_lists(settings)
     files = hub.fetch(settings.model, settings.revision)
     click.echo(f"Checking the model {files.model_id} ...", err=True)
-    load_classifier(settings, files, {})
+    backend = load_classifier(settings, files, {}).model.backend
     click.echo(f"Starting on http://{settings.host}:{settings.port}; /readyz says when it can answer.", err=True)
     sys.stdout.flush()
     sys.stderr.flush()
-    # What gunicorn runs finds the model in the cache.
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    # What gunicorn runs finds the model in the cache, and runs it as it was checked here.
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "GAZE_BACKEND": backend}
     # Else each thread keeps what it has decoded a picture in, which comes to hundreds of megabytes (glibc).
     environment.setdefault("MALLOC_ARENA_MAX", "2")
     command = [sys.executable, "-m", "gunicorn", "--config", "python:service.gunicorn_conf", "service.wsgi:app"]

@@ -35,17 +35,19 @@ def load_classifier(
     waiting: Callable[[], object] = lambda: None,
     *,
     cache: CacheFolder | None = None,
+    checked: bool = False,
 ) -> ZeroShotClassifier:
     """Load the model and encode the lists, or read what an earlier start has left of both in the cache.
 
-    progress: hears of phrases, and so does a bar on a terminal; waiting: is called if another process is at that work.
+    progress: hears of phrases, and so does a bar on a terminal; waiting: is called if another process is at that work;
+    checked: whether this model was loaded and checked a moment ago, so that a picture is all it need answer now.
     Raises StartError.
     """
     cache = cache or cache_of(settings)
     threads = settings.threads or max(1, available_cores() // settings.workers)
     computing = Computing(settings.device, settings.backend, settings.precision, threads)
-    encoder = ClipEncoder(load_model(files, computing, cache, waiting))
-    encoder.check_answers()
+    encoder = ClipEncoder(load_model(files, computing, cache, waiting, compare=not checked))
+    encoder.check_answers(pictures_only=checked)
     kept = TextFeatureFiles(cache, fingerprint(files), encoder.model)
     total = sum(len(phrase_list.labels) for phrase_list in lists.values())
     with tqdm(total=total, desc="Encoding phrases", unit="phrase", disable=None if total else True) as bar:

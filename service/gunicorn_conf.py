@@ -14,9 +14,8 @@ os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
 from gunicorn.glogging import Logger  # noqa: E402
 from prometheus_client import multiprocess  # noqa: E402
 
-from service.app import SLOTS  # noqa: E402
 from service.logs import configure_logs  # noqa: E402
-from service.settings import read_settings  # noqa: E402
+from service.settings import SLOTS, read_settings  # noqa: E402
 
 _master = os.getpid()
 

@@ -10,7 +10,6 @@ from gunicorn.http import errors as http_errors
 from gunicorn.workers.gthread import ThreadWorker
 
 from service import errors
-from service.api import problems
 from service.lifetime import shutting_down
 
 log = structlog.get_logger()
@@ -34,6 +33,9 @@ class GazeWorker(ThreadWorker):
         exc: BaseException,
     ) -> None:
         """Answer a request that never reached the app; nothing of what was sent is echoed."""
+        # Imported here, because gunicorn's master imports this module, and needs no more of the service.
+        from service.api import problems  # noqa: PLC0415
+
         request_id = uuid.uuid4().hex
         error: errors.GazeError
         if isinstance(exc, _TOO_LONG):

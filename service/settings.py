@@ -12,6 +12,9 @@ from service.errors import InvalidSettings
 from service.images.addresses import FetchPolicy
 
 PREFIX = "GAZE_"
+SLOTS = 16
+"""How many rankings one process works on at a time; gunicorn has more threads, for health and refusals."""
+
 _KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,256}")
 
 

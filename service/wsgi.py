@@ -35,6 +35,7 @@ def _build(report: Report) -> ZeroShotClassifier:
         phrase_lists,
         lambda done, total: report("encoding the lists", done, total),
         lambda: report("waiting for another process to convert the model or to encode the lists", 0, 1),
+        checked=True,  # by `gaze serve`
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.api.admission import Admission
-from service.app import SLOTS
+from service.settings import SLOTS
 from service.errors import Overloaded
 from tests.problem_shape import checked_problem
 from tests.test_gaze import PNG, by_base64

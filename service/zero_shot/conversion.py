@@ -98,7 +98,8 @@ def to_openvino(loaded: LoadedModel) -> Towers:
     if not isinstance(loaded.backend, TorchBackend):
         raise TypeError("only what torch runs can be converted")
     model = loaded.backend.model
-    pixel_values = np.stack([picture["pixel_values"] for picture in map(loaded.prepare, pictures())])
+    # Not the pictures that will be compared, nor as many: what tracing froze of these must show then.
+    pixel_values = np.stack([loaded.prepare(picture)["pixel_values"] for picture in pictures(seed=1)[:2]])
     token_ids, _ = loaded.tokenizer(PHRASES[:1] * 2)
     model.requires_grad_(False)
     usual = model.config._attn_implementation

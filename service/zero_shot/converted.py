@@ -95,11 +95,11 @@ def read_converted(cache: CacheFolder, entry: str) -> ConvertedModel | Unsuitabl
 
 
 def load_converted(
-    folder: Path, converted: ConvertedModel, files: ModelFiles, precision: str, threads: int
+    folder: Path, converted: ConvertedModel, files: ModelFiles, precision: str, threads: int, *, compare: bool
 ) -> LoadedModel | Unsuitable:
     """Return the converted model that a folder holds, ready to run on the CPU, or why it cannot run on this one.
 
-    What was converted on one machine is compared with torch's features once more on the one that runs it.
+    compare: whether its float32 features are compared with torch's once more; it may be from another machine
     """
     description = replace(converted.description, backend="openvino", precision=precision, device="cpu")
     if converted.has_tokenizer_file:
@@ -112,7 +112,7 @@ def load_converted(
     try:
         backend = OpenVinoBackend(folder / IMAGE_TOWER, folder / TEXT_TOWER, precision, threads)
         loaded = LoadedModel(description, backend, converted.preparation, tokenizer)
-        if precision == "float32":
+        if compare and precision == "float32":
             cosine = lowest_cosine(np.load(folder / SAMPLE_FEATURES), sample_features(loaded))
             if not cosine >= MIN_COSINE:
                 return Unsuitable(f"its features differ on this machine (cosine {cosine:.7f})", lasting=False)

@@ -58,11 +58,12 @@ class ClipEncoder:
             features[rows[phrase.token_ids]] = phrase.features
         return TextFeatures(features, row_of, tuple(i for i, phrase in enumerate(phrases) if encoded[phrase].cut))
 
-    def check_answers(self) -> None:
+    def check_answers(self, *, pictures_only: bool = False) -> None:
         """Raise CorruptModel if the model cannot take what its tokenizer and preparation make, or gives no numbers."""
         try:
-            image_features = self.encode_images([self.prepare(Image.new("RGB", (64, 48), "grey"))])
-            text_features = self.encode_text(["a picture"]).features
+            features = [self.encode_images([self.prepare(Image.new("RGB", (64, 48), "grey"))])]
+            if not pictures_only:
+                features.append(self.encode_text(["a picture"]).features)
         except MemoryError:
             raise InvalidSettings(
                 f"The device {self.model.device} has too little free memory for {self.model.id}; set GAZE_DEVICE=cpu "
@@ -73,7 +74,7 @@ class ClipEncoder:
                 f"The parts of {self.model.id} do not fit together ({type(error).__name__}); "
                 "fetch it anew, or take another model."
             ) from error
-        if not (np.isfinite(image_features).all() and np.isfinite(text_features).all()):
+        if not all(np.isfinite(numbers).all() for numbers in features):
             raise CorruptModel(
                 f"The model {self.model.id} does not give numbers, so its weights are broken; fetch them anew."
             )

@@ -41,9 +41,16 @@ class Computing:
 
 
 def load_model(
-    files: ModelFiles, computing: Computing, cache: CacheFolder, waiting: Callable[[], object] = lambda: None
+    files: ModelFiles,
+    computing: Computing,
+    cache: CacheFolder,
+    waiting: Callable[[], object] = lambda: None,
+    *,
+    compare: bool = True,
 ) -> LoadedModel:
     """Return the model; `waiting` is called if another process is converting it.
+
+    compare: whether a model that was converted before is compared with torch's features once more.
 
     On a CPU OpenVINO is faster than torch and gives the same features, which is checked when a model is converted;
     where it does not, torch runs the model.
@@ -58,7 +65,7 @@ def load_model(
         raise InvalidSettings("GAZE_BACKEND is openvino, which runs on the CPU alone; set GAZE_DEVICE=cpu.")
     if device == "cpu" and computing.backend != "torch":
         precision = "float32" if computing.precision == "auto" else computing.precision
-        loaded = _load_openvino(files, precision, computing.threads, cache, waiting)
+        loaded = _load_openvino(files, precision, computing.threads, cache, waiting, compare=compare)
         if not isinstance(loaded, Unsuitable):
             return loaded
         if computing.backend == "openvino":
@@ -83,7 +90,13 @@ def _load_torch(files: ModelFiles, device: str, precision: str, threads: int) ->
 
 
 def _load_openvino(
-    files: ModelFiles, precision: str, threads: int, cache: CacheFolder, waiting: Callable[[], object]
+    files: ModelFiles,
+    precision: str,
+    threads: int,
+    cache: CacheFolder,
+    waiting: Callable[[], object],
+    *,
+    compare: bool,
 ) -> LoadedModel | Unsuitable:
     entry = entry_of(files, fingerprint(files))
     found: ConvertedModel | LoadedModel | Unsuitable | None = read_converted(cache, entry)
@@ -91,7 +104,7 @@ def _load_openvino(
         with cache.lock(entry, waiting):
             found = read_converted(cache, entry) or _convert(files, precision, threads, cache, entry)
     if isinstance(found, ConvertedModel):
-        return load_converted(cache / entry, found, files, precision, threads)
+        return load_converted(cache / entry, found, files, precision, threads, compare=compare)
     return found
 
 

@@ -20,9 +20,9 @@ PHRASES = (
 """From short to cut off; one of them has a length that is filled up."""
 
 
-def pictures() -> list[Image.Image]:
-    """Return four pictures of smooth random colours."""
-    small = np.random.default_rng(0).integers(0, 256, (4, 7, 9, 3), dtype=np.uint8)
+def pictures(seed: int = 0) -> list[Image.Image]:
+    """Return four pictures of smooth random colours, others for another seed."""
+    small = np.random.default_rng(seed).integers(0, 256, (4, 7, 9, 3), dtype=np.uint8)
     return [Image.fromarray(picture).resize((640, 480), Image.Resampling.BICUBIC) for picture in small]
 
 

@@ -1,5 +1,6 @@
 """PhraseTokenizer: phrases -> token ids, cut at the model's limit; knows no model."""
 
+import functools
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,16 +39,21 @@ class PhraseTokenizer:
 
     @classmethod
     def read(cls, file: Path, max_tokens: int, padding: Padding | None) -> Self:
-        """Return the tokenizer that a tokenizer.json describes."""
-        whole, limited = Tokenizer.from_file(str(file)), Tokenizer.from_file(str(file))
-        for tokenizer in (whole, limited):
+        """Return the tokenizer that a tokenizer.json describes; the file is read for the first phrase."""
+
+        @functools.cache
+        def read() -> Tokenizer:
+            tokenizer = Tokenizer.from_file(str(file))
             tokenizer.no_padding()
-            tokenizer.no_truncation()
+            return tokenizer
 
         def encode(phrases: list[str], limit: int | None) -> list[list[int]]:
-            if limit is not None:
-                limited.enable_truncation(limit)
-            return [encoding.ids for encoding in (whole if limit is None else limited).encode_batch(phrases)]
+            tokenizer = read()
+            if limit is None:
+                tokenizer.no_truncation()
+            else:
+                tokenizer.enable_truncation(limit)
+            return [encoding.ids for encoding in tokenizer.encode_batch(phrases)]
 
         return cls(encode, max_tokens, padding)
 
