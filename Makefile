@@ -11,7 +11,7 @@ TORCH := $(shell grep --only-matching --max-count=1 "torch==[0-9.]*" pyproject.t
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install run test check demo-model clean
+.PHONY: install run test check bench demo-model clean
 
 install: $(VENV)/.installed
 
@@ -39,6 +39,11 @@ check: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MAKE) test
+
+# Measures the service and its peers, each in an environment of its own under .bench/, and writes .bench/results.md.
+# Options: make bench ARGS="--only floor,start". Nothing else should run on the machine meanwhile.
+bench: $(VENV)/.installed-dev
+	TORCH_INDEX="$(TORCH_INDEX)" $(BIN)/python -m benchmarks $(ARGS)
 
 # Draws its pictures, trains and evaluates the demo model anew: under an hour on two cores.
 demo-model: $(VENV)/.installed-dev
