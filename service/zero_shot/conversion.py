@@ -71,7 +71,8 @@ def convert(loaded: LoadedModel, threads: int) -> Conversion | Unsuitable:
         converted = replace(loaded, backend=backend, description=replace(loaded.description, backend="openvino"))
         cosine = lowest_cosine(expected, sample_features(converted))
     except Exception as error:  # noqa: BLE001  # a model that cannot be traced or compiled shows it in many ways
-        return Unsuitable(f"it cannot be converted ({type(error).__name__})", lasting=False)
+        lasting = isinstance(error, openvino.frontend.OpConversionFailure)
+        return Unsuitable(f"it cannot be converted ({type(error).__name__})", lasting)
     if not cosine >= MIN_COSINE:
         return Unsuitable(f"its features would differ (cosine {cosine:.7f})")
     return Conversion(converted, towers, expected)

@@ -102,22 +102,22 @@ def load_converted(
     compare: whether its float32 features are compared with torch's once more; it may be from another machine
     """
     description = replace(converted.description, backend="openvino", precision=precision, device="cpu")
-    if converted.has_tokenizer_file:
-        tokenizer = PhraseTokenizer.read(folder / TOKENIZER, description.max_tokens, converted.padding)
-    else:
-        # Imported here, because it brings torch, which most models can do without.
-        from service.zero_shot.torch_backend import load_tokenizer  # noqa: PLC0415
-
-        tokenizer = load_tokenizer(files, description.max_tokens)
     try:
+        if converted.has_tokenizer_file:
+            tokenizer = PhraseTokenizer.read(folder / TOKENIZER, description.max_tokens, converted.padding)
+        else:
+            # Imported here, because it brings torch, which most models can do without.
+            from service.zero_shot.torch_backend import load_tokenizer  # noqa: PLC0415
+
+            tokenizer = load_tokenizer(files, description.max_tokens)
         backend = OpenVinoBackend(folder / IMAGE_TOWER, folder / TEXT_TOWER, precision, threads)
         loaded = LoadedModel(description, backend, converted.preparation, tokenizer)
         if compare and precision == "float32":
             cosine = lowest_cosine(np.load(folder / SAMPLE_FEATURES), sample_features(loaded))
             if not cosine >= MIN_COSINE:
                 return Unsuitable(f"its features differ on this machine (cosine {cosine:.7f})", lasting=False)
-    except RuntimeError as error:  # what OpenVINO raises of everything
-        return Unsuitable(f"it cannot be run ({error})", lasting=False)
+    except (RuntimeError, OSError, ValueError) as error:  # the first is what OpenVINO raises of everything
+        return Unsuitable(f"it cannot be run ({type(error).__name__})", lasting=False)
     return loaded
 
 

@@ -46,6 +46,8 @@ class OpenVinoBackend:
             # Threads that are bound to cores wait where a decoder, or another worker's pass, has taken that core.
             "ENABLE_CPU_PINNING": False,
         }
+        # Read at once, so that the cache may be deleted meanwhile; its weights are mapped and take no memory yet.
+        self._text_model = self._core.read_model(text_tower) if isinstance(text_tower, Path) else text_tower
         self._text_source = text_tower
         self._text_tower: openvino.InferRequest | None = None
         self._text_tower_used = 0.0
@@ -66,7 +68,7 @@ class OpenVinoBackend:
         """Return the features [n, feature_size] of n phrases of the same number of tokens, [n, tokens]."""
         tower = self._text_tower
         if tower is None:
-            tower = self._core.compile_model(self._text_source, "CPU", self._options).create_infer_request()
+            tower = self._core.compile_model(self._text_model, "CPU", self._options).create_infer_request()
             _pass(tower, token_ids)
             _let_go_of_weights(self._text_source)
         self._text_tower, self._text_tower_used = tower, time.monotonic()

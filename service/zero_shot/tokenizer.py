@@ -1,6 +1,7 @@
 """PhraseTokenizer: phrases -> token ids, cut at the model's limit; knows no model."""
 
 import functools
+import mmap
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -39,16 +40,21 @@ class PhraseTokenizer:
 
     @classmethod
     def read(cls, file: Path, max_tokens: int, padding: Padding | None) -> Self:
-        """Return the tokenizer that a tokenizer.json describes; the file is read for the first phrase."""
+        """Return the tokenizer that a tokenizer.json describes. Raises OSError or ValueError.
+
+        The file is parsed for the first phrase; it is mapped, so that it may be deleted meanwhile.
+        """
+        with file.open("rb") as opened:
+            contents = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
 
         @functools.cache
-        def read() -> Tokenizer:
-            tokenizer = Tokenizer.from_file(str(file))
+        def parsed() -> Tokenizer:
+            tokenizer = Tokenizer.from_buffer(contents[:])
             tokenizer.no_padding()
             return tokenizer
 
         def encode(phrases: list[str], limit: int | None) -> list[list[int]]:
-            tokenizer = read()
+            tokenizer = parsed()
             if limit is None:
                 tokenizer.no_truncation()
             else:
