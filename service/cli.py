@@ -15,7 +15,7 @@ from tqdm import tqdm
 from service import __version__
 from service.composition import cache_of, load_classifier, served_lists
 from service.errors import GazeError, InvalidSettings, StartError, UnknownList
-from service.images.decode import ImageLimits, decode, enough_for
+from service.images.decode import ImageLimits, decode, min_short_side_for
 from service.logs import configure_logs
 from service.settings import read_settings
 from service.zero_shot import hub
@@ -96,14 +96,14 @@ def look(images: tuple[Path, ...], list_names: str, phrases: tuple[str, ...], to
     for sentence in caveats(classifier.model, lists):
         click.echo(sentence, err=True)
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
-    enough = enough_for(classifier.model.image_size) if settings.decode == "fast" else None
+    min_short_side = min_short_side_for(classifier.model.image_size) if settings.decode == "fast" else None
     failed = 0
     answers: list[dict[str, Any]] = []
     for path in tqdm(images, unit="image", disable=None if len(images) > 1 else True):
         # A file's name may be of another encoding than what is printed.
         answer: dict[str, Any] = {"image": click.format_filename(path)}
         try:
-            answer["lists"] = _ranked(classifier, _decoded(path, limits, enough), lists, top_k)
+            answer["lists"] = _ranked(classifier, _decoded(path, limits, min_short_side), lists, top_k)
         except GazeError as error:
             answer["error"] = error.detail
         except OSError as error:
@@ -151,10 +151,10 @@ def prepare(model_only: bool) -> None:
     )
 
 
-def _decoded(path: Path, limits: ImageLimits, enough: int | None) -> Image.Image:
+def _decoded(path: Path, limits: ImageLimits, min_short_side: int | None) -> Image.Image:
     with path.open("rb") as file:
         contents = file.read(limits.max_bytes + 1)
-    return decode(contents, limits, enough).rgb
+    return decode(contents, limits, min_short_side).rgb
 
 
 def _ranked(

@@ -42,7 +42,11 @@ class HashEncoder:
         return unit(np.array([np.concatenate([picture["mean"], np.ones(SIZE - 3)]) for picture in prepared]))
 
     def encode_text(
-        self, phrases: Sequence[str], progress: Progress | None = None, *, remember: bool = False
+        self,
+        phrases: Sequence[str],
+        progress: Progress | None = None,
+        *,
+        remember: bool = False,  # noqa: ARG002  # it takes no longer to make them anew
     ) -> TextFeatures:
         rows = list(dict.fromkeys(phrase.lower() for phrase in phrases))
         features = []

@@ -8,8 +8,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.api.admission import Admission
-from service.settings import SLOTS
 from service.errors import Overloaded
+from service.settings import SLOTS
 from tests.problem_shape import checked_problem
 from tests.test_gaze import PNG, by_base64
 from tests.test_gaze_urls import LOOPBACK, Origin, origin  # noqa: F401  # a fixture

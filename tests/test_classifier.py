@@ -1,6 +1,6 @@
 """The zero-shot classifier: a softmax over the whole list, ranked, cut; with an encoder of plain numpy."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -10,14 +10,20 @@ from PIL import Image
 
 from service.errors import UnknownList
 from service.zero_shot.classifier import EncodedList, ZeroShotClassifier, encode_served, require_list
-from service.zero_shot.features import Encoder, TextFeatures
+from service.zero_shot.features import Encoder, Progress, TextFeatures
 from service.zero_shot.phrase_lists import PhraseList, own_list
+from tests.conftest import noise
 from tests.hash_encoder import HashEncoder
 
 
 def classifier_of(encoder: Encoder, *lists: PhraseList) -> ZeroShotClassifier:
     by_name = {phrase_list.name: phrase_list for phrase_list in lists}
-    return ZeroShotClassifier(encoder, encode_served(encoder, by_name, lambda _done, _total: None))
+    return ZeroShotClassifier(encoder, encode_served(by_name, features_by(encoder), lambda _done, _total: None))
+
+
+def features_by(encoder: Encoder) -> Callable[[PhraseList, Progress], TextFeatures]:
+    """Return what encodes a list's phrases, as nothing of them is kept anywhere."""
+    return lambda phrase_list, progress: encoder.encode_text(phrase_list.phrases, progress)
 
 
 def of_similarities(similarities: Sequence[float]) -> EncodedList:
@@ -183,7 +189,7 @@ def test_progress_of_the_served_lists_rises_to_the_total() -> None:
         "one": PhraseList("one", ("x",), (None,)),
     }
     heard: list[tuple[int, int]] = []
-    served = encode_served(HashEncoder(), lists, lambda done, total: heard.append((done, total)))
+    served = encode_served(lists, features_by(HashEncoder()), lambda done, total: heard.append((done, total)))
     assert list(served) == list(lists)
     assert [encoded.phrase_list for encoded in served.values()] == list(lists.values())
     assert {total for _, total in heard} == {8}
@@ -193,3 +199,54 @@ def test_progress_of_the_served_lists_rises_to_the_total() -> None:
     assert done[-1] == 8
     # Each list begins where the one before it ended.
     assert {4, 7} <= set(done)
+
+
+def test_what_is_ready_made_is_served_and_counted_too() -> None:
+    lists = {"crops": CROPS, "one": PhraseList("one", ("x",), (None,))}
+    ready_made = {name: HashEncoder().encode_text(each.phrases) for name, each in lists.items()}
+    heard: list[tuple[int, int]] = []
+    served = encode_served(lists, lambda each, _progress: ready_made[each.name], lambda *done: heard.append(done))
+    assert heard == [(4, 5), (5, 5)]
+    for name, encoded in served.items():
+        assert encoded.text_features is ready_made[name]
+
+
+def test_no_list_is_served_where_there_is_none() -> None:
+    heard: list[tuple[int, int]] = []
+    assert encode_served({}, features_by(HashEncoder()), lambda *done: heard.append(done)) == {}
+    assert heard == []
+
+
+# So few values that most of them are ties, at the cut as well.
+few = st.sampled_from([-1.0, -0.5, 0.0, 0.25, 0.5, 1.0])
+
+
+@settings(deadline=None, derandomize=True)
+@given(similarities=st.lists(few | cosines, min_size=1, max_size=300), bias=st.sampled_from([0.0, -16.5]))
+def test_a_partial_sort_is_the_beginning_of_a_whole_one(similarities: list[float], bias: float) -> None:
+    classifier = ZeroShotClassifier(HashEncoder(100.0, bias), {})
+    encoded = of_similarities(similarities)
+    whole = [int(found.label.removeprefix("label ")) for found in classifier.rank(FIRST, encoded, None)]
+    assert whole == sorted(range(len(similarities)), key=lambda index: -similarities[index])
+    for top_k in range(1, len(similarities) + 2):
+        ranked = classifier.rank(FIRST, encoded, top_k)
+        assert [int(found.label.removeprefix("label ")) for found in ranked] == whole[:top_k]
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 5, 99_999, 100_000])
+@pytest.mark.parametrize("different", [1, 3, 1_000])
+def test_ties_of_a_long_list_are_in_list_order_at_any_cut(different: int, top_k: int) -> None:
+    values = np.random.default_rng(5).integers(0, different, 100_000) / 1_000
+    logits = values.astype(np.float32).tolist()
+    ranked = ZeroShotClassifier(HashEncoder(), {}).rank(FIRST, of_similarities(logits), top_k)
+    expected = np.argsort(-values, kind="stable")[:top_k]
+    assert [int(found.label.removeprefix("label ")) for found in ranked] == expected.tolist()
+
+
+def test_prepared_pictures_are_encoded_as_one_batch_in_their_order() -> None:
+    classifier = classifier_of(HashEncoder())
+    pictures = [noise(16, 16, seed=seed) for seed in range(5)]
+    together = classifier.encode_images([classifier.prepare(picture) for picture in pictures])
+    assert together.shape == (5, classifier.model.feature_size)
+    assert [row.tobytes() for row in together] == [classifier.encode_image(picture).tobytes() for picture in pictures]
+    assert len({row.tobytes() for row in together}) == 5

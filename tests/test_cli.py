@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pty
+import re
 import select
 import struct
 import subprocess
@@ -186,13 +187,57 @@ def test_table_with_progress_on_a_terminal(model: Path, pictures: Path, tmp_path
 
 
 def test_prepare_shows_progress_on_a_terminal(model: Path, phrase_lists: dict[str, PhraseList], tmp_path: Path) -> None:
-    exit_code, printed, shown = on_a_terminal("prepare", GAZE_MODEL=str(model), HF_HOME=str(tmp_path))
+    exit_code, printed, shown = on_a_terminal(
+        "prepare", GAZE_MODEL=str(model), HF_HOME=str(tmp_path), GAZE_CACHE_DIR=str(tmp_path / "cache")
+    )
     total = sum(len(one.labels) for one in phrase_lists.values())
     assert exit_code == 0, shown
     assert printed.startswith("tiny sha256:")
-    assert " is ready; " in printed
+    assert " is ready to run on openvino in float32; " in printed
+    assert printed.endswith(f"the features of {total} phrases are in {tmp_path / 'cache'}.\n")
     assert f"{total}/{total}" in shown
     assert "Traceback" not in shown
+
+
+def test_prepare_of_the_model_alone_encodes_nothing(model: Path, tmp_path: Path) -> None:
+    ended = gaze("prepare", "--model-only", GAZE_MODEL=model, GAZE_CACHE_DIR=tmp_path / "cache")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert re.fullmatch(r"tiny sha256:[0-9a-f]{64} is on this machine\.\n", ended.stdout)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_prepare_says_where_nothing_can_be_kept(model: Path) -> None:
+    ended = gaze("prepare", GAZE_MODEL=model, GAZE_CACHE_DIR="/proc/gaze")
+    *logged, told = ended.stderr.splitlines()
+    assert (ended.returncode, ended.stdout) == (os.EX_CONFIG, "")
+    assert told == (
+        "gaze: Not everything could be kept in /proc/gaze (No such file or directory); make room, or set "
+        "GAZE_CACHE_DIR."
+    )
+    [warning] = [json.loads(line) for line in logged]
+    assert (warning["event"], warning["level"]) == ("the cache cannot be written to", "warning")
+
+
+@pytest.mark.parametrize("asked", [("--phrase", "a river", "--phrase", "a bridge"), ("--lists", "surfaces,tools")])
+def test_look_prints_its_answer_alone_with_nothing_in_the_cache(
+    pictures: Path, model: Path, tmp_path: Path, asked: tuple[str, ...]
+) -> None:
+    shown = {
+        place: gaze("look", pictures / "first.png", *asked, "--json", GAZE_MODEL=model, GAZE_CACHE_DIR=place)
+        for place in (tmp_path / "cache", tmp_path / "cache", "/proc/gaze")
+    }
+    answers = [json.loads(ended.stdout) for ended in shown.values()]
+    assert [ended.returncode for ended in shown.values()] == [0, 0]
+    assert answers[0] == answers[1]
+    # What was worth a word, and nothing else, is told apart.
+    assert [ended.stderr.count("\n") for ended in shown.values()] == [0, 1]
+
+
+def test_own_phrases_are_not_kept_on_disk(pictures: Path, model: Path, tmp_path: Path) -> None:
+    arguments = ("--phrase", "zyxwvq qvwxyz", "--lists", "tools", "--json")
+    assert gaze("look", pictures / "first.png", *arguments, GAZE_MODEL=model, GAZE_CACHE_DIR=tmp_path).returncode == 0
+    assert len(list(tmp_path.glob("text-features/*/*.safetensors"))) == 1
+    assert not any(b"zyxwvq" in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
 
 
 def test_demo_model_says_what_it_is(pictures: Path) -> None:

@@ -3,13 +3,17 @@
 import hashlib
 import io
 import struct
+from collections.abc import Callable
 
 import numpy as np
 import pytest
+from flask.testing import FlaskClient
 from PIL import Image, ImageCms, PngImagePlugin
 
-from service.images.decode import ImageLimits, decode
+from service.images.decode import ImageLimits, decode, min_short_side_for
+from service.zero_shot.classifier import ZeroShotClassifier
 from tests.conftest import encoded, noise
+from tests.test_gaze import ask, by_base64
 
 LIMITS = ImageLimits(max_bytes=1024**2, max_pixels=1_000_000)
 
@@ -338,3 +342,143 @@ def test_odd_metadata_is_ignored() -> None:
     notes.add_text("XML:com.adobe.xmp", "<tiff:Orientation>nine</tiff:Orientation>")
     picture = noise(61, 47)
     assert (pixels(encoded(picture, pnginfo=notes)) == np.asarray(picture)).all()
+
+
+# Decoding a JPEG at a fraction of its size, where that is asked for.
+
+LARGE = ImageLimits(max_bytes=16 * 1024**2, max_pixels=10_000_000)
+
+
+def speckled(width: int, height: int) -> Image.Image:
+    """Return the picture that suffers most: random colours, two pixels wide."""
+    random = np.random.default_rng(0)
+    small = random.integers(0, 256, (-(-height // 2), -(-width // 2), 3), dtype=np.uint8)
+    return Image.fromarray(small).resize((width, height), Image.Resampling.NEAREST)
+
+
+@pytest.mark.parametrize(
+    ("size", "enough", "seen"),
+    [
+        ((200, 300), 100, (100, 150)),
+        ((300, 200), 100, (150, 100)),
+        ((399, 401), 100, (200, 201)),
+        ((400, 401), 100, (100, 101)),
+        ((799, 900), 100, (200, 225)),
+        ((800, 900), 100, (100, 113)),
+        ((1700, 1700), 100, (213, 213)),
+        ((199, 2000), 100, (199, 2000)),
+        ((100, 100), 100, (100, 100)),
+        ((20, 30), 100, (20, 30)),
+    ],
+)
+def test_a_jpeg_keeps_enough_of_its_short_side(size: tuple[int, int], enough: int, seen: tuple[int, int]) -> None:
+    decoded = decode(encoded(noise(*size), "JPEG"), LARGE, enough)
+    assert decoded.rgb.size == seen
+    assert (decoded.width, decoded.height) == size
+    assert decoded.format == "JPEG"
+
+
+def test_twice_the_models_picture_is_enough() -> None:
+    assert min_short_side_for(224) == 448
+
+
+@pytest.mark.parametrize("picture", [noise(399, 600), noise(20, 10)])
+def test_a_jpeg_that_is_small_is_decoded_as_it_is(picture: Image.Image) -> None:
+    file = encoded(picture, "JPEG")
+    assert decode(file, LARGE, 200).rgb.tobytes() == decode(file, LARGE).rgb.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("file_format", "options"),
+    [
+        *(("PNG", {}), ("WEBP", {}), ("GIF", {}), ("TIFF", {}), ("BMP", {}), ("AVIF", {}), ("JPEG2000", {})),
+        ("TIFF", {"compression": "jpeg"}),
+    ],
+)
+def test_other_formats_are_decoded_as_they_are(file_format: str, options: dict[str, str]) -> None:
+    file = encoded(noise(200, 160), file_format, **options)
+    fast, exact = decode(file, LARGE, 20), decode(file, LARGE)
+    assert fast.rgb.tobytes() == exact.rgb.tobytes()
+    assert (
+        (fast.width, fast.height, fast.format) == (exact.width, exact.height, exact.format) == (200, 160, file_format)
+    )
+
+
+# What is nearly square turns into a square at a fraction of its size.
+@pytest.mark.parametrize("size", [(2176, 2175), (2175, 2176), (1200, 700)])
+@pytest.mark.parametrize("orientation", STORED)
+def test_the_size_is_the_upright_one_that_was_sent(orientation: int, size: tuple[int, int]) -> None:
+    turned = orientation >= 5
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = STORED[orientation].resize(size[::-1] if turned else size, Image.Resampling.NEAREST)
+    decoded = decode(encoded(stored, "JPEG", exif=exif, quality=95), LARGE, 300)
+    assert (decoded.width, decoded.height) == size
+    fraction = 4 if size[0] > 2000 else 2
+    assert decoded.rgb.size == (-(-size[0] // fraction), -(-size[1] // fraction))
+    seen = np.asarray(decoded.rgb.resize((96, 48))).astype(int)
+    assert np.abs(seen[8, 8] - (255, 0, 0)).max() <= 12
+    assert np.abs(seen[8, 88] - (0, 0, 255)).max() <= 12
+    assert np.abs(seen[40, 8] - 255).max() <= 12
+
+
+@pytest.mark.parametrize(
+    ("picture", "options", "mean", "largest"),
+    [
+        (noise(1000, 1400), {}, 0.5, 4),
+        (noise(1000, 1400), {"progressive": True}, 0.5, 4),
+        (noise(1000, 1400, "L"), {}, 0.5, 4),
+        (noise(1000, 1400, "CMYK"), {}, 0.5, 4),
+        (noise(1000, 1400), {"icc_profile": WIDE_RGB}, 0.5, 6),
+        (noise(900, 2100), {}, 0.5, 4),
+        (speckled(1000, 1400), {}, 4, 40),
+    ],
+)
+def test_what_the_model_sees_hardly_changes(
+    picture: Image.Image, options: dict[str, object], mean: float, largest: int
+) -> None:
+    file = encoded(picture, "JPEG", quality=95, **options)
+    fast, exact = (decode(file, LARGE, min_short_side).rgb for min_short_side in (min_short_side_for(224), None))
+    assert fast.size != exact.size
+    assert fast.mode == exact.mode == "RGB"
+    size = (224, 224 * exact.height // exact.width)
+    seen, expected = (np.asarray(each.resize(size, Image.Resampling.BICUBIC)).astype(int) for each in (fast, exact))
+    assert 0 < np.abs(seen - expected).mean() < mean
+    assert np.abs(seen - expected).max() <= largest
+
+
+def test_a_phones_picture_with_another_behind_it_is_decoded_at_a_fraction_too() -> None:
+    white, black = (Image.new("RGB", (320, 160), colour) for colour in ("white", "black"))
+    decoded = decode(encoded(white, "MPO", save_all=True, append_images=[black]), LARGE, 80)
+    assert (decoded.rgb.size, decoded.width, decoded.height, decoded.format) == ((160, 80), 320, 160, "JPEG")
+    assert (np.asarray(decoded.rgb) == 255).all()
+
+
+def test_fast_decoding_is_opt_in_and_the_answer_tells_the_size_that_was_sent(
+    make_client: Callable[..., FlaskClient], classifier: ZeroShotClassifier
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    large = 10 * classifier.model.image_size
+    file = encoded(speckled(large, large + 3), "JPEG", exif=exif)
+    results = [
+        ask(make_client(**chosen), image=by_base64(file), lists=["qualities"], top_k=None)["results"][0]
+        for chosen in ({}, {"decode": "exact"}, {"decode": "fast"})
+    ]
+    for result in results:
+        assert result["image"] == {
+            "source": "base64",
+            "name": None,
+            "sha256": hashlib.sha256(file).hexdigest(),
+            "format": "JPEG",
+            "width": large + 3,
+            "height": large,
+        }
+    default, exact, fast = (
+        {found["label"]: found["similarity"] for found in result["lists"]["qualities"]["predictions"]}
+        for result in results
+    )
+    assert default == exact
+    # Pixels move a little, so fast is another answer, and nearly the same one.
+    assert fast != exact
+    assert max(abs(fast[label] - exact[label]) for label in exact) < 0.05

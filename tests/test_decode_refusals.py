@@ -271,3 +271,54 @@ def test_errors_carry_nothing_of_the_file() -> None:
     assert "secret" not in raised.value.detail
     assert raised.value.detail == UnsupportedImageFormat.default_detail
     assert not isinstance(raised.value.__cause__, UnidentifiedImageError)
+
+
+# Where a JPEG may be decoded at a fraction of its size, it is refused for the same reasons.
+
+
+def test_limits_are_those_of_the_whole_picture_where_a_fraction_is_decoded() -> None:
+    file = encoded(noise(400, 300), "JPEG")
+    assert decode(file, ImageLimits(len(file), 120_000), 30).rgb.size == (50, 38)
+    with pytest.raises(ImageDimensions, match="1 to 119999 pixels"):
+        decode(file, ImageLimits(len(file), 119_999), 30)
+    with pytest.raises(ImageTooLarge):
+        decode(file, ImageLimits(len(file) - 1, 120_000), 30)
+    with pytest.raises(ImageDimensions, match="at most 100 times its short side"):
+        decode(encoded(noise(101, 1), "JPEG"), LIMITS, 1)
+    with pytest.raises(ImageDimensions):
+        decode(TOO_LARGE["JPEG"](), LIMITS, 448)
+
+
+@pytest.mark.parametrize("name", ["JPEG", "progressive JPEG"])
+def test_a_truncated_jpeg_is_refused_at_a_fraction_of_its_size_too(name: str) -> None:
+    file_format, options = GOOD[name]
+    file = encoded(noise(244, 188), file_format, **options)
+    whole = decode(file, LIMITS, 30).rgb.tobytes()
+    kept = 0
+    for length in [*range(0, len(file), 97), *range(len(file) - 40, len(file))]:
+        try:
+            seen = decode(file[:length], LIMITS, 30).rgb.tobytes()
+        except (UndecodableImage, UnsupportedImageFormat):
+            continue
+        assert seen == whole, f"{length} of {len(file)} bytes"
+        kept += 1
+    assert kept <= 40
+
+
+def test_mutated_jpegs_decode_at_a_fraction_of_their_size_or_are_refused() -> None:
+    file = encoded(noise(244, 188), "JPEG")
+    random = np.random.default_rng(22)
+    refused = 0
+    for _ in range(200):
+        mutated = bytearray(file)
+        for end in (len(file), 300, len(file), 300)[: random.integers(1, 5)]:
+            mutated[random.integers(min(end, len(file)))] = random.integers(256)
+        try:
+            decoded = decode(bytes(mutated), LIMITS, 30)
+        except (UndecodableImage, UnsupportedImageFormat, ImageDimensions):
+            refused += 1
+        else:
+            assert decoded.rgb.mode == "RGB"
+            assert decoded.width >= decoded.rgb.width
+            assert decoded.height >= decoded.rgb.height
+    assert 0 < refused < 200

@@ -57,8 +57,8 @@ def test_answer_has_the_shape_of_the_contract(
     assert answer["model"] == {
         "id": "demo",
         "revision": classifier.model.revision,
-        "backend": "torch",
-        "precision": "float32",
+        "backend": classifier.model.backend,
+        "precision": classifier.model.precision,
         "demo": True,
     }
     assert answer["warnings"] == [caveats.DEMO]

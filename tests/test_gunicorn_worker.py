@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import REPOSITORY, free_port, wait_until_ready
+from tests.conftest import CACHE, REPOSITORY, free_port, wait_until_ready
 from tests.problem_shape import MARKER, checked_problem
 from tests.test_query import GOOD
 from tests.wire import Answer, connect, exchange, read_answer
@@ -129,7 +129,7 @@ def test_connection_serves_several_requests(server: str) -> None:
 def own_server() -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GAZE_")}
-    environment |= {"GAZE_MODEL": "demo", "GAZE_URL_FETCH": "off", "GAZE_PORT": str(port)}
+    environment |= {"GAZE_MODEL": "demo", "GAZE_URL_FETCH": "off", "GAZE_PORT": str(port), "GAZE_CACHE_DIR": str(CACHE)}
     command = [sys.executable, "-m", "service.cli", "serve"]
     with subprocess.Popen(command, env=environment, cwd=REPOSITORY, stdout=subprocess.DEVNULL) as process:
         try:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import REPOSITORY, free_port, wait_until_ready
+from tests.conftest import CACHE, REPOSITORY, free_port, wait_until_ready
 from tests.problem_shape import MARKER
 from tests.test_gaze import PNG
 from tests.wire import exchange
@@ -63,6 +63,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoggedServer]:
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GAZE_")}
     environment |= {"GAZE_MODEL": "demo", "GAZE_URL_FETCH": "off", "GAZE_API_KEYS": KEY, "GAZE_PORT": str(port)}
+    environment["GAZE_CACHE_DIR"] = str(CACHE)
     command = [sys.executable, "-m", "service.cli", "serve"]
     with output.open("wb") as file, subprocess.Popen(command, env=environment, cwd=REPOSITORY, stdout=file) as process:
         try:
@@ -178,3 +179,35 @@ def test_nothing_of_all_this_is_logged(logged: LoggedServer) -> None:
     for secret in (MARKER, "a.png", "http://u:p", "multipart", "bearer"):
         assert secret not in output
     assert {line["event"] for line in logged.lines()} >= {"request", "ready"}
+
+
+LOGS = """
+import logging, sys, structlog
+from service.logs import configure_logs
+
+log = structlog.get_logger()
+configure_logs(*eval(sys.argv[1]))
+log.info("an event", some="thing")
+log.warning("a warning", reason="broken")
+logging.getLogger("a.library").info("of a library")
+logging.getLogger("a.library").warning("of a library, %s", "and bad")
+logging.getLogger("PIL").warning("of one that says too much")
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "printed", "told"),
+    [
+        ("()", ["an event", "a warning", "of a library", "of a library, and bad"], []),
+        ("(sys.stderr,)", [], ["an event", "a warning", "of a library", "of a library, and bad"]),
+        ("(sys.stderr, logging.WARNING)", [], ["a warning", "of a library, and bad"]),
+        ("(sys.stdout, logging.ERROR)", [], []),
+    ],
+)
+def test_logs_go_where_they_are_sent_from_a_level_on(arguments: str, printed: list[str], told: list[str]) -> None:
+    command = [sys.executable, "-c", LOGS, arguments]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60)
+    for stream, events in ((ended.stdout, printed), (ended.stderr, told)):
+        lines = [json.loads(line) for line in stream.splitlines()]
+        assert [line["event"] for line in lines] == events
+        assert all(line["timestamp"].endswith("Z") and line["level"] in ("info", "warning") for line in lines)

@@ -20,7 +20,11 @@ def test_defaults() -> None:
         "host": "127.0.0.1",
         "port": 8000,
         "lists_dir": None,
+        "cache_dir": None,
         "device": "auto",
+        "backend": "auto",
+        "precision": "auto",
+        "decode": "exact",
         "workers": 1,
         "threads": None,
         "api_keys": (),
@@ -42,7 +46,14 @@ def test_defaults() -> None:
         ("GAZE_PORT", "1", 1),
         ("GAZE_PORT", "65535", 65535),
         ("GAZE_LISTS_DIR", "museum/lists", Path("museum/lists")),
+        ("GAZE_CACHE_DIR", "/var/cache/gaze", Path("/var/cache/gaze")),
         ("GAZE_DEVICE", "cuda", "cuda"),
+        ("GAZE_BACKEND", "torch", "torch"),
+        ("GAZE_BACKEND", "openvino", "openvino"),
+        ("GAZE_PRECISION", "float32", "float32"),
+        ("GAZE_PRECISION", "bfloat16", "bfloat16"),
+        ("GAZE_PRECISION", "float16", "float16"),
+        ("GAZE_DECODE", "fast", "fast"),
         ("GAZE_WORKERS", "4", 4),
         ("GAZE_THREADS", "16", 16),
         ("GAZE_API_KEYS", "one", ("one",)),
@@ -70,7 +81,7 @@ def test_each_setting_is_read(name: str, value: str, expected: Any) -> None:
 def test_an_unknown_name_is_refused_and_the_known_ones_are_named(name: str) -> None:
     with pytest.raises(InvalidSettings) as raised:
         read_settings({name: SECRET, "GAZE_PORT": "9000"})
-    assert str(raised.value).startswith(f"There is no setting {name}; the settings are GAZE_API_KEYS, GAZE_DEVICE, ")
+    assert str(raised.value).startswith(f"There is no setting {name}; the settings are GAZE_API_KEYS, GAZE_BACKEND, ")
     assert SECRET not in str(raised.value)
     for field in Settings.model_fields:
         assert f"GAZE_{field.upper()}" in str(raised.value)
@@ -89,6 +100,9 @@ def test_other_programs_variables_are_no_settings() -> None:
         # What Kubernetes sets for a Service that is called gaze.
         ("GAZE_PORT", "tcp://10.96.0.17:8000"),
         *(("GAZE_DEVICE", value) for value in ("gpu", "CPU", "cuda:0", "mps")),
+        *(("GAZE_BACKEND", value) for value in ("onnx", "Torch", "openvino,torch", " auto")),
+        *(("GAZE_PRECISION", value) for value in ("fp16", "half", "32", "bf16", "FLOAT32", "int8")),
+        *(("GAZE_DECODE", value) for value in ("quick", "Fast", "draft", "1")),
         *(("GAZE_WORKERS", value) for value in ("0", "65", "two")),
         *(("GAZE_THREADS", value) for value in ("0", "1025", "auto")),
         *(("GAZE_API_KEYS", value) for value in (f"{SECRET} x", f"{SECRET}\n{SECRET}", f"ok,{SECRET}ä", "k" * 257)),

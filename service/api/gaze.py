@@ -26,7 +26,7 @@ from service.api.schemas import (
     Result,
 )
 from service.errors import FieldError, GazeError, ImageTooLarge, InvalidRequest, UndecodableImage
-from service.images.decode import DecodedImage, ImageLimits, decode, enough_for
+from service.images.decode import DecodedImage, ImageLimits, decode, min_short_side_for
 from service.images.fetch import ImageFetcher
 from service.zero_shot.caveats import caveats
 from service.zero_shot.classifier import EncodedList, ZeroShotClassifier
@@ -75,8 +75,8 @@ def gaze_blueprint(
         lists = classifier.lists_named(query.lists)
         _refuse_served_names(query.own_lists, served)
         with admission.slot():
-            enough = enough_for(classifier.model.image_size) if decode_fast else None
-            look = _Look(classifier, fetcher, admission, _Decoding(image_limits, enough, slots))
+            min_short_side = min_short_side_for(classifier.model.image_size) if decode_fast else None
+            look = _Look(classifier, fetcher, admission, _Decoding(image_limits, min_short_side, slots))
             answer = look.answer(query, lists)
         return Response(answer.model_dump_json(), content_type="application/json")
 
@@ -93,15 +93,15 @@ def _refuse_served_names(own_lists: Sequence[PhraseList], served: dict[str, Phra
 
 @dataclass(frozen=True)
 class _Decoding:
-    """How pictures are decoded: within what limits, at what size it is enough or None for all, how many at a time."""
+    """How pictures are decoded: within what limits, with what short side at least (None: all), how many at a time."""
 
     limits: ImageLimits
-    enough: int | None
+    min_short_side: int | None
     slots: threading.BoundedSemaphore
 
 
 @dataclass(frozen=True)
-class _Prepared:
+class _Picture:
     """A picture that was decoded: what an answer says of it, and what the model takes of it."""
 
     info: ImageInfo
@@ -130,8 +130,8 @@ class _Look:
         with self._times.of("encode"):
             own = self._classifier.encode_lists(query.own_lists, lambda *_: self._admission.require_time(g.started))
         lists = (*served, *own)
-        pictures = [self._prepared(source) for source in query.images]
-        prepared = [picture for picture in pictures if isinstance(picture, _Prepared)]
+        pictures = [self._read(source) for source in query.images]
+        prepared = [picture for picture in pictures if isinstance(picture, _Picture)]
         failures = [picture for picture in pictures if isinstance(picture, GazeError)]
         if not prepared:
             raise failures[0]
@@ -153,15 +153,15 @@ class _Look:
         model = self._classifier.model
         return GazeAnswer(model=model_of(model), results=results, warnings=caveats(model, lists))
 
-    def _prepared(self, source: ImageSource) -> "_Prepared | GazeError":
+    def _read(self, source: ImageSource) -> _Picture | GazeError:
         """Return what the model takes of one picture, or what is wrong with the picture."""
         try:
             self._admission.require_time(g.started)
             encoded_image = self._bytes(source)
             # Decoding takes memory for the whole picture: so many at a time as can run at a time.
             with self._decoding.slots, self._times.of("decode"):
-                image = decode(encoded_image, self._decoding.limits, self._decoding.enough)
-                return _Prepared(_info(source, image), self._classifier.prepare(image.rgb))
+                image = decode(encoded_image, self._decoding.limits, self._decoding.min_short_side)
+                return _Picture(_info(source, image), self._classifier.prepare(image.rgb))
         except GazeError as error:
             metrics.IMAGES.labels(source.source, error.code).inc()
             # Its frames, and those of what it came of, would keep the whole picture in memory.

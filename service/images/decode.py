@@ -66,16 +66,16 @@ class DecodedImage:
     sha256: str
 
 
-def enough_for(image_size: int) -> int:
+def min_short_side_for(image_size: int) -> int:
     """Return the pixels of a short side that will be resized to `image_size` and hardly show that there were more."""
     return 2 * image_size
 
 
-def decode(encoded: bytes, limits: ImageLimits, enough: int | None = None) -> DecodedImage:
+def decode(encoded: bytes, limits: ImageLimits, min_short_side: int | None = None) -> DecodedImage:
     """Return the first frame as an upright RGB image: rotated as EXIF says, in sRGB, on white where it is transparent.
 
-    enough: where it is given, a JPEG is decoded at a half, a quarter or an eighth of its size, which libjpeg does for a
-    part of the time and of the memory, as long as its short side keeps so many pixels.
+    min_short_side: where it is given, a JPEG is decoded at a half, a quarter or an eighth of its size, which libjpeg
+    does for a part of the time and of the memory, as long as its short side keeps so many pixels.
     Dimensions are checked before pixels are decoded. Raises ImageTooLarge, UnsupportedImageFormat, ImageDimensions or
     UndecodableImage.
     """
@@ -88,9 +88,9 @@ def decode(encoded: bytes, limits: ImageLimits, enough: int | None = None) -> De
         if image.format == "JPEG2000" and _lacks_end_of_codestream(encoded):
             raise UndecodableImage
         whole = image.size
-        if enough is not None and image.format in ("JPEG", "MPO"):
-            image.draft(None, (enough, enough))
-        reduced = image.size != whole
+        if min_short_side is not None and image.format in ("JPEG", "MPO"):
+            image.draft(None, (min_short_side, min_short_side))
+        reduced = image.size != whole  # what the answer says of the size is what was sent
         image.load()
         turn = _turn(image)
         rgb = _to_rgb(image if turn is None else image.transpose(turn))
