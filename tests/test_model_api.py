@@ -1,5 +1,6 @@
 """GET /v1/model."""
 
+import torch
 from flask.testing import FlaskClient
 
 from service import __version__
@@ -13,8 +14,8 @@ def test_model_that_answers_is_described(client: FlaskClient, classifier: ZeroSh
     assert response.get_json() == {
         "id": "demo",
         "revision": described.revision,
-        "backend": "torch",
-        "precision": "float32",
+        "backend": described.backend,
+        "precision": described.precision,
         "demo": True,
         "image_size": described.image_size,
         "feature_size": described.feature_size,
@@ -25,4 +26,5 @@ def test_model_that_answers_is_described(client: FlaskClient, classifier: ZeroSh
     }
     assert described.revision is not None
     assert described.revision.startswith("sha256:")
-    assert described.device in ("cpu", "cuda")
+    running = (described.backend, described.precision, described.device)
+    assert running == (("torch", "float16", "cuda") if torch.cuda.is_available() else ("openvino", "float32", "cpu"))

@@ -7,9 +7,9 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -24,12 +24,14 @@ from service.app import create_app
 from service.composition import load_classifier
 from service.settings import Settings
 from service.zero_shot import hub
+from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.hub import DEFAULT_REVISION
 from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList
 from tests.conftest import REPOSITORY, encoded, noise
 
 TOLERANCE = 1e-4
+MIN_COSINE = 0.999_999
 LONG_LISTS = ("artists_by_name", "artists_by_training_prevalence")
 
 # width, height, mode, format: what people send, and shapes and modes at which preprocessing could go astray.
@@ -74,13 +76,41 @@ def reference_folder(hub_home: Path) -> Path:
     return hub_home / "hub" / "models--openai--clip-vit-base-patch32" / "snapshots" / DEFAULT_REVISION
 
 
+BACKENDS: tuple[Literal["openvino", "torch"], ...] = ("openvino", "torch")
+
+
 @pytest.fixture(scope="module")
-def reference_client(reference_folder: Path, phrase_lists: dict[str, PhraseList]) -> FlaskClient:
-    """A client of the service on the reference model."""
-    settings = Settings(model=str(reference_folder), threads=2)
-    classifier = load_classifier(settings, hub.locate(settings.model, None), phrase_lists, lambda *_: None)
-    loading = LoadingClassifier(lambda _report: classifier).start().wait()
-    return create_app(settings, phrase_lists, loading, threading.Event()).test_client()
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache of all that these tests start."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def classifiers(
+    reference_folder: Path, cache: Path, phrase_lists: dict[str, PhraseList]
+) -> dict[str, ZeroShotClassifier]:
+    """The service's classifier on the reference model, by backend, with all ten lists encoded."""
+    classifiers: dict[str, ZeroShotClassifier] = {}
+    for backend in BACKENDS:
+        settings = Settings(
+            model=str(reference_folder), device="cpu", backend=backend, precision="float32", threads=2, cache_dir=cache
+        )
+        classifiers[backend] = load_classifier(settings, hub.locate(settings.model, None), phrase_lists)
+        assert classifiers[backend].model.backend == backend
+    return classifiers
+
+
+@pytest.fixture(scope="module")
+def clients(
+    reference_folder: Path, classifiers: dict[str, ZeroShotClassifier], phrase_lists: dict[str, PhraseList]
+) -> dict[str, FlaskClient]:
+    """A client of the service on the reference model, by backend."""
+    clients = {}
+    for backend, classifier in classifiers.items():
+        loading = LoadingClassifier(_already(classifier)).start().wait()
+        settings = Settings(model=str(reference_folder))
+        clients[backend] = create_app(settings, phrase_lists, loading, threading.Event()).test_client()
+    return clients
 
 
 @pytest.fixture(scope="module")
@@ -93,28 +123,29 @@ def pictures() -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
-def answers(reference_client: FlaskClient, pictures: list[bytes]) -> list[dict[str, Any]]:
-    """What the service says of each picture, every phrase of all ten lists."""
-    names = [entry["name"] for entry in reference_client.get("/v1/lists").get_json()["lists"]]
-    answers = []
-    for picture in pictures:
-        question = {"image": _by_base64(picture), "lists": names, "top_k": None}
-        response = reference_client.post("/v1/gaze", json=question)
-        assert response.status_code == 200, response.get_json()
-        answers.append(response.get_json()["results"][0]["lists"])
+def answers(clients: dict[str, FlaskClient], pictures: list[bytes]) -> dict[str, list[dict[str, Any]]]:
+    """What the service says of each picture, by backend: every phrase of all ten lists."""
+    answers: dict[str, list[dict[str, Any]]] = {backend: [] for backend in BACKENDS}
+    for backend, client in clients.items():
+        names = [entry["name"] for entry in client.get("/v1/lists").get_json()["lists"]]
+        for picture in pictures:
+            question = {"image": _by_base64(picture), "lists": names, "top_k": None}
+            response = client.post("/v1/gaze", json=question)
+            assert response.status_code == 200, response.get_json()
+            answers[backend].append(response.get_json()["results"][0]["lists"])
     return answers
 
 
-def test_twenty_pictures_equal_transformers_own_clip_model(
-    answers: list[dict[str, Any]],
-    pictures: list[bytes],
-    reference_folder: Path,
-    phrase_lists: dict[str, PhraseList],
-) -> None:
+@pytest.fixture(scope="module")
+def of_transformers(
+    pictures: list[bytes], reference_folder: Path, phrase_lists: dict[str, PhraseList]
+) -> dict[str, NDArray[np.floating[Any]]]:
+    """The probabilities [20, phrases] of each list, by transformers alone."""
     model: Any = CLIPModel.from_pretrained(reference_folder, dtype=torch.float32)
     model.eval()
     processor = CLIPImageProcessor.from_pretrained(reference_folder)
     assert model.logit_scale.exp().item() == pytest.approx(LOGIT_SCALE)
+    probabilities = {}
     with torch.inference_mode():
         images = [Image.open(io.BytesIO(picture)).convert("RGB") for picture in pictures]
         inputs = processor(images=images, return_tensors="pt")
@@ -122,25 +153,25 @@ def test_twenty_pictures_equal_transformers_own_clip_model(
         for name, phrase_list in phrase_lists.items():
             text_embeds = _text_embeds(model, reference_folder, phrase_list.phrases)
             logits = model.logit_scale.exp() * image_embeds @ text_embeds.T
-            for answer, expected in zip(answers, logits.softmax(dim=-1).numpy(), strict=True):
-                _assert_same_ranking(answer[name], phrase_list, expected)
+            probabilities[name] = logits.softmax(dim=-1).numpy()
+    return probabilities
 
 
-def test_twenty_pictures_equal_clip_gaze_on_the_short_lists_and_one_on_all_artists(
-    answers: list[dict[str, Any]],
+@pytest.fixture(scope="module")
+def of_clip_gaze(
     pictures: list[bytes],
     hub_home: Path,
     phrase_lists: dict[str, PhraseList],
-    tmp_path: Path,
-) -> None:
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[tuple[int, str], list[float]]:
+    """The probabilities of clip-gaze 0.3.0, by picture and list: of the short lists, and once of all artists."""
+    folder = tmp_path_factory.mktemp("pictures")
     short = [name for name in phrase_lists if name not in LONG_LISTS]
     asked = [(index, name) for index in range(len(pictures)) for name in short]
     asked += [(1, name) for name in LONG_LISTS]
-    paths = []
     for index, picture in enumerate(pictures):
-        paths.append(tmp_path / str(index))
-        paths[-1].write_bytes(picture)
-    questions = [(str(paths[index]), phrase_lists[name].phrases) for index, name in asked]
+        (folder / str(index)).write_bytes(picture)
+    questions = [(str(folder / str(index)), phrase_lists[name].phrases) for index, name in asked]
     finished = subprocess.run(
         [sys.executable, "-m", "tests.clip_gaze_probabilities"],
         input=json.dumps(questions),
@@ -150,16 +181,87 @@ def test_twenty_pictures_equal_clip_gaze_on_the_short_lists_and_one_on_all_artis
         text=True,
         check=True,
     )
-    for (index, name), expected in zip(asked, json.loads(finished.stdout), strict=True):
-        _assert_same_ranking(answers[index][name], phrase_lists[name], np.array(expected))
+    return dict(zip(asked, json.loads(finished.stdout), strict=True))
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_twenty_pictures_equal_transformers_own_clip_model(
+    answers: dict[str, list[dict[str, Any]]],
+    of_transformers: dict[str, NDArray[np.floating[Any]]],
+    phrase_lists: dict[str, PhraseList],
+    backend: str,
+) -> None:
+    assert len(of_transformers) == len(phrase_lists)
+    for name, probabilities in of_transformers.items():
+        for answer, expected in zip(answers[backend], probabilities, strict=True):
+            _assert_same_ranking(answer[name], phrase_lists[name], expected)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_twenty_pictures_equal_clip_gaze_on_the_short_lists_and_one_on_all_artists(
+    answers: dict[str, list[dict[str, Any]]],
+    of_clip_gaze: dict[tuple[int, str], list[float]],
+    phrase_lists: dict[str, PhraseList],
+    backend: str,
+) -> None:
+    assert len(of_clip_gaze) == len(PICTURES) * (len(phrase_lists) - len(LONG_LISTS)) + len(LONG_LISTS)
+    for (index, name), expected in of_clip_gaze.items():
+        _assert_same_ranking(answers[backend][index][name], phrase_lists[name], np.array(expected))
+
+
+def test_twenty_pictures_features_are_the_same_on_openvino_and_torch(
+    classifiers: dict[str, ZeroShotClassifier], pictures: list[bytes]
+) -> None:
+    images = [Image.open(io.BytesIO(picture)).convert("RGB") for picture in pictures]
+    in_openvino, in_torch = (
+        np.stack([classifiers[backend].encode_image(image) for image in images]) for backend in BACKENDS
+    )
+    assert in_openvino.shape == (len(PICTURES), 512)
+    assert _cosines(in_openvino, in_torch).min() >= MIN_COSINE
+
+
+def test_all_phrases_features_are_the_same_on_openvino_and_torch(
+    classifiers: dict[str, ZeroShotClassifier], phrase_lists: dict[str, PhraseList]
+) -> None:
+    for name in phrase_lists:
+        [in_openvino], [in_torch] = (classifiers[backend].lists_named([name]) for backend in BACKENDS)
+        ours, expected = in_openvino.text_features, in_torch.text_features
+        np.testing.assert_array_equal(ours.row_of, expected.row_of)
+        assert ours.cut == expected.cut
+        assert _cosines(ours.features, expected.features).min() >= MIN_COSINE
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_the_same_picture_alone_and_among_others_has_the_same_probabilities(
-    reference_client: FlaskClient, pictures: list[bytes], answers: list[dict[str, Any]]
+    clients: dict[str, FlaskClient], pictures: list[bytes], answers: dict[str, list[dict[str, Any]]], backend: str
 ) -> None:
     question = {"images": [_by_base64(picture) for picture in pictures[:4]], "lists": ["qualities"], "top_k": None}
-    together = reference_client.post("/v1/gaze", json=question).get_json()["results"]
-    assert [result["lists"]["qualities"] for result in together] == [answer["qualities"] for answer in answers[:4]]
+    together = clients[backend].post("/v1/gaze", json=question).get_json()["results"]
+    alone = [answer["qualities"] for answer in answers[backend][:4]]
+    assert [result["lists"]["qualities"] for result in together] == alone
+
+
+def test_own_phrases_have_the_probabilities_of_a_served_list(
+    clients: dict[str, FlaskClient],
+    pictures: list[bytes],
+    answers: dict[str, list[dict[str, Any]]],
+    phrase_lists: dict[str, PhraseList],
+) -> None:
+    own = list(phrase_lists["surfaces"].phrases)
+    question = {"image": _by_base64(pictures[1]), "phrases": {"own": own}, "top_k": None}
+    ranked = clients["openvino"].post("/v1/gaze", json=question).get_json()["results"][0]["lists"]["own"]
+    assert [found["probability"] for found in ranked["predictions"]] == [
+        found["probability"] for found in answers["openvino"][1]["surfaces"]["predictions"]
+    ]
+
+
+def _already(classifier: ZeroShotClassifier) -> Callable[[Any], ZeroShotClassifier]:
+    return lambda _report: classifier
+
+
+def _cosines(ours: NDArray[np.float32], expected: NDArray[np.float32]) -> NDArray[np.float64]:
+    cosines: NDArray[np.float64] = (ours.astype(np.float64) * expected).sum(axis=1)
+    return cosines
 
 
 def _by_base64(picture: bytes) -> dict[str, str]:

@@ -17,11 +17,12 @@ PHRASES = ("--phrase", "a red circle", "--phrase", "oil on canvas", "--json")
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of models with each kind of weights, and one of a kind that cannot be used."""
+    """A folder of models with each kind of weights, one that OpenVINO cannot run, and one of no use at all."""
     folder = tmp_path_factory.mktemp("models")
     tiny_models.write_clip(folder / "default")
     tiny_models.write_clip(folder / "old", weights="pytorch_model.bin", tokenizer_json=False)
     tiny_models.write_clip(folder / "sharded", weights="model.safetensors.index.json")
+    tiny_models.write_siglip2(folder / "siglip2")
     tiny_models.write_text_model(folder / "text")
     return folder
 
@@ -90,6 +91,20 @@ def test_directory_with_weights_that_are_cut_short(models: Path, tmp_path: Path,
     told = sentence(gaze("look", picture, *PHRASES, GAZE_MODEL=folder), 65)
     assert "weights of model cannot be loaded" in told
     assert str(folder) in told
+
+
+@pytest.mark.parametrize(
+    ("model", "environment", "reason"),
+    [
+        ("siglip2", {"GAZE_BACKEND": "openvino"}, "GAZE_BACKEND is openvino, which cannot run siglip2: its pictures"),
+        ("default", {"GAZE_BACKEND": "openvino", "GAZE_DEVICE": "cuda"}, "on the CPU alone; set GAZE_DEVICE=cpu"),
+        ("default", {"GAZE_DEVICE": "cpu", "GAZE_PRECISION": "float16"}, "GAZE_PRECISION is float16, which takes"),
+    ],
+)
+def test_model_that_cannot_be_run_as_asked(
+    *, models: Path, picture: Path, model: str, environment: dict[str, str], reason: str
+) -> None:
+    assert reason in sentence(gaze("look", picture, *PHRASES, GAZE_MODEL=models / model, **environment), 78)
 
 
 @pytest.mark.parametrize(

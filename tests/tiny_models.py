@@ -7,16 +7,25 @@ import io
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import sentencepiece
 import torch
 import transformers
-from safetensors.torch import save_file
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, normalizers, processors, trainers
 from tokenizers.models import BPE
+
+from service.zero_shot import hub
+from service.zero_shot.backend import LoadedModel
+from service.zero_shot.cache import CacheFolder
+from service.zero_shot.models import Computing, load_model
 
 CLIP_TOKENIZER = Path(__file__).parent.parent / "models" / "demo"
 LOGIT_SCALE = 7.3
@@ -183,6 +192,84 @@ def write_siglip2(folder: Path, *, seed: int = 0) -> Path:
     _write_gemma_tokenizer(folder)
     _write_weights(folder, "model.safetensors", _random(transformers.Siglip2Model(config), seed))
     return folder
+
+
+FAMILIES: dict[str, Callable[[Path], Path]] = {
+    "clip": write_clip,
+    "clip without tokenizer.json": lambda folder: write_clip(folder, tokenizer_json=False),
+    "clip in a pickle": lambda folder: write_clip(folder, weights="pytorch_model.bin"),
+    "clip in two files": lambda folder: write_clip(folder, weights="model.safetensors.index.json"),
+    "siglip": write_siglip,
+    "siglip 2, fixed size": lambda folder: write_siglip(folder, tokenizer="GemmaTokenizer"),
+    "siglip 2": write_siglip2,
+}
+"""Writes a model of each family, in each of the file sets that it comes in."""
+
+CONVERTIBLE = tuple(name for name in FAMILIES if name != "siglip 2")
+"""Those that OpenVINO runs."""
+
+
+@dataclass(frozen=True)
+class Theirs:
+    """A model as transformers alone loads it and runs it in torch."""
+
+    model: Any
+    tokenizer: Any
+    processor: Any
+    padding: dict[str, Any]
+
+    def text_features(self, phrases: Sequence[str]) -> NDArray[np.float32]:
+        """Return the unit features [n, feature_size] of the phrases, all in one batch."""
+        inputs = self.tokenizer(list(phrases), truncation=True, return_tensors="pt", **self.padding)
+        with torch.inference_mode():
+            return unit(self.model.get_text_features(**inputs).pooler_output)
+
+    def image_features(self, picture: Image.Image) -> NDArray[np.float32]:
+        """Return the unit features [feature_size] of one picture."""
+        with torch.inference_mode():
+            features = self.model.get_image_features(**self.processor([picture], return_tensors="pt")).pooler_output
+        one: NDArray[np.float32] = unit(features)[0]
+        return one
+
+
+def load_theirs(folder: Path) -> Theirs:
+    """Load a model as its users would without Gaze."""
+    auto_processor: Any = transformers.AutoImageProcessor
+    model: Any = transformers.AutoModel.from_pretrained(folder).eval()
+    clip = model.config.model_type == "clip"
+    return Theirs(
+        model,
+        transformers.AutoTokenizer.from_pretrained(folder),
+        auto_processor.from_pretrained(folder, backend="pil"),
+        {"padding": True} if clip else {"padding": "max_length", "max_length": SIGLIP_TOKENS},
+    )
+
+
+def load_ours(
+    folder: Path | str,
+    cache: Path,
+    *,
+    device: str = "cpu",
+    backend: str = "auto",
+    precision: str = "auto",
+    compare: bool = True,
+) -> LoadedModel:
+    """Load a model as Gaze does, on one thread; cache: the folder where what is converted is kept."""
+    files = hub.locate(str(folder), None)
+    return load_model(files, Computing(device, backend, precision, threads=1), CacheFolder(cache), compare=compare)
+
+
+def unit(features: torch.Tensor) -> NDArray[np.float32]:
+    """Return features as an array, made unit length."""
+    of_unit_length: NDArray[np.float32] = (features / features.norm(dim=-1, keepdim=True)).numpy()
+    return of_unit_length
+
+
+def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> None:
+    """Let `change` change the weights of a model that has them in one file."""
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors")
 
 
 def write_text_model(folder: Path) -> Path:

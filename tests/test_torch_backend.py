@@ -1,0 +1,249 @@
+"""load_torch: whole models of each family are loaded as they are, others refused, and no code of theirs is run."""
+
+import json
+import math
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2ImageProcessorPil
+
+from service.errors import CorruptModel, InvalidSettings
+from service.zero_shot import hub
+from service.zero_shot.backend import LoadedModel
+from service.zero_shot.encoder import ClipEncoder
+from service.zero_shot.torch_backend import load_torch, preparation_of
+from tests import tiny_models
+from tests.conftest import noise
+from tests.tiny_models import change_weights, load_theirs, unit
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+PHRASES = ("oil on canvas", "stone", "the river and the bridge at night " * 80)
+
+
+def load(folder: Path, device: str = "cpu", precision: str = "auto") -> LoadedModel:
+    return load_torch(hub.locate(str(folder), None), device, precision, torch.get_num_threads())
+
+
+def image_features(loaded: LoadedModel) -> Any:
+    encoder = ClipEncoder(loaded)
+    return encoder.encode_images([encoder.prepare(noise(60, 40, seed=seed)) for seed in range(4)])
+
+
+@pytest.fixture(scope="module")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_models.write_clip(tmp_path_factory.mktemp("clip") / "model")
+
+
+@pytest.fixture(scope="module")
+def clip(clip_folder: Path) -> LoadedModel:
+    return load(clip_folder)
+
+
+@pytest.mark.parametrize("family", tiny_models.FAMILIES)
+def test_description_is_read_from_the_model(tmp_path: Path, family: str) -> None:
+    loaded = load(tiny_models.FAMILIES[family](tmp_path / "model"))
+    model = loaded.description
+    clip = family.startswith("clip")
+    assert (model.id, model.revision) == ("model", hub.locate(str(tmp_path / "model"), None).revision)
+    assert model.logit_scale == pytest.approx(tiny_models.LOGIT_SCALE, rel=1e-6)
+    assert model.logit_bias == pytest.approx(0 if clip else tiny_models.LOGIT_BIAS, rel=1e-6)
+    assert model.max_tokens == loaded.tokenizer.max_tokens == (77 if clip else tiny_models.SIGLIP_TOKENS)
+    assert model.image_size == 32
+    assert model.feature_size == image_features(loaded).shape[1] == (8 if clip else 16)
+    assert (model.backend, model.precision, model.device, model.demo) == ("torch", "float32", "cpu", False)
+    assert loaded.backend.lanes == 1
+
+
+def test_half_precision_weights_are_computed_in_single(clip: LoadedModel, clip_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(clip_folder, tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    save_file({name: tensor.half() for name, tensor in weights.items()}, folder / "model.safetensors")
+    halved = load(folder)
+    ours = image_features(halved)
+    assert ours.dtype == np.float32
+    np.testing.assert_allclose(ours, image_features(clip), atol=1e-2)
+    whole: Any = transformers.CLIPModel.from_pretrained(folder, dtype=torch.float32)
+    inputs = transformers.CLIPTokenizer.from_pretrained(folder)(["stone"], return_tensors="pt")
+    with torch.inference_mode():
+        theirs = unit(whole.get_text_features(**inputs).pooler_output)
+    np.testing.assert_allclose(ClipEncoder(halved).encode_text(["stone"]).features, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["clip", "siglip", "siglip 2"])
+def test_bfloat16_is_near_and_not_the_same(tmp_path: Path, family: str) -> None:
+    folder = tiny_models.FAMILIES[family](tmp_path / "model")
+    single, brain = load(folder, precision="float32"), load(folder, precision="bfloat16")
+    assert (brain.description.precision, brain.description.device) == ("bfloat16", "cpu")
+    texts = [ClipEncoder(loaded).encode_text(PHRASES).features for loaded in (single, brain)]
+    for ours, expected in ((image_features(brain), image_features(single)), (texts[1], texts[0])):
+        assert ours.dtype == np.float32
+        cosines = (ours * expected).sum(axis=1)
+        assert cosines.min() >= 0.999
+        assert np.abs(ours - expected).max() > 1e-5
+
+
+def test_float16_takes_a_cuda_device(clip_folder: Path) -> None:
+    with pytest.raises(InvalidSettings, match="on a CPU say float32 or bfloat16"):
+        load(clip_folder, precision="float16")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_device_that_is_not_there(clip_folder: Path) -> None:
+    with pytest.raises(InvalidSettings, match="GAZE_DEVICE is cuda"):
+        load(clip_folder, "cuda")
+
+
+@needs_cuda
+@pytest.mark.parametrize(("precision", "least"), [("auto", 0.9999), ("float32", 0.99999), ("bfloat16", 0.999)])
+@pytest.mark.parametrize("family", ["clip", "siglip", "siglip 2"])
+def test_features_of_a_cuda_device_are_near_the_cpus(tmp_path: Path, family: str, precision: str, least: float) -> None:
+    folder = tiny_models.FAMILIES[family](tmp_path / "model")
+    on_cuda, on_cpu = load(folder, "cuda", precision), load(folder)
+    assert on_cuda.description.device == "cuda"
+    assert on_cuda.description.precision == ("float16" if precision == "auto" else precision)
+    assert (image_features(on_cuda) * image_features(on_cpu)).sum(axis=1).min() >= least
+    ours, expected = (ClipEncoder(loaded).encode_text(PHRASES).features for loaded in (on_cuda, on_cpu))
+    assert (ours * expected).sum(axis=1).min() >= least
+
+
+CLIP_SIZE: dict[str, Any] = {"size": {"shortest_edge": 40}, "crop_size": {"height": 32, "width": 32}}
+STRETCHED: dict[str, Any] = {"size": {"height": 32, "width": 32}}
+
+
+@pytest.mark.parametrize(
+    ("processor", "settings"),
+    [
+        (CLIPImageProcessorPil, {**CLIP_SIZE, "do_pad": True}),
+        (CLIPImageProcessorPil, {**CLIP_SIZE, "do_resize": False}),
+        (CLIPImageProcessorPil, {**CLIP_SIZE, "do_rescale": False}),
+        (CLIPImageProcessorPil, {**CLIP_SIZE, "do_normalize": False}),
+        (CLIPImageProcessorPil, {**CLIP_SIZE, "size": {"shortest_edge": 31}}),
+        (CLIPImageProcessorPil, {**CLIP_SIZE, "crop_size": {"height": 32, "width": 41}}),
+        (CLIPImageProcessorPil, {**CLIP_SIZE, "crop_size": {"height": 41, "width": 32}}),
+        (CLIPImageProcessorPil, {**CLIP_SIZE, "size": {"height": 40, "width": 40}}),
+        (CLIPImageProcessorPil, {**CLIP_SIZE, "size": {"shortest_edge": 40, "longest_edge": 50}}),
+        (SiglipImageProcessorPil, {"size": {"longest_edge": 32}}),
+        (SiglipImageProcessorPil, {"size": {"max_height": 32, "max_width": 32}}),
+        (SiglipImageProcessorPil, {**STRETCHED, "do_rescale": False}),
+        (Siglip2ImageProcessorPil, {}),
+        (transformers.models.vit.image_processing_pil_vit.ViTImageProcessorPil, STRETCHED),
+    ],
+)
+def test_what_preparation_cannot_do_is_left_to_transformers(processor: Any, settings: dict[str, Any]) -> None:
+    assert preparation_of(processor(**settings)) is None
+
+
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [
+        ("clip", {"do_pad": True, "pad_size": {"height": 32, "width": 32}, "image_mean": [0.1, 0.2, 0.3]}),
+        ("clip", {"size": {"shortest_edge": 20}}),
+        ("siglip", {"do_rescale": False}),
+    ],
+)
+def test_model_whose_pictures_are_prepared_otherwise_is_loaded(
+    tmp_path: Path, family: str, settings: dict[str, Any]
+) -> None:
+    folder = tiny_models.FAMILIES[family](tmp_path / "model")
+    usual = image_features(load(folder))
+    contents = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
+    tiny_models.write_json(folder / "preprocessor_config.json", {**contents, **settings})
+    theirs = load_theirs(folder)
+    ours = image_features(load(folder))
+    for seed, features in enumerate(ours):
+        np.testing.assert_allclose(features, theirs.image_features(noise(60, 40, seed=seed)), atol=1e-5)
+    assert np.abs(ours - usual).max() > 1e-3
+
+
+def without_a_tensor(folder: Path) -> None:
+    change_weights(folder, lambda weights: weights.pop("text_projection.weight"))
+
+
+def with_a_tensor_of_another_shape(folder: Path) -> None:
+    change_weights(folder, lambda weights: weights.update({"text_projection.weight": torch.zeros(3, 3)}))
+
+
+def without_a_finite_scale(folder: Path) -> None:
+    change_weights(folder, lambda weights: weights["logit_scale"].fill_(math.inf))
+
+
+def cut_short(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+
+
+def with_a_broken_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text("{")
+
+
+def with_a_broken_processor(folder: Path) -> None:
+    (folder / "preprocessor_config.json").write_text("{")
+
+
+def with_a_larger_vocabulary(folder: Path) -> None:
+    contents = json.loads((folder / "config.json").read_text())
+    contents["text_config"]["vocab_size"] = 100
+    tiny_models.write_json(folder / "config.json", contents)
+    name = "text_model.embeddings.token_embedding.weight"
+    change_weights(folder, lambda weights: weights.update({name: weights[name][:100].clone()}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (without_a_tensor, "not whole: 1 are missing"),
+        (with_a_tensor_of_another_shape, "weights of model"),
+        (without_a_finite_scale, "its weights are broken"),
+        (cut_short, "weights of model cannot be loaded"),
+        (with_a_broken_tokenizer, "tokenizer or image processor of model cannot be loaded"),
+        (with_a_broken_processor, "tokenizer or image processor of model cannot be loaded"),
+        (with_a_larger_vocabulary, "more tokens than the model"),
+    ],
+)
+def test_model_that_is_not_whole_is_refused(
+    clip_folder: Path, tmp_path: Path, spoil: Callable[[Path], None], reason: str
+) -> None:
+    folder = shutil.copytree(clip_folder, tmp_path / "model")
+    spoil(folder)
+    with pytest.raises(CorruptModel, match=reason) as told:
+        load(folder)
+    assert "\n" not in str(told.value)
+
+
+class LeavesATrace:
+    """What an attacker would put into a pickle: a call that is made when it is read."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.trace),)
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda contents, file: file.write_bytes(pickle.dumps(contents))])
+def test_code_in_a_pickle_is_not_run(clip_folder: Path, tmp_path: Path, save: Callable[[Any, Path], None]) -> None:
+    folder = shutil.copytree(clip_folder, tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    trace = tmp_path / "trace"
+    save({"text_projection.weight": LeavesATrace(trace)}, folder / "pytorch_model.bin")
+    with pytest.raises(CorruptModel, match="weights of model cannot be loaded"):
+        load(folder)
+    assert not trace.exists()
+
+
+def test_code_of_a_repository_is_not_run(clip: LoadedModel, clip_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(clip_folder, tmp_path / "model")
+    tiny_models.add_code(folder, tmp_path / "trace")
+    np.testing.assert_array_equal(image_features(load(folder)), image_features(clip))
+    assert not (tmp_path / "trace").exists()
