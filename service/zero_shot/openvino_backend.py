@@ -27,7 +27,7 @@ class OpenVinoBackend:
     """
 
     lanes = 1
-    image_batch = 4  # with more a picture costs as much, and the memory is kept for each number that came
+    image_batch = 8
     text_batch = 8
 
     def __init__(
