@@ -18,7 +18,8 @@ from service.cores import available_cores
 PICTURE_STEPS = ("decode", "resize")
 OTHER_STEPS = ("normalise", "product")
 LATENCY = "encoder_one"
-EXACT_ENCODERS = (LATENCY, "encoder_streams", "encoder_eight")
+SINGLE_PASSES = (LATENCY, "encoder_streams")
+EXACT_PASSES = (*SINGLE_PASSES, "encoder_eight")
 LIST = "artists_by_name"
 
 
@@ -45,18 +46,18 @@ class Floor:
         """Return the processor seconds per picture of a step, if its cores do nothing else meanwhile."""
         return self.steps[step].median * (self.cores if step.startswith("encoder") else 1)
 
-    @property
-    def cheapest_encoder(self) -> str:
-        """The exact pass that takes the fewest processor seconds per picture."""
-        return min(EXACT_ENCODERS, key=self.core_seconds)
-
     def latency_floor(self, picture: str) -> float:
         """Return the seconds of decode, resize and one picture's encoder pass, one after the other."""
         return sum(self.steps[step].median for step in (*_of(picture), LATENCY))
 
-    def throughput_floor(self, picture: str) -> float:
-        """Return the requests a second if every core did nothing but decode, resize and the cheapest encoder pass."""
-        return self.cores / sum(self.core_seconds(step) for step in (*_of(picture), self.cheapest_encoder))
+    def throughput_floor(self, picture: str, passes: Sequence[str]) -> float:
+        """Return the requests a second if all cores did nothing but decode, resize and the cheapest of these passes."""
+        cheapest = min(passes, key=self.core_seconds)
+        return self.cores / sum(self.core_seconds(step) for step in (*_of(picture), cheapest))
+
+    def mean_per_second(self, picture: str) -> float:
+        """Return the requests a second with eight callers, over all rounds."""
+        return sum(self.per_second[picture]) / len(self.per_second[picture])
 
 
 def measure(
@@ -73,7 +74,7 @@ def measure(
             for name, picture in pictures.items():
                 for step in PICTURE_STEPS:
                     steps.setdefault(f"{step}, {name}", []).extend(_alone(workplace, step, picture, cores))
-            for step in (*OTHER_STEPS, *EXACT_ENCODERS):
+            for step in (*OTHER_STEPS, *EXACT_PASSES):
                 steps.setdefault(step, []).extend(_alone(workplace, step, image_tower, cores))
             steps.setdefault("encoder_torch", []).extend(_alone(workplace, "encoder_torch", workplace.model, cores))
             for name, picture in pictures.items():

@@ -10,7 +10,7 @@ from benchmarks.processes import MeasuredProcess, require_free
 from benchmarks.workplace import Workplace
 from service.settings import PREFIX, Settings
 
-GAZE_PORT, SECOND_GAZE_PORT, INFINITY_PORT = 8391, 8392, 8393
+GAZE_PORT, SECOND_GAZE_PORT, INFINITY_PORT, THIRD_GAZE_PORT = 8391, 8392, 8393, 8394
 READY_PATH, HEALTH_PATH = "/readyz", "/health"
 _ENCODING_SECONDS = 3600
 _REPOSITORY = Path(__file__).parent.parent

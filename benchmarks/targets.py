@@ -6,7 +6,7 @@ from typing import Literal
 
 from benchmarks.compared import GAZE as GAZE_CALL
 from benchmarks.compared import Compared
-from benchmarks.floor import Floor
+from benchmarks.floor import EXACT_PASSES, SINGLE_PASSES, Floor
 from benchmarks.growth import LONG_LIST, SHORT_LIST, Growth
 from benchmarks.memory import WorkersMemory
 from benchmarks.results import Results
@@ -82,11 +82,11 @@ def _floor(floor: Floor | None, pictures: list[str]) -> Iterator[Target]:
         measured = floor.latency[picture].median / floor.latency_floor(picture) if floor else None
         yield Target(f"one caller, {picture}: a request ÷ (decode + resize + encoder)", "≤", 1.15, measured)
     for picture in pictures:
-        measured = None
-        if floor:
-            rounds = floor.per_second[picture]
-            measured = sum(rounds) / len(rounds) / floor.throughput_floor(picture)
-        yield Target(f"8 callers, {picture}: requests per second ÷ the floor's", "≥", 0.9, measured)
+        for passes, what in ((SINGLE_PASSES, "one picture"), (EXACT_PASSES, "eight")):
+            measured = floor.mean_per_second(picture) / floor.throughput_floor(picture, passes) if floor else None
+            yield Target(
+                f"8 callers, {picture}: requests per second ÷ the floor's, passes of {what}", "≥", 0.9, measured
+            )
 
 
 def _growth(growth: Growth | None) -> Iterator[Target]:

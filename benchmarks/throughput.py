@@ -13,6 +13,7 @@ from benchmarks.services import (
     GAZE_PORT,
     INFINITY_PORT,
     SECOND_GAZE_PORT,
+    THIRD_GAZE_PORT,
     NoSuchSetting,
     gaze,
     infinity,
@@ -22,7 +23,7 @@ from benchmarks.workplace import Workplace
 
 CALLERS = 8
 WARM_UP = 3.0
-GAZE, GAZE_BFLOAT16, INFINITY = "gaze", "gaze_bfloat16", "infinity"
+GAZE, GAZE_BFLOAT16, GAZE_FAST, INFINITY = "gaze", "gaze_bfloat16", "gaze_fast", "infinity"
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,10 @@ def measure(workplace: Workplace, picture: Path, rounds: int = 3, seconds: float
         GAZE_BFLOAT16: (
             lambda: gaze(workplace, "gaze-bfloat16", SECOND_GAZE_PORT, precision="bfloat16"),
             gaze_upload(SECOND_GAZE_PORT, image, "artists_by_name"),
+        ),
+        GAZE_FAST: (
+            lambda: gaze(workplace, "gaze-fast", THIRD_GAZE_PORT, precision="bfloat16", decode="fast"),
+            gaze_upload(THIRD_GAZE_PORT, image, "artists_by_name"),
         ),
         INFINITY: (
             lambda: infinity(workplace, install("infinity", workplace.folder / "environments")),
