@@ -77,6 +77,15 @@ def server() -> Iterator[str]:
         yield address
 
 
+@pytest.fixture
+def hasty_threads() -> Iterator[None]:
+    """Let threads take turns as often as they can, so that those that disturb each other do so in a test."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
 @contextmanager
 def serving(**environment: str) -> Iterator[str]:
     """Run `gaze serve` on a free port of loopback with these variables, and give its address once it is ready."""

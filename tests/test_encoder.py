@@ -1,7 +1,6 @@
 """ClipEncoder gives what transformers itself gives: for each family, on each backend, whatever else it is asked."""
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -258,15 +257,6 @@ def test_configuration_of_the_old_make_means_the_same(folders: Path, tmp_path: P
     # The features are those of the token that ends the phrase, not of the last or the first.
     features = text_features(old, *PHRASES)
     assert np.abs(features[0] - features[3]).max() > 1e-3
-
-
-@pytest.fixture
-def hasty_threads() -> Iterator[None]:
-    """Let threads take turns as often as they can, so that those that disturb each other do so in a test."""
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(usual)
 
 
 THREADED = [("torch", "clip"), ("torch", "siglip"), ("torch", "siglip 2"), ("openvino", "clip"), ("openvino", "siglip")]

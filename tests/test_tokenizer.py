@@ -1,8 +1,7 @@
 """PhraseTokenizer gives the token ids that transformers gives, cut and filled up as the model wants it."""
 
 import shutil
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,15 +158,6 @@ def by_transformers(folders: Path) -> PhraseTokenizer:
 @pytest.fixture
 def from_a_file(folders: Path, tmp_path: Path) -> PhraseTokenizer:
     return read(folders / "clip", tmp_path / "tokenizer.json", 77)
-
-
-@pytest.fixture
-def hasty_threads() -> Iterator[None]:
-    """Let threads take turns as often as they can, so that those that disturb each other do so in a test."""
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(usual)
 
 
 @pytest.mark.usefixtures("hasty_threads")
