@@ -65,7 +65,7 @@ def create_app(
             admission=admission,
             query_limits=QueryLimits(settings.max_request_bytes, settings.max_phrases),
             image_limits=ImageLimits(settings.max_image_bytes, settings.max_image_pixels),
-            decoding_slots=max(1, available_cores() // settings.workers),
+            cores=max(1, available_cores() // settings.workers),
             decode_fast=settings.decode == "fast",
         )
     )

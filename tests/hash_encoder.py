@@ -35,7 +35,7 @@ class HashEncoder:
             logit_bias=logit_bias,
         )
 
-    def prepare(self, image: Image.Image) -> ImageInputs:
+    def prepare(self, image: Image.Image, cores: int = 1) -> ImageInputs:  # noqa: ARG002  # the protocol's
         return {"mean": np.asarray(image, dtype=np.float64).mean(axis=(0, 1)) - 100}
 
     def encode_images(self, prepared: Sequence[ImageInputs]) -> NDArray[np.float32]:

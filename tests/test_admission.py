@@ -25,6 +25,19 @@ def test_slot_is_refused_while_all_are_taken_and_free_again_after() -> None:
         pass
 
 
+def test_slots_that_are_held_are_counted() -> None:
+    admission = Admission(2, 60)
+    assert admission.taken == 0
+    with admission.slot():
+        assert admission.taken == 1
+        with admission.slot():
+            assert admission.taken == 2
+            with pytest.raises(Overloaded), admission.slot():
+                pass
+            assert admission.taken == 2
+    assert admission.taken == 0
+
+
 def test_slot_is_given_back_where_the_request_fails() -> None:
     admission = Admission(1, 60)
     for _ in range(3):

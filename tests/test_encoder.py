@@ -1,6 +1,5 @@
 """ClipEncoder gives what transformers itself gives: for each family, on each backend, whatever else it is asked."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.errors import CorruptModel, InvalidSettings
-from service.zero_shot.backend import LoadedModel
+from service.zero_shot.backend import LoadedModel, Prepare
 from service.zero_shot.encoder import ClipEncoder
 from service.zero_shot.features import ImageInputs
 from tests import tiny_models
@@ -279,8 +278,8 @@ def test_threads_do_not_disturb_each_other(running: Running) -> None:
             assert text.result().cut == expected_text.cut
 
 
-def raising(error: Exception) -> Callable[[Image.Image], ImageInputs]:
-    def prepare(_image: Image.Image) -> ImageInputs:
+def raising(error: Exception) -> Prepare:
+    def prepare(image: Image.Image, cores: int = 1) -> ImageInputs:
         raise error
 
     return prepare

@@ -15,19 +15,29 @@ class Admission:
     """Slots for requests that cost something, and the seconds that each may take."""
 
     def __init__(self, slots: int, seconds: float) -> None:
-        self._free = threading.BoundedSemaphore(slots)
+        self._slots = slots
+        self._taken = 0
+        self._lock = threading.Lock()
         self._seconds = seconds
+
+    @property
+    def taken(self) -> int:
+        """How many slots are held."""
+        return self._taken
 
     @contextmanager
     def slot(self) -> Iterator[None]:
         """Hold a slot. Raises Overloaded, at once, if none is free."""
-        if not self._free.acquire(blocking=False):
-            raise Overloaded(retry_after=_RETRY_SECONDS)
+        with self._lock:
+            if self._taken >= self._slots:
+                raise Overloaded(retry_after=_RETRY_SECONDS)
+            self._taken += 1
         try:
             with IN_FLIGHT.track_inprogress():
                 yield
         finally:
-            self._free.release()
+            with self._lock:
+                self._taken -= 1
 
     def deadline(self, started: float) -> float:
         """Return when a request that started then must be answered; both on time.monotonic()'s clock."""

@@ -61,12 +61,12 @@ def gaze_blueprint(
     admission: Admission,
     query_limits: QueryLimits,
     image_limits: ImageLimits,
-    decoding_slots: int,
+    cores: int,
     decode_fast: bool,
 ) -> Blueprint:
     """Return the route that ranks, on the parts that it needs."""
     blueprint = Blueprint("gaze", __name__)
-    slots = threading.BoundedSemaphore(decoding_slots)
+    slots = threading.BoundedSemaphore(cores)
 
     @blueprint.post("/v1/gaze")
     def gaze() -> Response:
@@ -76,7 +76,7 @@ def gaze_blueprint(
         _refuse_served_names(query.own_lists, served)
         with admission.slot():
             min_short_side = min_short_side_for(classifier.model.image_size) if decode_fast else None
-            look = _Look(classifier, fetcher, admission, _Decoding(image_limits, min_short_side, slots))
+            look = _Look(classifier, fetcher, admission, _Decoding(image_limits, min_short_side, cores, slots))
             answer = look.answer(query, lists)
         return Response(answer.model_dump_json(), content_type="application/json")
 
@@ -93,10 +93,14 @@ def _refuse_served_names(own_lists: Sequence[PhraseList], served: dict[str, Phra
 
 @dataclass(frozen=True)
 class _Decoding:
-    """How pictures are decoded: within what limits, with what short side at least (None: all), how many at a time."""
+    """How pictures are decoded: within what limits, with what short side at least (None: all), how many at a time.
+
+    cores: what all requests of this process have for it, together
+    """
 
     limits: ImageLimits
     min_short_side: int | None
+    cores: int
     slots: threading.BoundedSemaphore
 
 
@@ -161,7 +165,9 @@ class _Look:
             # Decoding takes memory for the whole picture: so many at a time as can run at a time.
             with self._decoding.slots, self._times.of("decode"):
                 image = decode(encoded_image, self._decoding.limits, self._decoding.min_short_side)
-                return _Picture(_info(source, image), self._classifier.prepare(image.rgb))
+                # A request that is alone has the other cores as well.
+                cores = self._decoding.cores // self._admission.taken
+                return _Picture(_info(source, image), self._classifier.prepare(image.rgb, cores))
         except GazeError as error:
             metrics.IMAGES.labels(source.source, error.code).inc()
             # Its frames, and those of what it came of, would keep the whole picture in memory.

@@ -1,6 +1,5 @@
 """What runs a model: the two towers of a CLIP, as passes over arrays; plain numpy outside."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,11 +30,18 @@ class Backend(Protocol):
         """Return the features [n, feature_size] of n phrases of the same number of tokens, [n, tokens]."""
 
 
+class Prepare(Protocol):
+    """Makes of a picture what an image tower takes."""
+
+    def __call__(self, image: Image.Image, cores: int = 1) -> ImageInputs:
+        """Return what the tower takes of one upright RGB image; `cores` are free for it."""
+
+
 @dataclass(frozen=True)
 class LoadedModel:
     """A model that is ready to run, with what prepares its pictures and its phrases."""
 
     description: ModelDescription
     backend: Backend
-    prepare: Callable[[Image.Image], ImageInputs]
+    prepare: Prepare
     tokenizer: PhraseTokenizer

@@ -63,9 +63,9 @@ class ZeroShotClassifier:
             EncodedList(own, self._encoder.encode_text(own.phrases, progress, remember=True)) for own in own_lists
         )
 
-    def prepare(self, image: Image.Image) -> ImageInputs:
+    def prepare(self, image: Image.Image, cores: int = 1) -> ImageInputs:
         """Return what the model takes of one upright RGB image, so that the image itself need not be kept."""
-        return self._encoder.prepare(image)
+        return self._encoder.prepare(image, cores)
 
     def encode_images(self, prepared: Sequence[ImageInputs]) -> NDArray[np.float32]:
         """Return the unit features [n, feature_size] of n prepared pictures."""

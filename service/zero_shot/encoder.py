@@ -31,9 +31,9 @@ class ClipEncoder:
         """The model that this encoder runs."""
         return self._loaded.description
 
-    def prepare(self, image: Image.Image) -> ImageInputs:
+    def prepare(self, image: Image.Image, cores: int = 1) -> ImageInputs:
         """Return what the model takes of one upright RGB image: resized, cut and normalised as it wants it."""
-        return self._loaded.prepare(image)
+        return self._loaded.prepare(image, cores)
 
     def encode_images(self, prepared: Sequence[ImageInputs]) -> NDArray[np.float32]:
         """Return the unit features [n, feature_size] of n prepared pictures."""

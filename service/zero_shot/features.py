@@ -61,8 +61,8 @@ class Encoder(Protocol):
     def model(self) -> ModelDescription:
         """The model that this encoder runs."""
 
-    def prepare(self, image: Image.Image) -> ImageInputs:
-        """Return what the model takes of one upright RGB image: resized, cut and normalised as it wants it."""
+    def prepare(self, image: Image.Image, cores: int = 1) -> ImageInputs:
+        """Return what the model takes of one upright RGB image; `cores` are free for it."""
 
     def encode_images(self, prepared: Sequence[ImageInputs]) -> NDArray[np.float32]:
         """Return the unit features [n, feature_size] of n prepared pictures."""

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.zero_shot.features import ImageInputs
+from service.zero_shot.resizing import resized
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,15 @@ class Preparation:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
-    def __call__(self, image: Image.Image) -> ImageInputs:
-        """Return `pixel_values` [3, height, width], float32."""
-        resized = image.resize(self._resized_size(image.width, image.height), Image.Resampling(self.resample))
+    def __call__(self, image: Image.Image, cores: int = 1) -> ImageInputs:
+        """Return `pixel_values` [3, height, width], float32, of an upright RGB image, made on so many cores."""
+        size = self._resized_size(image.width, image.height)
+        small = resized(image, size, Image.Resampling(self.resample), cores)
         if self.crop:
             height, width = self.crop
-            left, top = (resized.width - width) // 2, (resized.height - height) // 2
-            resized = resized.crop((left, top, left + width, top + height))
-        samples = np.asarray(resized)  # [height, width, 3], uint8
+            left, top = (small.width - width) // 2, (small.height - height) // 2
+            small = small.crop((left, top, left + width, top + height))
+        samples = np.asarray(small)  # [height, width, 3], uint8
         pixel_values = np.empty((3, *samples.shape[:2]), dtype=np.float32)
         for channel, values in enumerate(self._normalised):
             np.take(values, samples[..., channel], out=pixel_values[channel], mode="clip")

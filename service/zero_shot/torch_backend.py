@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.errors import CorruptModel, InvalidSettings, UnsuitableModel
-from service.zero_shot.backend import LoadedModel
+from service.zero_shot.backend import LoadedModel, Prepare
 from service.zero_shot.features import ImageInputs, ModelDescription
 from service.zero_shot.hub import ModelFiles, check_family, weight_files
 from service.zero_shot.preparation import Preparation
@@ -154,8 +154,8 @@ def preparation_of(processor: Any) -> Preparation | None:
     )
 
 
-def _prepare_by(processor: Any) -> Callable[[Image.Image], ImageInputs]:
-    def prepare(image: Image.Image) -> ImageInputs:
+def _prepare_by(processor: Any) -> Prepare:
+    def prepare(image: Image.Image, cores: int = 1) -> ImageInputs:  # noqa: ARG001  # a processor has no use for them
         return {name: array[0] for name, array in processor(images=[image], return_tensors="np").items()}
 
     return prepare
