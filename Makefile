@@ -11,7 +11,7 @@ TORCH := $(shell grep --only-matching --max-count=1 "torch==[0-9.]*" pyproject.t
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install run test check bench demo-model clean
+.PHONY: install run test check faults bench demo-model clean
 
 install: $(VENV)/.installed
 
@@ -39,6 +39,11 @@ check: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MAKE) test
+
+# Brings about every fault of tests/faults/table.py on a real server, and prints one line for each. In a network of its
+# own, which takes Linux. make faults ARGS=--quick leaves out what takes minutes.
+faults: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.faults $(ARGS)
 
 # Measures the service and its peers, each in an environment of its own under .bench/, and writes .bench/results.md.
 # Options: make bench ARGS="--only floor,start". Nothing else should run on the machine meanwhile.

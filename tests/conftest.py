@@ -35,6 +35,9 @@ CACHE = Path(tempfile.mkdtemp(prefix="gaze-tests-"))
 """What is costly to make is made once for all tests that do not ask for a cache of their own."""
 
 atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
+# `python -m tests.faults` runs these, in a network of their own.
+collect_ignore = [] if "GAZE_FAULTS_INSIDE" in os.environ else ["faults"]
+
 # For every process that a test starts.
 os.environ["GAZE_CACHE_DIR"] = str(CACHE)
 
