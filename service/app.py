@@ -5,27 +5,28 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
-from functools import partial
 
 import structlog
 from flask import Flask, Response, g, request
-from flask.globals import request_ctx
 from werkzeug.routing import RequestRedirect
 
+from service.admission import Admission
 from service.api import metrics, problems
-from service.api.admission import Admission
+from service.api.clients import client_address
+from service.api.cors import PREFLIGHT
 from service.api.gaze import gaze_blueprint
 from service.api.health import health_blueprint
-from service.api.keys import require_key
+from service.api.keys import Keys
 from service.api.lists import lists_blueprint
 from service.api.model import model_blueprint
 from service.api.page import page_blueprint
-from service.api.query import QueryLimits, discard_rest
+from service.api.query import QueryLimits
+from service.api.quota import Quota, counted_as
 from service.cores import available_cores
-from service.errors import NotFound
+from service.errors import NotFound, Unauthorized
 from service.images.decode import ImageLimits
 from service.images.fetch import FetchLimits, ImageFetcher
-from service.settings import SLOTS, Settings
+from service.settings import FETCH_SLOTS, SLOTS, Settings
 from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList
 
@@ -33,6 +34,9 @@ log = structlog.get_logger()
 
 FETCH_SECONDS = 15.0
 """How long one URL may take, from look-up to last byte."""
+
+_COUNTED = "/v1/"
+"""What a quota counts; who supervises the service is never refused."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -48,21 +52,22 @@ def create_app(
     phrase_lists: Mapping[str, PhraseList],
     loading: LoadingClassifier,
     shutting_down: threading.Event,
+    admission: Admission | None = None,
 ) -> Flask:
     """Return the WSGI application that serves these lists with this classifier, ready or not yet."""
-    app = Flask("service", static_folder="static", template_folder="templates")
+    app = Flask("service", static_folder=None, template_folder="templates")
     app.response_class = _Answer
     # Flask would answer a path with // in it with a redirect in HTML.
     app.url_map.merge_slashes = False
     served = dict(phrase_lists)
     fetcher = ImageFetcher(settings.fetch_policy, FetchLimits(settings.max_image_bytes, FETCH_SECONDS))
-    admission = Admission(SLOTS, settings.request_timeout)
     app.register_blueprint(
         gaze_blueprint(
             loading=loading,
             served=served,
             fetcher=fetcher,
-            admission=admission,
+            admission=admission or Admission(SLOTS, FETCH_SLOTS),
+            request_seconds=settings.request_timeout,
             query_limits=QueryLimits(settings.max_request_bytes, settings.max_phrases),
             image_limits=ImageLimits(settings.max_image_bytes, settings.max_image_pixels),
             cores=max(1, available_cores() // settings.workers),
@@ -74,29 +79,43 @@ def create_app(
     app.register_blueprint(health_blueprint(loading, shutting_down))
     app.register_blueprint(page_blueprint(served))
     problems.register(app)
-    _around_every_request(app, settings.api_keys)
+    _around_every_request(app, settings)
     return app
 
 
-def _around_every_request(app: Flask, api_keys: tuple[str, ...]) -> None:
+def _around_every_request(app: Flask, settings: Settings) -> None:
+    keys, quota, cors = Keys(settings.api_keys), Quota(settings.rate_limit), settings.cors_origins
+
     @app.before_request
-    def begin() -> None:
-        g.started = time.monotonic()
+    def begin() -> Response | None:
+        g.started = request.environ.get("gaze.started") or time.monotonic()
         sent = request.headers.get("X-Request-ID", "")
         g.request_id = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
-        require_key(request, api_keys)
+        client = client_address(
+            request.remote_addr or "", request.headers.get("X-Forwarded-For", ""), settings.trusted_proxies
+        )
+        g.client = str(client) if client else None
+        if cors.grants(
+            request.method, request.headers.get("Origin"), request.headers.get("Access-Control-Request-Method")
+        ):
+            # A browser sends it without the key.
+            return _Answer(status=204, headers=PREFLIGHT)
+        key = keys.digest_of(request.headers.get("Authorization", ""))
+        if request.path.startswith(_COUNTED):
+            quota.take(key or counted_as(client))
+        if key is None and keys.guard(request.path):
+            raise Unauthorized
         if isinstance(request.routing_exception, RequestRedirect):
             # 'GET http://host HTTP/1.1' names no path; Flask would answer with a redirect in HTML.
             raise NotFound
+        return None
 
     @app.after_request
     def end(response: Response) -> Response:
-        if response.status_code >= 400:
-            # Once the answer is sent. The request itself is handed over: by then it is no longer the current one.
-            response.call_on_close(partial(discard_rest, request_ctx.request))
         seconds = time.monotonic() - g.started
         response.headers["X-Request-ID"] = g.request_id
         response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers.update(cors.headers(request.headers.get("Origin")))
         stages: dict[str, float] = g.get("stages", {})
         if stages:
             response.headers["Server-Timing"] = ", ".join(f"{stage};dur={ms:.1f}" for stage, ms in stages.items())
@@ -119,6 +138,6 @@ def _around_every_request(app: Flask, api_keys: tuple[str, ...]) -> None:
             stages={stage: round(ms, 1) for stage, ms in stages.items()} or None,
             images=g.get("images"),
             phrases=g.get("phrases"),
-            client=request.remote_addr,
+            client=g.client,
         )
         return response

@@ -14,6 +14,8 @@ GazeError                     what a caller is told, as an RFC 9457 problem
 ├── UndecodableImage          422 undecodable_image
 ├── ImageDimensions           422 image_dimensions
 ├── UrlNotAllowed             422 url_not_allowed
+├── RateLimited               429 rate_limited
+├── CallerGone                499 caller_gone
 ├── InternalError             500 internal_error
 ├── ImageFetchFailed          502 image_fetch_failed
 ├── Overloaded                503 overloaded
@@ -156,6 +158,20 @@ class UrlNotAllowed(GazeError):
 
     status, code, title = 422, "url_not_allowed", "URL not allowed"
     default_detail = "This URL is not one that this service fetches."
+
+
+class RateLimited(GazeError):
+    """The caller has used up its quota for now."""
+
+    status, code, title = 429, "rate_limited", "Rate limited"
+    default_detail = "Your quota is used up for now. Try again after the seconds that Retry-After gives."
+
+
+class CallerGone(GazeError):
+    """The caller has closed the connection; nobody is told, but the log is."""
+
+    status, code, title = 499, "caller_gone", "Caller gone"
+    default_detail = "The caller closed the connection before the answer."
 
 
 class InternalError(GazeError):

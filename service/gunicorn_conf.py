@@ -14,8 +14,9 @@ os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
 from gunicorn.glogging import Logger  # noqa: E402
 from prometheus_client import multiprocess  # noqa: E402
 
+from service.crew import crew  # noqa: E402
 from service.logs import configure_logs  # noqa: E402
-from service.settings import SLOTS, read_settings  # noqa: E402
+from service.settings import FETCH_SLOTS, OTHER_SLOTS, SLOTS, STREAMED_SLOTS, read_settings  # noqa: E402
 
 _master = os.getpid()
 
@@ -41,7 +42,7 @@ logger_class = JsonLogger
 bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
 workers = _settings.workers
 worker_class = "service.gunicorn_worker.GazeWorker"
-threads = 2 * SLOTS
+threads = SLOTS + FETCH_SLOTS + STREAMED_SLOTS + OTHER_SLOTS
 timeout = 60
 graceful_timeout = 25
 keepalive = 5
@@ -54,8 +55,17 @@ limit_request_line = 8190
 limit_request_fields = 100
 limit_request_field_size = 16380
 accesslog = None
+# Else FORWARDED_ALLOW_IPS, or a caller on this machine, could change a request's scheme and path by headers.
+forwarded_allow_ips = ""
+forwarder_headers = ""
+
+
+def pre_fork(_server: Any, worker: Any) -> None:
+    """Give a new worker its place among the others."""
+    worker.place = crew.enlist()
 
 
 def child_exit(_server: Any, worker: Any) -> None:
-    """Forget the gauges of a worker that has ended."""
+    """Forget the place and the gauges of a worker that has ended."""
+    crew.dismiss(worker.place)
     multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

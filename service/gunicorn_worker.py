@@ -1,29 +1,277 @@
-"""gunicorn's threaded worker, with its errors in the service's one shape and its end known to /readyz."""
+"""gunicorn's threaded worker, in which no caller can hold a thread by being slow, and errors have the service's shape.
 
+gunicorn reads each request in a thread, as slowly as it comes, and has no deadline for that. Here the event loop reads,
+and a thread is given to a request that is there. What cannot be taken is refused in the loop, in a part of a
+millisecond.
+"""
+
+import errno
+import selectors
 import socket
+import threading
+import time
 import uuid
+from collections.abc import Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import structlog
 from gunicorn import util
 from gunicorn.http import errors as http_errors
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from service import errors
-from service.lifetime import shutting_down
+from service.arrival import Arrival
+from service.connection import BLOCK, SEND_SECONDS, Connection
+from service.lifetime import admission, shutting_down
+from service.settings import OTHER_SLOTS, STREAMED_SLOTS, read_settings
 
 log = structlog.get_logger()
 
+HEAD_SECONDS = 8.0
+"""How long a request's head may take, from its first byte, and a new connection until that byte."""
+
+_LOOK_SECONDS = 0.2
+_LINGER_SECONDS = 5.0
+_LINGER_BYTES = 256 * 1024**2
+_PROBES = ("/livez", "/readyz", "/metrics")
+_COSTLY = ("POST", "/v1/gaze")
 _TOO_LONG = (http_errors.LimitRequestLine, http_errors.LimitRequestHeaders)
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class GazeWorker(ThreadWorker):
-    """Answers what gunicorn cannot parse as a problem, and tells the app when it begins to stop."""
+    """Reads requests in the event loop, refuses there what it cannot take, and lets the app know when it is to stop."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        settings = read_settings()
+        self._request_seconds = settings.request_timeout
+        self._max_body = settings.max_request_bytes
+        self._max_head = self.cfg.limit_request_line + self.cfg.limit_request_field_size + BLOCK
+        self._waiting: set[Connection] = set()
+        self._streamed = 0
+        self._others = 0
+        self._current = threading.local()
+        self._next_look = 0.0
+
+    def init_process(self) -> None:
+        """Start, with threads of their own for those that supervise the service."""
+        self._probes = ThreadPoolExecutor(2, thread_name_prefix="probe")
+        super().init_process()
+
+    def load_wsgi(self) -> None:
+        """Load the app, and let it know of each request what the event loop knows."""
+        super().load_wsgi()
+        app = self.wsgi
+
+        def informed(environ: MutableMapping[str, Any], start_response: Any) -> Any:
+            environ["gaze.started"] = self._current.started
+            environ["gaze.has_place"] = self._current.has_place
+            return app(environ, start_response)
+
+        self.wsgi = informed
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Take SIGTERM: let /readyz say so, finish what is under way, then end."""
         shutting_down.set()
         super().handle_exit(sig, frame)
+
+    # --- the event loop: a connection comes, its request arrives, a thread takes it, or it is refused ---
+
+    def accept(self, listener: socket.socket) -> None:
+        """Take a new connection."""
+        try:
+            client, address = listener.accept()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                log.warning("no descriptor is left for another connection")
+            elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
+                raise
+            return
+        self.nr_conns += 1
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.enqueue_req(Connection(self.cfg, client, address, listener.getsockname(), self._linger))
+
+    def enqueue_req(self, conn: Any) -> None:
+        """Let the next request arrive; where gunicorn would give a thread to the connection."""
+        conn.arrival = Arrival(self._max_head, self._max_body)
+        conn.started = time.monotonic()
+        conn.deadline = conn.started + HEAD_SECONDS
+        conn.sock.setblocking(False)
+        self._waiting.add(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_readable, conn))
+        early = conn.received.take_all()
+        if early:
+            self._take(conn, early)
+        else:
+            self._on_readable(conn)
+
+    def finish_request(self, conn: Any, fs: Any) -> None:
+        """Keep or close the connection of a request that was answered."""
+        early = conn.received.take_all()
+        conn.received.unread(early)  # where gunicorn looks for the next request's first bytes
+        super().finish_request(conn, fs)
+
+    def murder_pending(self) -> None:
+        """End what has been arriving for too long."""
+        now = time.monotonic()
+        if now < self._next_look:  # this is called after each event
+            return
+        self._next_look = now + _LOOK_SECONDS
+        for conn in [conn for conn in self._waiting if conn.deadline <= now]:
+            if conn.arrival.head is None or conn.discarded:
+                self._close(conn)
+            else:
+                self._refuse(conn, errors.Overloaded("The request's body came too slowly.", retry_after=1))
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """Stop: take the connections that wait to be accepted, and let nobody wait who would be reset in the end."""
+        super()._cap_keepalive(deadline)  # type: ignore[misc]  # the stubs do not know it
+        for listener in self.sockets:
+            waiting = self.nr_conns - 1
+            while waiting < self.nr_conns:
+                waiting = self.nr_conns
+                self.accept(listener)
+            listener.close()
+        for conn in self._waiting:
+            if not conn.arrival.size:  # nothing of a request has come
+                conn.deadline = min(conn.deadline, deadline)
+
+    def _on_readable(self, conn: Connection, _: Any = None) -> None:
+        try:
+            piece = conn.sock.recv(BLOCK)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._close(conn)
+            return
+        if piece:
+            self._take(conn, piece)
+        elif conn.arrival.head is None:
+            self._close(conn)
+        else:
+            self._refuse(conn, errors.MalformedRequest("The request's body ended before it was whole."))
+
+    def _take(self, conn: Connection, piece: bytes) -> None:
+        arrival = conn.arrival
+        if not arrival.size:
+            conn.started = time.monotonic()
+            conn.deadline = conn.started + HEAD_SECONDS
+        arrival.add(piece)
+        if arrival.can_begin:
+            self._begin(conn)
+        elif arrival.head is not None:
+            conn.deadline = conn.started + self._request_seconds
+            if arrival.expects_continue:
+                with suppress(OSError):
+                    conn.sock.send(_CONTINUE)
+
+    def _begin(self, conn: Connection) -> None:
+        """Give the request to a thread, or refuse it."""
+        arrival = conn.arrival
+        asked = arrival.method_and_path
+        if asked[1] in _PROBES:
+            self._submit(conn, self._probes, lambda: None)
+        elif not arrival.whole:
+            if self._streamed >= STREAMED_SLOTS:
+                self._refuse(conn, errors.Overloaded(retry_after=1))
+                return
+            self._streamed += 1
+            self._submit(conn, self.tpool, partial(self._count, "_streamed"))
+        elif asked == _COSTLY:
+            if not admission.take():
+                self._refuse(conn, errors.Overloaded(retry_after=1))
+                return
+            self._submit(conn, self.tpool, lambda: None, has_place=True)
+        else:
+            if self._others >= OTHER_SLOTS:
+                self._refuse(conn, errors.Overloaded(retry_after=1))
+                return
+            self._others += 1
+            self._submit(conn, self.tpool, partial(self._count, "_others"))
+
+    def _count(self, what: str) -> None:
+        setattr(self, what, getattr(self, what) - 1)
+
+    def _submit(
+        self, conn: Connection, threads: ThreadPoolExecutor, finished: Callable[[], None], has_place: bool = False
+    ) -> None:
+        self._forget(conn)
+        conn.data_ready = True
+        rest_until = conn.started + self._request_seconds
+        conn.received.begin(conn.arrival.pieces(), rest_until)
+        future = threads.submit(self._handle, conn, has_place)
+
+        def done(future: Any) -> None:
+            finished()
+            self.finish_request(conn, future)
+
+        future.add_done_callback(lambda future: self.method_queue.defer(done, future))
+
+    def _forget(self, conn: Connection) -> None:
+        self._waiting.discard(conn)
+        with suppress(KeyError, ValueError, OSError):
+            self.poller.unregister(conn.sock)
+
+    def _close(self, conn: Connection) -> None:
+        self._forget(conn)
+        self.nr_conns -= 1
+        conn.close()
+
+    def _linger(self, conn: Connection) -> None:
+        """Say that nothing more is sent, and read and forget what still comes.
+
+        Whose connection is closed while it is still sending never reads the answer (RFC 9112, section 9.6).
+        """
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+            conn.sock.setblocking(False)
+        except OSError:
+            TConn.close(conn)
+            return
+        self.nr_conns += 1
+        conn.discarded = 1
+        conn.deadline = time.monotonic() + _LINGER_SECONDS
+        self._waiting.add(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_leaving, conn))
+
+    def _on_leaving(self, conn: Connection, _: Any = None) -> None:
+        try:
+            size = len(conn.sock.recv(BLOCK))
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            size = 0
+        conn.discarded += size
+        if not size or conn.discarded > _LINGER_BYTES:
+            self._close(conn)
+
+    # --- in a thread ---
+
+    def _handle(self, conn: Connection, has_place: bool) -> Any:
+        self._current.started = conn.started
+        self._current.has_place = has_place
+        try:
+            return self.handle(conn)
+        finally:
+            if has_place:
+                admission.give_back()
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Answer one request, and close the connection after it where its body is not read to the end."""
+        if req.version >= (1, 1) and sum(name == "HOST" for name, _ in req.headers) != 1:
+            raise http_errors.InvalidHeader("HOST", req=req)
+        if not conn.arrival.whole:
+            req.force_close()
+        conn.sock.settimeout(SEND_SECONDS)
+        try:
+            return super().handle_request(req, conn)
+        except TimeoutError:
+            log.info("the caller did not take its answer", client=conn.address)
+            return False
 
     def handle_error(
         self,
@@ -33,10 +281,6 @@ class GazeWorker(ThreadWorker):
         exc: BaseException,
     ) -> None:
         """Answer a request that never reached the app; nothing of what was sent is echoed."""
-        # Imported here, because gunicorn's master imports this module, and needs no more of the service.
-        from service.api import problems  # noqa: PLC0415
-
-        request_id = uuid.uuid4().hex
         error: errors.GazeError
         if isinstance(exc, _TOO_LONG):
             error = errors.RequestTooLarge("The request's line or its headers are longer than this service takes.")
@@ -44,16 +288,49 @@ class GazeWorker(ThreadWorker):
             error = errors.MalformedRequest("This is no valid HTTP request.")
         else:
             error = errors.InternalError()
+        request_id = uuid.uuid4().hex
+        if isinstance(error, errors.InternalError):
             log.error("defect", request_id=request_id, exc_info=exc)
         log.info(
             "request", request_id=request_id, status=error.status, code=error.code, client=addr[0] if addr else None
         )
-        body = problems.problem(error, request_id).model_dump_json().encode()
-        head = (
-            f"HTTP/1.1 {error.status} {error.title}\r\nConnection: close\r\nContent-Type: {problems.MEDIA_TYPE}\r\n"
-            f"X-Request-ID: {request_id}\r\nContent-Length: {len(body)}\r\n\r\n"
+        with suppress(OSError):
+            util.write_nonblock(client, _answer(error, request_id))
+
+    # --- refusals ---
+
+    def _refuse(self, conn: Connection, error: errors.GazeError) -> None:
+        """Answer in the event loop, and close."""
+        from service.api.metrics import REQUESTS  # noqa: PLC0415  # as below
+
+        self._forget(conn)
+        request_id = conn.arrival.request_id or uuid.uuid4().hex
+        method, path = conn.arrival.method_and_path
+        route = path if (method, path) == _COSTLY else "none"
+        REQUESTS.labels(route, method if route != "none" else "other", error.status, error.code).inc()
+        log.info(
+            "request",
+            request_id=request_id,
+            method=method if route != "none" else "other",
+            route=route,
+            status=error.status,
+            code=error.code,
+            client=conn.address,
         )
-        try:
-            util.write_nonblock(client, head.encode() + body)
-        except OSError:
-            log.debug("the caller was gone", request_id=request_id)
+        with suppress(OSError):  # it may be gone; so short an answer always fits into an empty buffer
+            conn.sock.send(_answer(error, request_id))
+        self.nr_conns -= 1
+        conn.close(graceful=True)
+
+
+def _answer(error: errors.GazeError, request_id: str) -> bytes:
+    # Imported here, because gunicorn's master imports this module, and needs no more of the service.
+    from service.api import problems  # noqa: PLC0415
+
+    body = problems.problem(error, request_id).model_dump_json().encode()
+    retry = f"Retry-After: {error.retry_after}\r\n" if error.retry_after is not None else ""
+    head = (
+        f"HTTP/1.1 {error.status} {error.title}\r\nConnection: close\r\nContent-Type: {problems.MEDIA_TYPE}\r\n"
+        f"X-Request-ID: {request_id}\r\n{retry}Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body

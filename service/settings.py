@@ -2,20 +2,37 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from service.api.clients import Network, parse_networks
+from service.api.cors import CorsPolicy
+from service.api.quota import Rate, parse_rates
 from service.errors import InvalidSettings
 from service.images.addresses import FetchPolicy
 
 PREFIX = "GAZE_"
 SLOTS = 16
-"""How many rankings one process works on at a time; gunicorn has more threads, for health and refusals."""
+"""How many rankings one process works on at a time."""
+
+FETCH_SLOTS = 16
+"""How many requests may be fetching images at a time, besides."""
+
+STREAMED_SLOTS = 8
+"""How many requests may be read by a thread, because their bodies come in chunks or are too large, besides."""
+
+OTHER_SLOTS = 16
+"""How many other requests may be answered at a time, for lists, pages and mistakes."""
 
 _KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,256}")
+
+
+def _parsed_by(parse: Callable[[str], Any]) -> BeforeValidator:
+    """Let a setting be given as text, as the environment does, or as what the text means."""
+    return BeforeValidator(lambda given: parse(given) if isinstance(given, str) else given)
 
 
 class Settings(BaseModel):
@@ -79,6 +96,20 @@ class Settings(BaseModel):
         default="public",
         description="`off`; `public`: public addresses on ports 80 and 443; or a comma-separated list of `host`, "
         "`host:port` and networks (`10.1.0.0/16`, any port) allowed besides the public ones",
+    )
+
+    rate_limit: Annotated[tuple[Rate, ...], _parsed_by(parse_rates)] = Field(
+        default=(),
+        description="how many requests each key, or else each address, may send, such as `60/minute` or "
+        "`10/second;1000/hour`; each process counts for itself",
+    )
+    cors_origins: Annotated[CorsPolicy, _parsed_by(CorsPolicy.parse)] = Field(
+        default=CorsPolicy(),
+        description="comma-separated origins (`https://museum.example`) whose pages may ask from a browser, or `*`",
+    )
+    trusted_proxies: Annotated[tuple[Network, ...], _parsed_by(parse_networks)] = Field(
+        default=(),
+        description="comma-separated addresses and networks of proxies whose `X-Forwarded-For` is believed",
     )
 
     @field_validator("api_keys", mode="before")

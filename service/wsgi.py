@@ -11,13 +11,15 @@ import structlog
 from service.api.metrics import describe_model
 from service.app import create_app
 from service.composition import load_classifier, served_lists
+from service.crew import crew
 from service.errors import StartError
-from service.lifetime import shutting_down
+from service.lifetime import admission, shutting_down
 from service.logs import configure_logs
 from service.settings import read_settings
 from service.zero_shot import hub
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.loading import LoadingClassifier, Report
+from service.zero_shot.watchdog import Watchdog
 
 log = structlog.get_logger()
 
@@ -40,6 +42,7 @@ def _build(report: Report) -> ZeroShotClassifier:
 
 
 def _ready(classifier: ZeroShotClassifier) -> None:
+    crew.be_ready()
     describe_model(classifier.model)
     model = classifier.model
     log.info(
@@ -63,9 +66,7 @@ def _failed(error: Exception) -> None:
 configure_logs()
 settings = read_settings()
 phrase_lists = served_lists(settings)
-app = create_app(
-    settings,
-    phrase_lists,
-    LoadingClassifier(_build, on_ready=_ready, on_failure=_failed).start(),
-    shutting_down,
-)
+loading = LoadingClassifier(_build, on_ready=_ready, on_failure=_failed).start()
+# A pass that hangs cannot be ended, but its process can; gunicorn's master starts another.
+Watchdog(loading, end=lambda: os._exit(os.EX_SOFTWARE)).start()
+app = create_app(settings, phrase_lists, loading, shutting_down, admission)

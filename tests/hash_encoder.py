@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.zero_shot.features import ImageInputs, ModelDescription, Progress, TextFeatures
+from service.zero_shot.features import ImageInputs, ModelDescription, Progress, Require, TextFeatures, always
+from service.zero_shot.pulse import Pulse
 
 SIZE = 8
 
@@ -21,6 +22,7 @@ class HashEncoder:
     """Features from a phrase's hash and from a picture's mean colour; lower and upper case are one, as for CLIP."""
 
     def __init__(self, logit_scale: float = 100.0, logit_bias: float = 0.0) -> None:
+        self.pulse = Pulse()
         self.model = ModelDescription(
             id="hash",
             revision=None,
@@ -38,7 +40,8 @@ class HashEncoder:
     def prepare(self, image: Image.Image, cores: int = 1) -> ImageInputs:  # noqa: ARG002  # the protocol's
         return {"mean": np.asarray(image, dtype=np.float64).mean(axis=(0, 1)) - 100}
 
-    def encode_images(self, prepared: Sequence[ImageInputs]) -> NDArray[np.float32]:
+    def encode_images(self, prepared: Sequence[ImageInputs], require: Require = always) -> NDArray[np.float32]:
+        require()
         return unit(np.array([np.concatenate([picture["mean"], np.ones(SIZE - 3)]) for picture in prepared]))
 
     def encode_text(
@@ -46,10 +49,12 @@ class HashEncoder:
         phrases: Sequence[str],
         progress: Progress | None = None,
         *,
+        require: Require = always,
         remember: bool = False,  # noqa: ARG002  # it takes no longer to make them anew
     ) -> TextFeatures:
         rows = list(dict.fromkeys(phrase.lower() for phrase in phrases))
         features = []
+        require()
         for done, row in enumerate(rows, start=1):
             digest = hashlib.sha256(row.encode()).digest()[:SIZE]
             features.append(np.frombuffer(digest, dtype=np.uint8).astype(np.float64) - 127.5)

@@ -1,4 +1,4 @@
-"""Admission: what is more than the slots is refused at once, and what can no longer be in time is dropped."""
+"""Admission: what is more than the places is refused at once, and who fetches an image makes room for others."""
 
 import threading
 import time
@@ -7,55 +7,93 @@ from collections.abc import Callable
 import pytest
 from flask.testing import FlaskClient
 
-from service.api.admission import Admission
+from service.admission import Admission
 from service.errors import Overloaded
-from service.settings import SLOTS
+from service.settings import FETCH_SLOTS
 from tests.problem_shape import checked_problem
 from tests.test_gaze import PNG, by_base64
 from tests.test_gaze_urls import LOOPBACK, Origin, origin  # noqa: F401  # a fixture
 
 
-def test_slot_is_refused_while_all_are_taken_and_free_again_after() -> None:
-    admission = Admission(2, 60)
-    with admission.slot(), admission.slot():
-        with pytest.raises(Overloaded) as refused, admission.slot():
+def test_place_is_refused_while_all_are_taken_and_free_again_after() -> None:
+    admission = Admission(2, 1)
+    with admission.place(), admission.place():
+        assert not admission.take()
+        with pytest.raises(Overloaded) as refused, admission.place():
             pass
         assert refused.value.retry_after == 1
-    with admission.slot(), admission.slot():
+        assert admission.taken == 2
+    assert admission.taken == 0
+    with admission.place(), admission.place():
         pass
 
 
-def test_slots_that_are_held_are_counted() -> None:
-    admission = Admission(2, 60)
-    assert admission.taken == 0
-    with admission.slot():
-        assert admission.taken == 1
-        with admission.slot():
-            assert admission.taken == 2
-            with pytest.raises(Overloaded), admission.slot():
-                pass
-            assert admission.taken == 2
-    assert admission.taken == 0
-
-
-def test_slot_is_given_back_where_the_request_fails() -> None:
-    admission = Admission(1, 60)
+def test_place_is_given_back_where_the_request_fails() -> None:
+    admission = Admission(1, 1)
     for _ in range(3):
-        with pytest.raises(ValueError, match="broken"), admission.slot():
+        with pytest.raises(ValueError, match="broken"), admission.place():
             raise ValueError("broken")
 
 
-def test_time_is_over_at_the_deadline() -> None:
-    admission = Admission(1, 60)
-    now = time.monotonic()
-    assert admission.deadline(now) == now + 60
-    admission.require_time(now - 30)
-    with pytest.raises(Overloaded) as late:
-        admission.require_time(now - 61)
-    assert late.value.retry_after == 1
+def test_place_that_was_taken_ahead_is_counted() -> None:
+    admission = Admission(1, 1)
+    assert admission.take()
+    assert (admission.taken, admission.take()) == (1, False)
+    admission.give_back()
+    assert (admission.taken, admission.take()) == (0, True)
 
 
-def test_request_beyond_the_slots_is_refused_at_once(
+def test_who_fetches_makes_room_and_computes_afterwards_all_the_same() -> None:
+    admission = Admission(1, 1)
+    with admission.place():
+        with admission.fetching():
+            assert admission.taken == 0
+            assert admission.take()
+        assert (admission.taken, admission.take()) == (2, False)
+        admission.give_back()
+        assert admission.taken == 1
+    assert admission.taken == 0
+
+
+def test_only_so_many_fetch_at_a_time() -> None:
+    admission = Admission(3, 1)
+    with admission.place(), admission.fetching():
+        with admission.place():
+            with pytest.raises(Overloaded) as refused, admission.fetching():
+                pass
+            assert refused.value.retry_after == 1
+            assert admission.taken == 1
+        assert admission.taken == 0
+    with admission.place(), admission.fetching():
+        pass
+    with admission.place(), pytest.raises(ValueError, match="host"), admission.fetching():
+        raise ValueError("host")
+    with admission.place(), admission.fetching():
+        assert admission.taken == 0
+    assert admission.taken == 0
+
+
+def test_counts_are_right_after_many_threads(hasty_threads: None) -> None:
+    admission = Admission(4, 2)
+    most = 0
+
+    def come_and_go() -> None:
+        nonlocal most
+        for _ in range(300):
+            if admission.take():
+                most = max(most, admission.taken)
+                admission.give_back()
+
+    threads = [threading.Thread(target=come_and_go) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert admission.taken == 0
+    assert 1 <= most <= 4
+
+
+def test_hosts_that_do_not_answer_keep_nobody_from_asking_of_an_upload(
     make_client: Callable[..., FlaskClient],
     origin: Origin,  # noqa: F811
 ) -> None:
@@ -66,22 +104,21 @@ def test_request_beyond_the_slots_is_refused_at_once(
     def wait_for_slow_image() -> None:
         statuses.append(client.application.test_client().post("/v1/gaze", json=waiting).status_code)
 
-    threads = [threading.Thread(target=wait_for_slow_image) for _ in range(SLOTS)]
+    threads = [threading.Thread(target=wait_for_slow_image) for _ in range(FETCH_SLOTS)]
     for thread in threads:
         thread.start()
     for _ in threads:
         assert origin.waiting.acquire(timeout=20)
 
+    assert client.post("/v1/gaze", json={"image": by_base64(PNG), "lists": ["qualities"]}).status_code == 200
     started = time.monotonic()
-    response = client.post("/v1/gaze", json={"image": by_base64(PNG), "lists": ["qualities"]})
+    response = client.post("/v1/gaze", json=waiting)
     assert time.monotonic() - started < 2
     assert response.status_code == 503
-    problem = checked_problem(503, response.headers, response.data, "overloaded")
-    assert "Retry-After" in problem["detail"]
-    assert client.get("/readyz").status_code == 200
+    assert "fetches" in checked_problem(503, response.headers, response.data, "overloaded")["detail"]
 
     origin.go_on.set()
     for thread in threads:
         thread.join()
-    assert statuses == [200] * SLOTS
-    assert client.post("/v1/gaze", json={"image": by_base64(PNG), "lists": ["qualities"]}).status_code == 200
+    assert statuses == [200] * FETCH_SLOTS
+    assert client.post("/v1/gaze", json=waiting).status_code == 200

@@ -19,19 +19,18 @@ CONTRACT = {
     413: {"request_too_large", "image_too_large"},
     415: {"unsupported_media_type", "unsupported_image_format"},
     422: {"invalid_request", "undecodable_image", "image_dimensions", "url_not_allowed"},
+    429: {"rate_limited"},
     500: {"internal_error"},
     502: {"image_fetch_failed"},
     503: {"overloaded", "not_ready", "shutting_down"},
     504: {"image_fetch_timeout"},
 }
-ANNOUNCED_ONLY = {(429, "rate_limited")}
-"""In the contract and not yet in the service: there are no quotas."""
 
 
 def test_codes_and_statuses_are_the_contracts() -> None:
     served = {(problem.status, problem.code) for problem in PROBLEMS}
-    assert served == {(status, code) for status, codes in CONTRACT.items() for code in codes}
-    assert not served & ANNOUNCED_ONLY
+    only_logged = {(499, "caller_gone")}
+    assert served - only_logged == {(status, code) for status, codes in CONTRACT.items() for code in codes}
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)

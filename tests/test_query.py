@@ -3,9 +3,6 @@
 import base64
 import io
 import json
-import socket
-import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -200,31 +197,6 @@ def test_body_that_comes_too_slowly(make_client: Callable[..., FlaskClient]) -> 
     response = make_client(request_timeout=1e-9).post("/v1/gaze", json=GOOD)
     assert response.status_code == 503
     checked_problem(503, response.headers, response.data, "overloaded")
-
-
-def test_body_that_trickles_in_is_ended_at_the_deadline(make_client: Callable[..., FlaskClient]) -> None:
-    # gunicorn hands its connection to the app; reading from it returns only once a block is full.
-    ours, callers = socket.socketpair()
-    client = make_client(request_timeout=0.5)
-    with ours, callers, ours.makefile("rb") as stream:
-        callers.sendall(b"{")
-        trickle = threading.Timer(0.1, callers.sendall, (b" ",))
-        end = threading.Timer(20, callers.close)
-        trickle.start()
-        end.start()
-        started = time.monotonic()
-        connection = {"gunicorn.socket": ours, "wsgi.input": stream, "wsgi.input_terminated": True}
-        response = client.post(
-            "/v1/gaze",
-            content_type="application/json",
-            environ_overrides={**connection, "CONTENT_LENGTH": "500"},
-        )
-        assert time.monotonic() - started < 10
-        trickle.join()
-        end.cancel()
-    assert response.status_code == 503
-    problem = checked_problem(503, response.headers, response.data, "overloaded")
-    assert "too slowly" in problem["detail"]
 
 
 def test_limit_of_phrases_is_a_setting(make_client: Callable[..., FlaskClient]) -> None:

@@ -2,18 +2,18 @@
 
 import base64
 import binascii
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
 from flask import Blueprint, Response, g, request
 from numpy.typing import NDArray
 
+from service.admission import Admission
 from service.api import metrics, problems
-from service.api.admission import Admission
+from service.api.claim import Claim
 from service.api.query import GazeQuery, ImageSource, QueryLimits, read_query
 from service.api.schemas import (
     FailedImage,
@@ -26,7 +26,8 @@ from service.api.schemas import (
     Result,
 )
 from service.errors import FieldError, GazeError, ImageTooLarge, InvalidRequest, UndecodableImage
-from service.images.decode import DecodedImage, ImageLimits, decode, min_short_side_for
+from service.images.decode import ImageLimits, min_short_side_for
+from service.images.decoder import Decoder, PreparedImage
 from service.images.fetch import ImageFetcher
 from service.zero_shot.caveats import caveats
 from service.zero_shot.classifier import EncodedList, ZeroShotClassifier
@@ -35,6 +36,9 @@ from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList
 
 STAGES = ("fetch", "decode", "encode", "rank")
+
+_GRACE_SECONDS = 2.0
+"""What pictures that were read in time may be late by, so that a slow one does not take the others with it."""
 
 
 @dataclass
@@ -59,6 +63,7 @@ def gaze_blueprint(
     served: dict[str, PhraseList],
     fetcher: ImageFetcher,
     admission: Admission,
+    request_seconds: float,
     query_limits: QueryLimits,
     image_limits: ImageLimits,
     cores: int,
@@ -66,17 +71,18 @@ def gaze_blueprint(
 ) -> Blueprint:
     """Return the route that ranks, on the parts that it needs."""
     blueprint = Blueprint("gaze", __name__)
-    slots = threading.BoundedSemaphore(cores)
+    decoder = Decoder(image_limits, cores)
 
     @blueprint.post("/v1/gaze")
     def gaze() -> Response:
         classifier = loading.require()
-        query = read_query(request, query_limits, admission.deadline(g.started))
+        claim = Claim(g.started + request_seconds, request.environ.get("gunicorn.socket"))
+        query = read_query(request, query_limits, claim.deadline)
         lists = classifier.lists_named(query.lists)
         _refuse_served_names(query.own_lists, served)
-        with admission.slot():
+        with nullcontext() if request.environ.get("gaze.has_place") else admission.place():
             min_short_side = min_short_side_for(classifier.model.image_size) if decode_fast else None
-            look = _Look(classifier, fetcher, admission, _Decoding(image_limits, min_short_side, cores, slots))
+            look = _Look(classifier, fetcher, admission, claim, _Decoding(decoder, image_limits, min_short_side, cores))
             answer = look.answer(query, lists)
         return Response(answer.model_dump_json(), content_type="application/json")
 
@@ -93,15 +99,15 @@ def _refuse_served_names(own_lists: Sequence[PhraseList], served: dict[str, Phra
 
 @dataclass(frozen=True)
 class _Decoding:
-    """How pictures are decoded: within what limits, with what short side at least (None: all), how many at a time.
+    """How pictures are decoded: by what, within what limits, with what short side at least (None: all).
 
     cores: what all requests of this process have for it, together
     """
 
+    decoder: Decoder
     limits: ImageLimits
     min_short_side: int | None
     cores: int
-    slots: threading.BoundedSemaphore
 
 
 @dataclass(frozen=True)
@@ -120,19 +126,21 @@ class _Look:
         classifier: ZeroShotClassifier,
         fetcher: ImageFetcher,
         admission: Admission,
+        claim: Claim,
         decoding: _Decoding,
     ) -> None:
         self._decoding = decoding
         self._classifier = classifier
         self._fetcher = fetcher
         self._admission = admission
+        self._claim = claim
         self._times = StageTimes()
 
     def answer(self, query: GazeQuery, served: Sequence[EncodedList]) -> GazeAnswer:
         """Return the answer to a query. Raises what the image raises, or the first one where every image fails."""
         g.stages = self._times.milliseconds
         with self._times.of("encode"):
-            own = self._classifier.encode_lists(query.own_lists, lambda *_: self._admission.require_time(g.started))
+            own = self._classifier.encode_lists(query.own_lists, require=self._claim.require)
         lists = (*served, *own)
         pictures = [self._read(source) for source in query.images]
         prepared = [picture for picture in pictures if isinstance(picture, _Picture)]
@@ -140,7 +148,11 @@ class _Look:
         if not prepared:
             raise failures[0]
         with self._times.of("encode"):
-            features = iter(self._classifier.encode_images([picture.inputs for picture in prepared]))
+            features = iter(
+                self._classifier.encode_images(
+                    [picture.inputs for picture in prepared], self._claim.extended(_GRACE_SECONDS).require
+                )
+            )
         with self._times.of("rank"):
             results = [
                 _failed(source, picture)
@@ -160,14 +172,15 @@ class _Look:
     def _read(self, source: ImageSource) -> _Picture | GazeError:
         """Return what the model takes of one picture, or what is wrong with the picture."""
         try:
-            self._admission.require_time(g.started)
+            self._claim.require()
             encoded_image = self._bytes(source)
             # Decoding takes memory for the whole picture: so many at a time as can run at a time.
-            with self._decoding.slots, self._times.of("decode"):
-                image = decode(encoded_image, self._decoding.limits, self._decoding.min_short_side)
+            with self._decoding.decoder.slot(encoded_image) as decode, self._times.of("decode"):
+                self._claim.require()
                 # A request that is alone has the other cores as well.
                 cores = self._decoding.cores // self._admission.taken
-                return _Picture(_info(source, image), self._classifier.prepare(image.rgb, cores))
+                image = decode(self._classifier.prepare, self._decoding.min_short_side, cores)
+                return _Picture(_info(source, image), image.inputs)
         except GazeError as error:
             metrics.IMAGES.labels(source.source, error.code).inc()
             # Its frames, and those of what it came of, would keep the whole picture in memory.
@@ -193,8 +206,8 @@ class _Look:
         if isinstance(source.content, bytes):
             return source.content
         if source.source == "url":
-            with self._times.of("fetch"):
-                return self._fetcher.fetch(source.content, self._admission.deadline(g.started))
+            with self._times.of("fetch"), self._admission.fetching():
+                return self._fetcher.fetch(source.content, self._claim.deadline)
         return _from_base64(source.content, self._decoding.limits.max_bytes)
 
 
@@ -226,7 +239,7 @@ def _failed(source: ImageSource, error: GazeError) -> FailedResult:
     )
 
 
-def _info(source: ImageSource, image: DecodedImage) -> ImageInfo:
+def _info(source: ImageSource, image: PreparedImage) -> ImageInfo:
     return ImageInfo(
         source=source.source,
         name=source.name,

@@ -1,29 +1,75 @@
 """GET /livez, /readyz and /metrics: what supervisors and Prometheus ask."""
 
 import threading
+import time
+from collections.abc import Callable
 
+import structlog
 from flask import Blueprint, Response
+from PIL import Image
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from service.api import metrics
 from service.api.schemas import Alive, Ready
-from service.errors import ShuttingDown
+from service.errors import NotReady, ShuttingDown
 from service.zero_shot.loading import LoadingClassifier
+from service.zero_shot.pulse import Pulse
+
+log = structlog.get_logger()
+
+TRIAL_SECONDS = 1.0
+"""How long /readyz waits for an inference that it tries."""
+
+_RETRY_SECONDS = 5
+
+
+class Trial:
+    """Tries something in a thread of its own, once at a time, so that one that hangs holds up nobody."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._began = 0.0
+
+    def run(self, what: Callable[[], object]) -> None:
+        """Return once it has ended, well or not, or after a second; if one runs already, a second after it began."""
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, args=(what,), name="trial", daemon=True)
+                self._began = time.monotonic()
+                self._thread.start()
+            thread, until = self._thread, self._began + TRIAL_SECONDS
+        thread.join(max(0.0, until - time.monotonic()))
+
+    def _run(self, what: Callable[[], object]) -> None:
+        try:
+            what()
+        except Exception as error:  # the pulse shows that it did not succeed; here is why
+            log.error("a trial inference failed", exc_info=error)
 
 
 def health_blueprint(loading: LoadingClassifier, shutting_down: threading.Event) -> Blueprint:
     """Return the routes that say whether this process lives and is ready, and what it has done."""
     blueprint = Blueprint("health", __name__)
+    trial = Trial()
 
     @blueprint.get("/livez")
     def livez() -> Response:
+        if loading.classifier and loading.classifier.pulse.stuck:
+            raise _unanswered(loading.classifier.pulse)
         return Response(Alive().model_dump_json(), content_type="application/json")
 
     @blueprint.get("/readyz")
     def readyz() -> Response:
         if shutting_down.is_set():
             raise ShuttingDown(retry_after=1)
-        loading.require()
+        classifier = loading.require()
+        pulse = classifier.pulse
+        # Long before it would count as silent, so that a slow model has the time to show that it answers.
+        if pulse.seconds_since_success > pulse.patience / 2:
+            trial.run(lambda: classifier.encode_image(Image.new("RGB", (64, 48), "grey")))
+        if pulse.stuck or pulse.seconds_since_success > pulse.patience:
+            raise _unanswered(pulse)
         return Response(Ready().model_dump_json(), content_type="application/json")
 
     @blueprint.get("/metrics")
@@ -31,3 +77,10 @@ def health_blueprint(loading: LoadingClassifier, shutting_down: threading.Event)
         return Response(metrics.exposition(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     return blueprint
+
+
+def _unanswered(pulse: Pulse) -> NotReady:
+    return NotReady(
+        f"The model last answered {pulse.seconds_since_success:.0f} seconds ago and does not answer now.",
+        retry_after=_RETRY_SECONDS,
+    )

@@ -2,10 +2,7 @@
 
 import hmac
 from collections.abc import Sequence
-
-from flask import Request
-
-from service.errors import Unauthorized
+from hashlib import sha256
 
 OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/docs", "/openapi.json"})
 """What needs no key: the page and the documentation hold no secret, and a browser sends no key with a navigation."""
@@ -13,14 +10,22 @@ OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/docs", "/openapi.json"})
 OPEN_FOLDER = "/static/"
 
 
-def require_key(request: Request, keys: Sequence[str]) -> None:
-    """Raise Unauthorized if keys are configured, the path needs one, and the request brings none of them.
+class Keys:
+    """The keys of which callers must send one; none, and everybody may ask. Only their digests are kept here."""
 
-    Every key is compared, in constant time, so that the time taken tells nothing.
-    """
-    if not keys or request.path in OPEN_PATHS or request.path.startswith(OPEN_FOLDER):
-        return
-    scheme, _, sent = request.headers.get("Authorization", "").partition(" ")
-    matches = [hmac.compare_digest(sent.strip().encode(), key.encode()) for key in keys]
-    if scheme.lower() != "bearer" or not any(matches):
-        raise Unauthorized
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._digests = tuple(sha256(key.encode()).digest() for key in keys)
+
+    def digest_of(self, authorization: str) -> bytes | None:
+        """Return the digest of the known key in this header `Authorization`, or None.
+
+        Each key is compared, in constant time, and digests are of one length: the time taken tells nothing.
+        """
+        scheme, _, sent = authorization.partition(" ")
+        digest = sha256(sent.strip().encode()).digest()
+        matches = [hmac.compare_digest(digest, known) for known in self._digests]
+        return digest if scheme.lower() == "bearer" and any(matches) else None
+
+    def guard(self, path: str) -> bool:
+        """Say whether a request for this path must bring a key."""
+        return bool(self._digests) and path not in OPEN_PATHS and not path.startswith(OPEN_FOLDER)

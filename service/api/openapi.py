@@ -34,6 +34,7 @@ _GAZE_ERRORS = (
     errors.UndecodableImage,
     errors.ImageDimensions,
     errors.UrlNotAllowed,
+    errors.RateLimited,
     errors.InternalError,
     errors.ImageFetchFailed,
     errors.Overloaded,
@@ -48,7 +49,7 @@ a first place, even where nothing fits. CLIP and the lists are biased: by what w
 names far ahead.
 
 Where this document says less than you need, the service does what you would expect of HTTP: paths take no trailing
-slash, `HEAD` answers as `GET` without a body, and `OPTIONS` names the methods in `Allow`.
+slash, `HEAD` answers as `GET` without a body, and `OPTIONS` names the methods in `Allow`, except to a preflight.
 Every answer carries `X-Request-ID`: yours, if it is 1 to 128 characters of `A-Za-z0-9._-`, else a new one.
 """
 
@@ -209,7 +210,13 @@ def _lists() -> dict[str, Any]:
         "operationId": "lists",
         "tags": ["lists and model"],
         "summary": "Name the served lists.",
-        "responses": {"200": _answer("The lists, in order.", schemas.Lists), **_problems(errors.Unauthorized)},
+        "responses": {
+            "200": {
+                **_answer("The lists, in order.", schemas.Lists),
+                "links": _links_to_a_list("$response.body#/lists/0/name"),
+            },
+            **_problems(errors.Unauthorized, errors.RateLimited),
+        },
     }
 
 
@@ -233,9 +240,14 @@ def _list(names: list[str]) -> dict[str, Any]:
             {"name": "If-None-Match", "in": "header", "schema": {"type": "string"}},
         ],
         "responses": {
-            "200": _answer("The list and a page of it, with an ETag.", schemas.ListDetails),
+            "200": {
+                **_answer("The list and a page of it, with an ETag.", schemas.ListDetails),
+                "links": _links_to_a_list("$response.body#/name"),
+            },
             "304": {"description": "The caller has this page already.", "headers": _headers()},
-            **_problems(errors.Unauthorized, errors.UnknownList, errors.NotFound, errors.InvalidRequest),
+            **_problems(
+                errors.Unauthorized, errors.UnknownList, errors.NotFound, errors.InvalidRequest, errors.RateLimited
+            ),
         },
     }
 
@@ -247,7 +259,7 @@ def _model() -> dict[str, Any]:
         "summary": "Describe the model that answers.",
         "responses": {
             "200": _answer("The model.", schemas.ModelDetails),
-            **_problems(errors.Unauthorized, errors.NotReady),
+            **_problems(errors.Unauthorized, errors.RateLimited, errors.NotReady),
         },
     }
 
@@ -321,6 +333,15 @@ def _answer(description: str, model: type[BaseModel], *headers: str) -> dict[str
     }
 
 
+def _links_to_a_list(name: str) -> dict[str, Any]:
+    """Return what can be done with a list, whose name is found in an answer by this expression."""
+    asked = {"image": {"base64": schemas.EXAMPLE_IMAGE}, "lists": [name]}
+    return {
+        "show": {"operationId": "list", "parameters": {"name": name}, "description": "Show the list."},
+        "ask": {"operationId": "gaze", "requestBody": asked, "description": "Rank the list's phrases for an image."},
+    }
+
+
 def _text(description: str, media_type: str) -> dict[str, Any]:
     return {"description": description, "headers": _headers(), "content": {media_type: {"schema": {"type": "string"}}}}
 
@@ -336,7 +357,7 @@ def _problems(*kinds: type[GazeError]) -> dict[str, Any]:
         codes = [kind for kind in kinds if kind.status == status]
         responses[str(status)] = {
             "description": " ".join(f"`{kind.code}`: {(kind.__doc__ or '').splitlines()[0]}" for kind in codes),
-            "headers": _headers(*(["Retry-After"] if status == 503 else [])),
+            "headers": _headers(*(["Retry-After"] if status in (429, 503) else [])),
             "content": {
                 MEDIA_TYPE: {
                     "schema": {

@@ -14,9 +14,20 @@ CONTENT_SECURITY_POLICY = (
 )
 
 
+SECURITY_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+}
+"""On all that a browser shows: nothing of it runs elsewhere, or in another page's frame."""
+
+
 def page_blueprint(served: Mapping[str, PhraseList]) -> Blueprint:
     """Return the routes for people: the page, the documentation, and the OpenAPI document behind it."""
-    blueprint = Blueprint("page", __name__)
+    blueprint = Blueprint("page", "service", static_folder="static", static_url_path="/static")
     described = document(served)
 
     @blueprint.get("/openapi.json")
@@ -31,11 +42,13 @@ def page_blueprint(served: Mapping[str, PhraseList]) -> Blueprint:
     def page() -> Response:
         return _page(render_template("page.html", lists=served.values(), version=__version__))
 
+    @blueprint.after_request
+    def secure(response: Response) -> Response:
+        response.headers.update(SECURITY_HEADERS)
+        return response
+
     return blueprint
 
 
 def _page(html: str) -> Response:
-    response = Response(html, content_type="text/html; charset=utf-8")
-    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
-    response.headers["Referrer-Policy"] = "no-referrer"
-    return response
+    return Response(html, content_type="text/html; charset=utf-8")

@@ -2,11 +2,8 @@
 
 import json
 import re
-import socket
-import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 from urllib.parse import unquote, urlsplit
@@ -32,8 +29,6 @@ from service.zero_shot.phrase_lists import OWN_LIST, PhraseList, own_list
 
 MAX_PARTS = 1_000
 _BLOCK = 64 * 1024
-_DISCARD_BYTES = 256 * 1024**2
-_DISCARD_SECONDS = 5
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,8}")
 _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -94,55 +89,20 @@ def _read_body(request: Request, max_bytes: int, deadline: float) -> bytes:
     blocks: list[bytes] = []
     size = 0
     whole = True
-    with _ended_at(deadline, request.environ.get("gunicorn.socket")):
-        try:
-            while block := request.stream.read(_BLOCK):
-                size += len(block)
-                if size > max_bytes:
-                    raise too_large
-                blocks.append(block)
-        except (ClientDisconnected, OSError, ValueError, EOFError, ParseException):
-            # gunicorn parses chunks while they are read, and raises its own errors of broken ones.
-            whole = False
+    try:
+        while block := request.stream.read(_BLOCK):
+            size += len(block)
+            if size > max_bytes:
+                raise too_large
+            blocks.append(block)
+    except (ClientDisconnected, OSError, ValueError, EOFError, ParseException):
+        # gunicorn parses chunks while they are read, and raises its own errors of broken ones.
+        whole = False
     if time.monotonic() > deadline:
         raise Overloaded("The request's body came too slowly.", retry_after=1)
     if not whole or size < (request.content_length or 0):
         raise MalformedRequest("The request's body is broken, or it ended before it was whole.")
     return b"".join(blocks)
-
-
-def discard_rest(request: Request) -> None:
-    """Read what is left of a refused request's body and forget it, within bounds.
-
-    A caller that is still sending when its connection is closed never reads why.
-    """
-    if not request.content_length and "chunked" not in request.headers.get("Transfer-Encoding", ""):
-        return
-    discarded = 0
-    with (
-        _ended_at(time.monotonic() + _DISCARD_SECONDS, request.environ.get("gunicorn.socket")),
-        suppress(ClientDisconnected, OSError, ValueError, EOFError, ParseException),
-    ):
-        while discarded < _DISCARD_BYTES and (block := request.stream.read(_BLOCK)):
-            discarded += len(block)
-
-
-@contextmanager
-def _ended_at(deadline: float, connection: socket.socket | None) -> Iterator[None]:
-    """End what a caller sends at the deadline: who sends a byte now and then could hold a thread for days."""
-
-    def end() -> None:
-        if connection:
-            with suppress(OSError):  # it may be closed already
-                connection.shutdown(socket.SHUT_RD)
-
-    timer = threading.Timer(max(0.0, deadline - time.monotonic()), end)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def _from_json(body: bytes) -> GazeQuery:

@@ -18,9 +18,9 @@ _METADATA = tuple(
     ipaddress.ip_network(network)
     for network in (
         *("169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32", "192.0.0.192/32"),
-        # Amazon, Google, Oracle, Scaleway, Alibaba, OpenStack
+        # Amazon, Google, Oracle, Scaleway, Alibaba, Akamai, OpenStack
         *("fd00:ec2::/32", "fd20:ce::254/128", "fd00:c1::a9fe:a9fe/128", "fd00:42::42/128", "fd00:100::100:200/128"),
-        "fe80::a9fe:a9fe/128",
+        *("fd00:a9fe:a9fe::/64", "fe80::a9fe:a9fe/128"),
     )
 )
 _NOT_PUBLIC = (
@@ -40,9 +40,8 @@ _NOT_PUBLIC_IPV6 = tuple(
     ipaddress.ip_network(network)
     for network in ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20")
 )
-_ISATAP = (0x5EFE, 0x0200_5EFE)
-# Networks whose last 32 bits are an IPv4 address that a router or this machine may turn the packet over to.
-_IPV4_CARRIERS = tuple(ipaddress.ip_network(network) for network in ("::/96", "::ffff:0:0:0/96", "64:ff9b::/96"))
+# The third quarter of an ISATAP address, but for the two bits that say how unique and to how many it is.
+_ISATAP, _ISATAP_MASK = 0x0000_5EFE, 0xFCFF_FFFF
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class FetchPolicy:
     def allows(self, host: str, port: int, address: IPAddress) -> bool:
         """Say whether this address, that the host's name resolved to, may be connected to on this port."""
         address = unmapped(address)
-        if any(meant in network for meant in (address, _carried(address)) for network in _METADATA):
+        if any(meant in network for meant in _meant(address) for network in _METADATA):
             return False
         if (host, None) in self.hosts or (host, port) in self.hosts:
             return True
@@ -106,7 +105,7 @@ def is_public(address: IPAddress) -> bool:
         return not any(address in network for network in _NOT_PUBLIC)
     if address not in _PUBLIC_IPV6 or any(address in network for network in _NOT_PUBLIC_IPV6):
         return False
-    return (int(address) >> 32) & 0xFFFF_FFFF not in _ISATAP
+    return (int(address) >> 32) & _ISATAP_MASK != _ISATAP
 
 
 def unmapped(address: IPAddress) -> IPAddress:
@@ -116,12 +115,11 @@ def unmapped(address: IPAddress) -> IPAddress:
     return address
 
 
-def _carried(address: IPAddress) -> IPAddress:
-    """Return the IPv4 address that NAT64, 6to4, ISATAP and the like would turn to, else the address itself."""
+def _meant(address: IPAddress) -> tuple[IPAddress, ...]:
+    """Return the address, and every IPv4 address that a router or a tunnel could turn it into."""
     if isinstance(address, ipaddress.IPv4Address):
-        return address
-    if address.sixtofour:
-        return address.sixtofour
-    if any(address in network for network in _IPV4_CARRIERS) or (int(address) >> 32) & 0xFFFF_FFFF in _ISATAP:
-        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
-    return address
+        return (address,)
+    # Where ISATAP, NAT64 and what is older have it; a network may use NAT64 with a prefix that nobody else knows.
+    last_quarter = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    six_to_four = (address.sixtofour,) if address.sixtofour else ()
+    return (address, last_quarter, *six_to_four, *(address.teredo or ()))

@@ -1,6 +1,7 @@
 """A URL -> the bytes behind it: resolve, vet every address, connect to a vetted one, bound bytes and total time."""
 
 import http.client
+import io
 import ipaddress
 import re
 import socket
@@ -9,8 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import urllib3
@@ -20,12 +22,18 @@ from service import __version__
 from service.errors import ImageFetchFailed, ImageFetchTimeout, ImageTooLarge, UrlNotAllowed
 from service.images.addresses import FetchPolicy, IPAddress
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 MAX_REDIRECTS = 10
 MAX_URL_CHARACTERS = 2_083
 _REDIRECTS = (301, 302, 303, 307, 308)
 _AUTHORITY = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]*)?")
 _BLOCK = 64 * 1024
+_FRAMING = 1024 * 1024  # head, sizes of chunks and trailers of an answer, in bytes
+_GLANCE = 0.001
 _MAX_ADDRESSES = 4
+_RESOLVER_WAITS = 1.0  # for a name server: a resolver that gives up sooner was answered
 
 Resolve = Callable[[str, int], list[IPAddress]]
 
@@ -73,29 +81,22 @@ class ImageFetcher:
         addresses = self._addresses(host, port, deadline)
         with (
             _failures_told(),
-            _closed_after(self._connected(parts.scheme, host, port, addresses, deadline)) as connected,
-            _cut_at(deadline, connected),
-            closing(urllib3.connection.HTTPConnection(host, port, timeout=_left(deadline))) as connection,
+            self._connected(parts.scheme, host, port, addresses, deadline) as connected,
         ):
-            connection.sock = connected
-            connection.request(
-                "GET",
-                f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}",
-                headers={
-                    "Host": parts.netloc.lower(),
-                    "User-Agent": f"gaze/{__version__}",
-                    "Accept": "image/*",
-                    "Accept-Encoding": "identity",
-                },
-                preload_content=False,
-                decode_content=True,
-            )
-            with connection.getresponse() as response:
-                if response.status in _REDIRECTS and response.headers.get("Location"):
-                    return urljoin(url, response.headers["Location"])
-                if response.status != 200:
-                    raise ImageFetchFailed(f"The image's host answered with status {response.status}.")
-                return self._read(response)
+            connected.settimeout(_left(deadline))
+            connected.sendall(_request(parts))
+            received = _Received(connected, self._limits.max_bytes, deadline)
+            answer = http.client.HTTPResponse(received, method="GET")  # type: ignore[arg-type]  # all it wants is a file
+            answer.begin()
+            location: str | None = answer.headers["Location"]
+            if answer.status in _REDIRECTS and location:
+                return _redirected(url, location)
+            if answer.status != 200:
+                raise ImageFetchFailed(f"The image's host answered with status {answer.status}.")
+            body = self._read(answer)
+            if received.has_more():
+                raise ImageFetchFailed("The image's host sent more than it announced.")
+            return body
 
     def _vetted(self, url: str) -> tuple[SplitResult, str, int]:
         if not self._policy.enabled:
@@ -128,11 +129,14 @@ class ImageFetcher:
 
         # getaddrinfo knows no timeout, so it is left behind in a thread of its own when it takes too long.
         threading.Thread(target=look_up, daemon=True).start()
+        begun = time.monotonic()
         try:
             addresses = found.result(_left(deadline))
         except TimeoutError:
             raise ImageFetchTimeout from None
-        except (OSError, UnicodeError):
+        except (OSError, UnicodeError) as error:
+            if error.args[:1] == (socket.EAI_AGAIN,) and time.monotonic() - begun >= _RESOLVER_WAITS:
+                raise ImageFetchTimeout from None
             raise ImageFetchFailed("The name of the image's host could not be resolved.") from None
         if not addresses:
             raise ImageFetchFailed("The name of the image's host could not be resolved.")
@@ -157,21 +161,92 @@ class ImageFetcher:
         connected.settimeout(_left(deadline))
         return self._tls.wrap_socket(connected, server_hostname=host)
 
-    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
-        announced = response.headers.get("Content-Length", "")
+    def _read(self, answer: http.client.HTTPResponse) -> bytes:
+        headers = urllib3.HTTPHeaderDict(answer.headers.items())
+        announced = headers.get("Content-Length", "")
         if announced.isdecimal() and int(announced[:20]) > self._limits.max_bytes:
-            raise self._too_large()
+            raise _too_large(self._limits.max_bytes)
+        if "," in headers.get("Content-Encoding", ""):
+            # Nobody asked for any. What is packed twice can take hours to unpack, into nothing.
+            raise ImageFetchFailed("The image's host sent it in more than one Content-Encoding.")
+        response = urllib3.HTTPResponse(answer, headers, answer.status, preload_content=False, original_response=answer)
         blocks: list[bytes] = []
         size = 0
         for block in response.stream(_BLOCK, decode_content=True):
             size += len(block)
             if size > self._limits.max_bytes:
-                raise self._too_large()
+                raise _too_large(self._limits.max_bytes)
             blocks.append(block)
         return b"".join(blocks)
 
-    def _too_large(self) -> ImageTooLarge:
-        return ImageTooLarge(f"The image has more than the {self._limits.max_bytes} bytes that this service takes.")
+
+class _Wire(io.RawIOBase):
+    """What a host sends: so many bytes in all, until one deadline, however it is made up."""
+
+    def __init__(self, connected: socket.socket, max_bytes: int, deadline: float) -> None:
+        self._connected = connected
+        self._max_bytes = max_bytes
+        self._to_come = max_bytes + _FRAMING
+        self.deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        # A socket's own timeout is one of each wait, and none of what is there already.
+        if time.monotonic() >= self.deadline:
+            raise TimeoutError
+        self._connected.settimeout(_left(self.deadline))
+        received = self._connected.recv_into(buffer)
+        self._to_come -= received
+        if self._to_come < 0:
+            raise _too_large(self._max_bytes)
+        return received
+
+
+class _Received(io.BufferedReader):
+    """An answer as http.client reads it, which can still be looked at once it was read to what it says is its end."""
+
+    def __init__(self, connected: socket.socket, max_bytes: int, deadline: float) -> None:
+        self._wire = _Wire(connected, max_bytes, deadline)
+        super().__init__(self._wire, _BLOCK)
+
+    def makefile(self, _mode: str) -> Self:
+        return self
+
+    def close(self) -> None:
+        """Do nothing: the connection is closed by who opened it."""
+
+    def has_more(self) -> bool:
+        """Say whether anything more is here."""
+        self._wire.deadline = min(self._wire.deadline, time.monotonic() + _GLANCE)
+        with suppress(OSError):
+            return bool(self.peek(1))
+        return False
+
+
+def _request(parts: SplitResult) -> bytes:
+    """Return the request for a vetted URL, which has no blank and no line end in it."""
+    target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
+    headers = (
+        f"Host: {parts.netloc.lower()}",
+        f"User-Agent: gaze/{__version__}",
+        "Accept: image/*",
+        "Accept-Encoding: identity",
+        "Connection: close",
+    )
+    return "\r\n".join((f"GET {target} HTTP/1.1", *headers, "", "")).encode("ascii")
+
+
+def _redirected(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise UrlNotAllowed("The image's host redirected to what is no URL.") from None
+
+
+def _too_large(max_bytes: int) -> ImageTooLarge:
+    return ImageTooLarge(f"The image has more than the {max_bytes} bytes that this service takes.")
 
 
 def _left(deadline: float) -> float:
@@ -189,35 +264,3 @@ def _failures_told() -> Iterator[None]:
         raise ImageFetchFailed("The image's host has no certificate that can be trusted.") from None
     except (HTTPError, http.client.HTTPException, OSError, ValueError):
         raise ImageFetchFailed from None
-
-
-@contextmanager
-def _closed_after(connected: socket.socket) -> Iterator[socket.socket]:
-    try:
-        yield connected
-    finally:
-        # A socket's own close() leaves it open while an answer to read from is alive, if only in an error's traceback.
-        with suppress(OSError):
-            socket.close(connected.detach())
-
-
-@contextmanager
-def _cut_at(deadline: float, connected: socket.socket) -> Iterator[None]:
-    """Shut the connection at the deadline: a socket's own timeout is one of each wait, this one is of all together."""
-    expired = threading.Event()
-
-    def cut() -> None:
-        expired.set()
-        with suppress(OSError):  # it may be closed already
-            connected.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(_left(deadline), cut)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        if expired.is_set():
-            # Whatever came of it: what was cut off reads like an answer that ended there.
-            raise ImageFetchTimeout from None

@@ -5,9 +5,8 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from service.zero_shot.features import ImageInputs, ModelDescription
+from service.zero_shot.features import ImageInputs, ModelDescription, Prepare
 from service.zero_shot.tokenizer import PhraseTokenizer
 
 
@@ -28,13 +27,6 @@ class Backend(Protocol):
 
     def text_features(self, token_ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the features [n, feature_size] of n phrases of the same number of tokens, [n, tokens]."""
-
-
-class Prepare(Protocol):
-    """Makes of a picture what an image tower takes."""
-
-    def __call__(self, image: Image.Image, cores: int = 1) -> ImageInputs:
-        """Return what the tower takes of one upright RGB image; `cores` are free for it."""
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,29 @@ features; an image's features times that matrix, times the logit scale, are the 
 """
 
 import difflib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.errors import FieldError, UnknownList
-from service.zero_shot.features import Encoder, ImageInputs, ModelDescription, Progress, TextFeatures
+from service.errors import FieldError, Overloaded, UnknownList
+from service.zero_shot.features import (
+    Encoder,
+    ImageInputs,
+    ModelDescription,
+    Prepare,
+    Progress,
+    Require,
+    TextFeatures,
+    always,
+)
 from service.zero_shot.phrase_lists import PhraseList
+from service.zero_shot.pulse import Pulse
+
+_RETRY_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -49,6 +62,11 @@ class ZeroShotClassifier:
         """The model that answers."""
         return self._encoder.model
 
+    @property
+    def pulse(self) -> Pulse:
+        """Whether the model still answers."""
+        return self._encoder.pulse
+
     def lists_named(self, names: Collection[str]) -> tuple[EncodedList, ...]:
         """Return the served lists of these names, each once. Raises UnknownList, which says which is unknown."""
         for index, name in enumerate(names):
@@ -56,20 +74,30 @@ class ZeroShotClassifier:
         return tuple(self._served[name] for name in dict.fromkeys(names))
 
     def encode_lists(
-        self, own_lists: Sequence[PhraseList], progress: Progress | None = None
+        self, own_lists: Sequence[PhraseList], progress: Progress | None = None, *, require: Require = always
     ) -> tuple[EncodedList, ...]:
-        """Return lists that are not served, with their text features; what `progress` raises ends the encoding."""
-        return tuple(
-            EncodedList(own, self._encoder.encode_text(own.phrases, progress, remember=True)) for own in own_lists
-        )
+        """Return lists that are not served, with their text features.
 
-    def prepare(self, image: Image.Image, cores: int = 1) -> ImageInputs:
-        """Return what the model takes of one upright RGB image, so that the image itself need not be kept."""
-        return self._encoder.prepare(image, cores)
+        What `require` raises, before a pass, or `progress`, after it, ends the encoding. Raises Overloaded.
+        """
+        with _too_little_memory():
+            return tuple(
+                EncodedList(own, self._encoder.encode_text(own.phrases, progress, require=require, remember=True))
+                for own in own_lists
+            )
 
-    def encode_images(self, prepared: Sequence[ImageInputs]) -> NDArray[np.float32]:
-        """Return the unit features [n, feature_size] of n prepared pictures."""
-        return self._encoder.encode_images(prepared)
+    @property
+    def prepare(self) -> Prepare:
+        """What makes of one upright RGB image what the model takes, so that the image itself need not be kept."""
+        return self._encoder.prepare
+
+    def encode_images(self, prepared: Sequence[ImageInputs], require: Require = always) -> NDArray[np.float32]:
+        """Return the unit features [n, feature_size] of n prepared pictures.
+
+        What `require` raises, before a pass, ends the encoding. Raises Overloaded.
+        """
+        with _too_little_memory():
+            return self._encoder.encode_images(prepared, require)
 
     def encode_image(self, image: Image.Image) -> NDArray[np.float32]:
         """Return the unit features [feature_size] of one upright RGB image."""
@@ -100,6 +128,17 @@ class ZeroShotClassifier:
             )
             for rank, index in enumerate(order, start=1)
         )
+
+
+@contextmanager
+def _too_little_memory() -> Iterator[None]:
+    try:
+        yield
+    except MemoryError:
+        raise Overloaded(
+            "The device has too little free memory for this now. Try again after the time that Retry-After gives.",
+            retry_after=_RETRY_SECONDS,
+        ) from None
 
 
 def require_list(served: Mapping[str, object], name: str, pointer: str | None = None) -> None:

@@ -9,9 +9,10 @@ from PIL import Image
 
 from service.errors import CorruptModel, InvalidSettings
 from service.zero_shot.backend import LoadedModel
-from service.zero_shot.features import ImageInputs, ModelDescription, Progress, TextFeatures
+from service.zero_shot.features import ImageInputs, ModelDescription, Prepare, Progress, Require, TextFeatures, always
 from service.zero_shot.passes import Passes
 from service.zero_shot.phrase_cache import EncodedPhrase, PhraseCache
+from service.zero_shot.pulse import Pulse
 from service.zero_shot.tokenizer import TokenIds
 
 PHRASE_CACHE_BYTES = 64 * 1024**2
@@ -31,24 +32,39 @@ class ClipEncoder:
         """The model that this encoder runs."""
         return self._loaded.description
 
-    def prepare(self, image: Image.Image, cores: int = 1) -> ImageInputs:
-        """Return what the model takes of one upright RGB image: resized, cut and normalised as it wants it."""
-        return self._loaded.prepare(image, cores)
+    @property
+    def pulse(self) -> Pulse:
+        """Whether the model still answers."""
+        return self._passes.pulse
 
-    def encode_images(self, prepared: Sequence[ImageInputs]) -> NDArray[np.float32]:
-        """Return the unit features [n, feature_size] of n prepared pictures."""
-        return _unit(self._passes.image_features(prepared))
+    @property
+    def prepare(self) -> Prepare:
+        """What resizes, cuts and normalises one upright RGB image as the model wants it; knows nothing of the model."""
+        return self._loaded.prepare
+
+    def encode_images(self, prepared: Sequence[ImageInputs], require: Require = always) -> NDArray[np.float32]:
+        """Return the unit features [n, feature_size] of n prepared pictures.
+
+        What `require` raises is raised, before the pass that it was called for. Raises MemoryError.
+        """
+        return _unit(self._passes.image_features(prepared, require))
 
     def encode_text(
-        self, phrases: Sequence[str], progress: Progress | None = None, *, remember: bool = False
+        self,
+        phrases: Sequence[str],
+        progress: Progress | None = None,
+        *,
+        require: Require = always,
+        remember: bool = False,
     ) -> TextFeatures:
         """Return the unit features of the phrases, in their order; those that are remembered are not encoded anew.
 
         Each batch has a shape that depends on the length of its phrases alone, so that a phrase's features do not
-        depend on its company, nor on whether it was remembered.
+        depend on its company, nor on whether it was remembered. Raises as encode_images does.
         """
         encoded = self._phrase_cache.find(phrases)
-        encoded |= self._encode([phrase for phrase in dict.fromkeys(phrases) if phrase not in encoded], progress)
+        new = [phrase for phrase in dict.fromkeys(phrases) if phrase not in encoded]
+        encoded |= self._encode(new, progress, require)
         if remember:
             self._phrase_cache.keep(encoded)
         rows: dict[TokenIds, int] = {}
@@ -79,7 +95,7 @@ class ClipEncoder:
                 f"The model {self.model.id} does not give numbers, so its weights are broken; fetch them anew."
             )
 
-    def _encode(self, phrases: Sequence[str], progress: Progress | None) -> dict[str, EncodedPhrase]:
+    def _encode(self, phrases: Sequence[str], progress: Progress | None, require: Require) -> dict[str, EncodedPhrase]:
         """Return the phrases, each of them once, with their features."""
         if not phrases:
             return {}
@@ -87,7 +103,7 @@ class ClipEncoder:
         features: dict[TokenIds, NDArray[np.float32]] = {}
         distinct = list(dict.fromkeys(token_ids))
         for batch in self._batches(distinct):
-            for ids, row in zip(batch, self._encode_tokens(batch), strict=True):
+            for ids, row in zip(batch, self._encode_tokens(batch, require), strict=True):
                 features[ids] = row.copy()  # a view would keep the whole batch in memory
             if progress:
                 progress(len(features) * len(phrases) // len(distinct), len(phrases))
@@ -114,14 +130,14 @@ class ClipEncoder:
         """
         return tokens if tokens <= 16 else min(-(-tokens // 8) * 8, max(self.model.max_tokens, tokens))
 
-    def _encode_tokens(self, batch: Sequence[TokenIds]) -> NDArray[np.float32]:
+    def _encode_tokens(self, batch: Sequence[TokenIds], require: Require) -> NDArray[np.float32]:
         """Return the unit features [n, feature_size] of n phrases of one padded length."""
         length = self._padded_length(len(batch[0]))
         full = [*batch, *[batch[-1]] * (self._loaded.backend.text_batch - len(batch))]
         # What follows the token that ends a phrase does not count: CLIP's text tower looks back only, and takes the
         # features at the first such token. [text_batch, length]
         token_ids = np.array([ids + ids[-1:] * (length - len(ids)) for ids in full], dtype=np.int64)
-        return _unit(self._passes.text_features(token_ids)[: len(batch)])
+        return _unit(self._passes.text_features(token_ids, require)[: len(batch)])
 
 
 def _unit(features: NDArray[np.float32]) -> NDArray[np.float32]:

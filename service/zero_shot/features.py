@@ -8,8 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from service.zero_shot.pulse import Pulse
+
 Progress = Callable[[int, int], object]
 """Called with how many are done and how many there are in all."""
+
+Require = Callable[[], None]
+"""Raises where what it was given for is no longer wanted; quick, because others wait meanwhile."""
+
+
+def always() -> None:
+    """Want it in any case."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,13 @@ ImageInputs = Mapping[str, NDArray[Any]]
 """What an image tower takes: arrays by name, of one prepared picture, or of several along a first axis."""
 
 
+class Prepare(Protocol):
+    """Makes of a picture what an image tower takes."""
+
+    def __call__(self, image: Image.Image, cores: int = 1) -> ImageInputs:
+        """Return what the tower takes of one upright RGB image; `cores` are free for it."""
+
+
 class Encoder(Protocol):
     """Turns images and phrases into features of one space, each of unit length."""
 
@@ -61,13 +77,26 @@ class Encoder(Protocol):
     def model(self) -> ModelDescription:
         """The model that this encoder runs."""
 
-    def prepare(self, image: Image.Image, cores: int = 1) -> ImageInputs:
-        """Return what the model takes of one upright RGB image; `cores` are free for it."""
+    @property
+    def pulse(self) -> Pulse:
+        """Whether the model still answers."""
 
-    def encode_images(self, prepared: Sequence[ImageInputs]) -> NDArray[np.float32]:
-        """Return the unit features [n, feature_size] of n prepared pictures."""
+    @property
+    def prepare(self) -> Prepare:
+        """What makes of one upright RGB image what the model takes."""
+
+    def encode_images(self, prepared: Sequence[ImageInputs], require: Require = always) -> NDArray[np.float32]:
+        """Return the unit features [n, feature_size] of n prepared pictures; `require` is called before each pass."""
 
     def encode_text(
-        self, phrases: Sequence[str], progress: Progress | None = None, *, remember: bool = False
+        self,
+        phrases: Sequence[str],
+        progress: Progress | None = None,
+        *,
+        require: Require = always,
+        remember: bool = False,
     ) -> TextFeatures:
-        """Return the unit features of the phrases, in their order; `remember` keeps them for the next time."""
+        """Return the unit features of the phrases, in their order.
+
+        require: is called before each pass; remember: keep them for the next time
+        """

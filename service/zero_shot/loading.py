@@ -23,7 +23,10 @@ class StartProgress:
 
 
 class LoadingClassifier:
-    """Builds a classifier in a thread, so that the process can answer that it is not ready yet."""
+    """Builds a classifier in a thread, so that the process can answer that it is not ready yet.
+
+    classifier: None until it is there; `on_ready` is called after that
+    """
 
     def __init__(
         self,
@@ -34,7 +37,7 @@ class LoadingClassifier:
         self._build = build
         self._on_ready = on_ready
         self._on_failure = on_failure
-        self._classifier: ZeroShotClassifier | None = None
+        self.classifier: ZeroShotClassifier | None = None
         self._progress = StartProgress("starting", 0, 1)
         self._thread = threading.Thread(target=self._run, name="loading", daemon=True)
 
@@ -50,24 +53,24 @@ class LoadingClassifier:
 
     def require(self) -> ZeroShotClassifier:
         """Return the classifier. Raises NotReady, which says how far the start is, while there is none."""
-        if self._classifier is None:
+        classifier = self.classifier
+        if classifier is None:
             at = self._progress
             raise NotReady(
                 f"The service is still starting ({at.stage}). Try again after the time that Retry-After gives.",
                 retry_after=RETRY_SECONDS,
                 progress={"stage": at.stage, "done": at.done, "total": at.total},
             )
-        return self._classifier
+        return classifier
 
     def _run(self) -> None:
         try:
-            classifier = self._build(self._report)
-            self._on_ready(classifier)
+            self.classifier = self._build(self._report)
+            self._on_ready(self.classifier)
         except Exception as error:  # noqa: BLE001  # whatever it is, the process must not go on as if it could still become ready
+            self.classifier = None
             self._progress = StartProgress("failed", 0, 1)
             self._on_failure(error)
-            return
-        self._classifier = classifier
 
     def _report(self, stage: str, done: int, total: int) -> None:
         self._progress = StartProgress(stage, done, total)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.errors import CorruptModel, InvalidSettings, UnsuitableModel
-from service.zero_shot.backend import LoadedModel, Prepare
-from service.zero_shot.features import ImageInputs, ModelDescription
+from service.zero_shot.backend import LoadedModel
+from service.zero_shot.features import ImageInputs, ModelDescription, Prepare
 from service.zero_shot.hub import ModelFiles, check_family, weight_files
 from service.zero_shot.preparation import Preparation
 from service.zero_shot.tokenizer import Padding, PhraseTokenizer
@@ -59,7 +59,9 @@ class TorchBackend:
                 on_cpu: NDArray[np.float32] = features.float().cpu().numpy()
                 return on_cpu
         except torch.OutOfMemoryError as error:
-            raise MemoryError(str(error)) from error
+            reason = str(error)
+        # Out here torch's error is gone, and with it the frames that hold what the pass has on the device already.
+        raise MemoryError(reason)
 
     @contextlib.contextmanager
     def _lane(self) -> Iterator[None]:

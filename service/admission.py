@@ -1,0 +1,66 @@
+"""How much may be under way at a time; what is more is refused at once."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from service.errors import Overloaded
+
+RETRY_SECONDS = 1
+
+
+class Admission:
+    """Places for requests that cost something: some for those that compute, others for those that fetch.
+
+    gunicorn's worker takes a place before a request costs a thread, and the app for what did not come by that way. Who
+    fetches an image gives the place back for as long, so that slow hosts keep nobody from computing.
+    """
+
+    def __init__(self, places: int, fetches: int) -> None:
+        self._places = places
+        self._fetches = fetches
+        self._taken = 0
+        self._fetching = 0
+        self._lock = threading.Lock()
+
+    @property
+    def taken(self) -> int:
+        """How many places are taken."""
+        return self._taken
+
+    def take(self) -> bool:
+        """Take a place, and say whether there was one."""
+        with self._lock:
+            free = self._taken < self._places
+            self._taken += free
+            return free
+
+    def give_back(self) -> None:
+        """Give back a place that was taken."""
+        with self._lock:
+            self._taken -= 1
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold a place. Raises Overloaded, at once, if there is none."""
+        if not self.take():
+            raise Overloaded(retry_after=RETRY_SECONDS)
+        try:
+            yield
+        finally:
+            self.give_back()
+
+    @contextmanager
+    def fetching(self) -> Iterator[None]:
+        """Give back, for a while, the place that is held. Raises Overloaded, at once, if as many fetch as may."""
+        with self._lock:
+            if self._fetching >= self._fetches:
+                raise Overloaded("The service fetches as many images as it can.", retry_after=RETRY_SECONDS)
+            self._fetching += 1
+            self._taken -= 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._fetching -= 1
+                self._taken += 1  # what was fetched is computed, even if others have come meanwhile

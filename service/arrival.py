@@ -1,0 +1,105 @@
+"""Arrival: a request as it comes, and whether there is enough of it for a thread to begin."""
+
+import re
+
+_END_OF_HEAD = b"\r\n\r\n"
+_LENGTH = re.compile(rb"\r\ncontent-length[ \t]*:[ \t]*([0-9]{1,18})[ \t]*(?=\r\n)", re.IGNORECASE)
+_CODED = re.compile(rb"\r\ntransfer-encoding[ \t]*:", re.IGNORECASE)
+_EXPECT = re.compile(rb"\r\nexpect[ \t]*:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
+_REQUEST_ID = re.compile(rb"\r\nx-request-id[ \t]*:[ \t]*([A-Za-z0-9._-]{1,128})[ \t]*(?=\r\n)", re.IGNORECASE)
+_ORIGIN = re.compile(rb"\r\norigin[ \t]*:[ \t]*([\x21-\x7e]{1,256})[ \t]*(?=\r\n)", re.IGNORECASE)
+
+
+class Arrival:
+    """The bytes of one request so far.
+
+    Only as much of HTTP is understood as says how many bytes to wait for; whatever is odd is left to the parser, which
+    refuses it. Bodies in chunks are not waited for, because their end is where the parser finds it.
+
+    max_head: bytes in which a head must end, or it is given to the parser without its end
+    max_body: bytes that a body may have; a larger one is not waited for, because it will be refused
+    """
+
+    def __init__(self, max_head: int, max_body: int) -> None:
+        self._max_head = max_head
+        self._max_body = max_body
+        self._beginning = bytearray()  # all bytes until the head is whole, then the head
+        self._body: list[bytes] = []
+        self._missing: int | None = None
+        self._too_large = False
+        self.head: bytes | None = None
+        self.size = 0
+
+    def add(self, piece: bytes) -> None:
+        """Take what has come."""
+        self.size += len(piece)
+        if self.head is not None:
+            self._body.append(piece)
+            if self._missing is not None:
+                self._missing -= len(piece)
+            return
+        searched = max(0, len(self._beginning) - len(_END_OF_HEAD) + 1)
+        self._beginning += piece
+        end = self._beginning.find(_END_OF_HEAD, searched)
+        if end >= 0:
+            self._read_head(end + len(_END_OF_HEAD))
+
+    @property
+    def whole(self) -> bool:
+        """Whether the request is here to its end."""
+        return self._missing is not None and self._missing <= 0
+
+    @property
+    def can_begin(self) -> bool:
+        """Whether there is nothing to wait for: it is whole, or it is read or refused by the thread that takes it."""
+        if self.head is None:
+            return len(self._beginning) >= self._max_head
+        return self._missing is None or self._missing <= 0 or self._too_large
+
+    @property
+    def in_chunks(self) -> bool:
+        """Whether the body comes in chunks."""
+        return self.head is not None and _CODED.search(self.head) is not None
+
+    @property
+    def expects_continue(self) -> bool:
+        """Whether the caller waits to be told to send the body."""
+        return self.head is not None and not self._body and _EXPECT.search(self.head) is not None
+
+    @property
+    def method_and_path(self) -> tuple[str, str]:
+        """What is asked for, without the query; empty where the head does not begin so."""
+        words = bytes(self._beginning[:256]).split(b"\r\n", 1)[0].split(b" ")
+        if len(words) != 3:
+            return "", ""
+        return words[0].decode("latin-1"), words[1].partition(b"?")[0].decode("latin-1")
+
+    @property
+    def request_id(self) -> str | None:
+        """The X-Request-ID that came, if it is one that is taken over."""
+        found = _REQUEST_ID.search(self.head or b"")
+        return found[1].decode() if found else None
+
+    @property
+    def origin(self) -> str | None:
+        """The Origin that came, if any."""
+        found = _ORIGIN.search(self.head or b"")
+        return found[1].decode() if found else None
+
+    def pieces(self) -> list[bytes]:
+        """Return all that has come, in order, without the expectation of a 100 that is answered, or need not be."""
+        if self.head is None:
+            return [bytes(self._beginning)]
+        return [self.head if self.in_chunks else _EXPECT.sub(b"", self.head), *self._body]
+
+    def _read_head(self, end: int) -> None:
+        self.head, rest = bytes(self._beginning[:end]), bytes(self._beginning[end:])
+        lengths = _LENGTH.findall(self.head)
+        if self.in_chunks or len(lengths) > 1:
+            self._missing = None
+        else:
+            self._missing = int(lengths[0]) if lengths else 0
+            self._too_large = self._missing > self._max_body
+        if rest:
+            self.size -= len(rest)
+            self.add(rest)

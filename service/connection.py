@@ -1,0 +1,89 @@
+"""A connection of gunicorn's, whose requests arrive in the event loop."""
+
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from gunicorn.http.parser import RequestParser
+from gunicorn.http.unreader import Unreader
+from gunicorn.workers.gthread import TConn
+
+from service.arrival import Arrival
+
+SEND_SECONDS = 30.0
+"""How long a caller may take to receive an answer."""
+
+BLOCK = 256 * 1024
+"""Bytes that are read at a time."""
+
+
+class Received(Unreader):
+    """Gives gunicorn's parser what the event loop has read, and then what still comes, until a deadline."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__()
+        self._connection = connection
+        self._pieces: deque[bytes] = deque()
+        self._deadline = 0.0
+
+    def begin(self, pieces: Iterable[bytes], deadline: float) -> None:
+        """Take what has come of a request, and by when the rest must have."""
+        self._pieces.extend(piece for piece in pieces if piece)
+        self._deadline = deadline
+
+    def chunk(self, size_hint: int | None = None) -> bytes:  # noqa: ARG002  # gunicorn's signature
+        """Return the next bytes; none at the end, which the deadline is too."""
+        if self._pieces:
+            return self._pieces.popleft()
+        seconds = self._deadline - time.monotonic()
+        if seconds <= 0:
+            return b""
+        self._connection.settimeout(seconds)
+        try:
+            return self._connection.recv(BLOCK)
+        except TimeoutError:
+            return b""
+        finally:
+            self._connection.settimeout(SEND_SECONDS)
+
+    def take_all(self) -> bytes:
+        """Return what has come and was not read: it belongs to the next request."""
+        rest = self.take_buffered() + b"".join(self._pieces)
+        self._pieces.clear()
+        return bytes(rest)
+
+
+class Connection(TConn):
+    """A connection, and the request that is arriving on it.
+
+    received:  what the parser reads from
+    started:   when the first byte of the request came, or the connection, on time.monotonic()'s clock
+    deadline:  when the event loop loses its patience
+    discarded: bytes that were read and forgotten after the last answer; 0 before that
+    """
+
+    arrival: Arrival
+    started: float
+    deadline: float
+    discarded: int
+
+    def __init__(
+        self, cfg: Any, client: socket.socket, address: Any, server: Any, linger: Callable[["Connection"], None]
+    ) -> None:
+        super().__init__(cfg, client, address, server)
+        self.init()
+        self.received = Received(client)
+        assert isinstance(self.parser, RequestParser)  # noqa: S101  # HTTP/2 and uWSGI are not switched on
+        self.parser.unreader = self.received
+        self.address = str(address[0]) if address else None
+        self._linger = linger
+        self.discarded = 0
+
+    def close(self, graceful: bool = False) -> None:
+        """Close the connection; gracefully: once the caller has had time to read the answer, and without a wait."""
+        if graceful:
+            self._linger(self)
+        else:
+            super().close()

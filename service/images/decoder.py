@@ -1,0 +1,259 @@
+"""Decoder: pictures -> what the model takes of them, in this process or in one that can be killed.
+
+What is_ordinary() is decoded here: it takes less than half a second and 70 MB, and needs no other process. Everything
+else goes to processes that have no more than DECODE_SECONDS and a share of memory for a picture, that are started when
+the first such picture comes, and that end when none comes any more. A decoder that hangs or dies is a broken picture.
+
+Pebble was measured: 1.5 ms a call, which would do. It keeps its processes for ever, its deadline begins with the call
+and not with the wait for memory, and it takes pickles from a process that reads hostile files.
+"""
+
+import contextlib
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+from PIL import Image
+
+from service.errors import (
+    GazeError,
+    ImageDimensions,
+    ImageTooLarge,
+    Overloaded,
+    UndecodableImage,
+    UnsupportedImageFormat,
+)
+from service.images.decode import ImageLimits, decode
+from service.images.decoding_process import IDLE_SECONDS, SMALL_BYTES
+from service.images.frames import Frames
+from service.images.ordinary import is_ordinary
+
+log = structlog.get_logger()
+
+DECODE_SECONDS = 8.0
+"""How long one picture may take in a process of its own, the wait for the process included."""
+
+Inputs = Mapping[str, NDArray[Any]]
+Prepare = Callable[..., Inputs]
+"""Called with an upright RGB image, and with the cores that are free for it, by name."""
+
+_ERRORS = {error.code: error for error in (ImageTooLarge, UnsupportedImageFormat, ImageDimensions, UndecodableImage)}
+_RETRY_SECONDS = 1
+_COPIES_BYTES = 8
+"""Of each pixel of the largest picture: as it was decoded, and as RGB."""
+
+
+@dataclass(frozen=True)
+class PreparedImage:
+    """What a picture was sent as, its upright size, the SHA-256 of its bytes in hex, and what the model takes of it."""
+
+    width: int
+    height: int
+    format: str
+    sha256: str
+    inputs: Inputs
+
+
+class Decode(Protocol):
+    """Decodes one picture."""
+
+    def __call__(self, prepare: Prepare, min_short_side: int | None = None, cores: int = 1) -> PreparedImage:
+        """Return what `prepare` makes of the upright RGB image.
+
+        prepare: runs in another process where it can be pickled and the picture is out of the ordinary.
+        min_short_side: as decode() has it
+        Raises what decode() does, and UndecodableImage also where the decoder hangs or dies, or Overloaded where
+        another large picture took too long.
+        """
+
+
+class Decoder:
+    """Decodes so many pictures at a time, of which all but one may be out of the ordinary where there are several."""
+
+    def __init__(self, limits: ImageLimits, slots: int) -> None:
+        self._limits = limits
+        self._slots = threading.BoundedSemaphore(slots)
+        self._others = threading.BoundedSemaphore(max(1, slots - 1))
+        self._large = threading.BoundedSemaphore(1)
+        self._large_bytes = max(SMALL_BYTES * slots, _COPIES_BYTES * limits.max_pixels)
+        self._idle: list[_Process] = []
+
+    @contextmanager
+    def slot(self, encoded: bytes) -> Iterator[Decode]:
+        """Wait for a slot, and give what decodes this picture in it. Raises Overloaded if none was free in time."""
+        deadline = time.monotonic() + DECODE_SECONDS
+        if is_ordinary(encoded):
+            with self._slots:
+                yield partial(self._here, encoded)
+        else:
+            with _held(self._others, deadline), _held(self._slots, deadline):
+                yield partial(self._elsewhere, encoded, deadline)
+
+    def _here(
+        self, encoded: bytes, prepare: Prepare, min_short_side: int | None = None, cores: int = 1
+    ) -> PreparedImage:
+        image = decode(encoded, self._limits, min_short_side)
+        inputs = prepare(image.rgb, cores=cores)
+        return PreparedImage(image.width, image.height, image.format, image.sha256, inputs)
+
+    def _elsewhere(
+        self, encoded: bytes, deadline: float, prepare: Prepare, min_short_side: int | None = None, cores: int = 1
+    ) -> PreparedImage:
+        if len(encoded) > self._limits.max_bytes:
+            raise ImageTooLarge(f"The image has more than the {self._limits.max_bytes} bytes that this service takes.")
+        portable = _portable(prepare)
+        with self._process(deadline) as process:
+            prepared = self._ask(process, encoded, portable, min_short_side, deadline)
+        if portable:
+            return prepared
+        return replace(prepared, inputs=prepare(Image.fromarray(prepared.inputs["rgb"]), cores=cores))
+
+    def close(self) -> None:
+        """End the processes that have nothing to do."""
+        while self._idle:
+            self._idle.pop().kill()
+
+    def _ask(
+        self, process: "_Process", encoded: bytes, portable: Prepare | None, min_short_side: int | None, deadline: float
+    ) -> PreparedImage:
+        """Return what a process makes of the picture: without `portable`, its RGB samples [height, width, 3]."""
+        asked = {
+            "limits": self._limits,
+            "min_short_side": min_short_side,
+            "prepare": portable,
+            "seconds": DECODE_SECONDS,
+            "large_bytes": self._large_bytes,
+        }
+        frames = process.frames
+        frames.send(pickle.dumps(asked))
+        frames.send(encoded)
+        answer = frames.receive_fields()
+        if "pixels" not in answer:
+            return _prepared(answer, frames)
+        with _held(self._large, deadline):
+            frames.send(b"")
+            return _prepared(frames.receive_fields(), frames)
+
+    @contextmanager
+    def _process(self, deadline: float) -> Iterator["_Process"]:
+        """Take a process that has nothing to do, or start one; it is kept if it has answered, else killed."""
+        process = self._take_idle() or _Process()
+        process.frames.deadline = deadline
+        try:
+            yield process
+        except TimeoutError:
+            process.kill()
+            log.warning("decoder hung", pid=process.pid)
+            raise UndecodableImage("The image could not be decoded in time.") from None
+        except (EOFError, OSError):
+            process.kill()
+            log.warning("decoder died", pid=process.pid, code=process.code)
+            raise UndecodableImage from None
+        except Overloaded:
+            process.kill()
+            raise
+        except GazeError:
+            self._give_back(process)
+            raise
+        except BaseException:
+            process.kill()
+            raise
+        else:
+            self._give_back(process)
+
+    def _take_idle(self) -> "_Process | None":
+        while self._idle:
+            with contextlib.suppress(IndexError):  # another thread was faster
+                process = self._idle.pop()
+                if process.is_usable():
+                    return process
+                process.kill()
+        return None
+
+    def _give_back(self, process: "_Process") -> None:
+        process.idle_since = time.monotonic()
+        self._idle.append(process)
+
+
+class _Process:
+    """A decoding process and the way to it."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-m", "service.images.decoding_process", str(theirs.fileno())]
+            # Threads of numpy's would each take memory and do nothing.
+            environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+            self._process = subprocess.Popen(  # noqa: S603  # nothing of it comes from outside
+                command,
+                stdin=subprocess.PIPE,  # its other end is closed when this process ends, whichever way
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # libtiff and others write what they think of a file
+                pass_fds=(theirs.fileno(),),
+                env=environment,
+            )
+        self.frames = Frames(ours)
+        self.idle_since = 0.0
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
+
+    @property
+    def code(self) -> int | None:
+        """What it ended with, a signal as a negative number; None while it runs."""
+        return self._process.returncode
+
+    def is_usable(self) -> bool:
+        """Say whether it is there, and will not end in this moment because it had nothing to do for long."""
+        return self._process.poll() is None and time.monotonic() - self.idle_since < IDLE_SECONDS - DECODE_SECONDS
+
+    def kill(self) -> None:
+        """End it, also where it is stopped, and return when it is gone."""
+        self._process.kill()
+        self._process.wait()
+        self.frames.close()
+        if self._process.stdin:
+            self._process.stdin.close()
+
+
+@contextmanager
+def _held(lock: threading.BoundedSemaphore, deadline: float) -> Iterator[None]:
+    """Hold a lock. Raises Overloaded if it is not free until the deadline."""
+    if not lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+        raise Overloaded(retry_after=_RETRY_SECONDS)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _portable(prepare: Prepare) -> Prepare | None:
+    """Return what another process can run as well, or None."""
+    try:
+        pickle.dumps(prepare)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return None
+    return prepare
+
+
+def _prepared(answer: dict[str, Any], frames: Frames) -> PreparedImage:
+    if "error" in answer:
+        raise _ERRORS[answer["error"]](answer["detail"])
+    inputs = {
+        name: np.frombuffer(frames.receive(), dtype).reshape(shape) for name, (dtype, shape) in answer["inputs"].items()
+    }
+    return PreparedImage(answer["width"], answer["height"], answer["format"], answer["sha256"], inputs)
