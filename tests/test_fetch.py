@@ -102,7 +102,7 @@ def test_what_is_asked_names_the_host_once_and_carries_no_secret_of_ours(monkeyp
     assert len(headers) == len(lines)
     assert headers["Host"] == f"museum.example:{origin.port}"
     assert headers["User-Agent"].startswith("gaze/")
-    assert headers.keys() == {"Host", "User-Agent", "Accept", "Accept-Encoding"}
+    assert headers.keys() == {"Host", "User-Agent", "Accept", "Accept-Encoding", "Connection"}
 
 
 def test_a_trailing_dot_of_a_name_is_no_other_name() -> None:
@@ -159,7 +159,6 @@ def test_redirects_share_one_deadline() -> None:
         http(b"", status="204 No Content"),
         http(b"", status="304 Not Modified"),
         http(b"", status="302 Found"),
-        http(b"", "Location: http://[", status="302 Found"),
         http(b"", status="999 Odd"),
         b"",
         b"nonsense\r\n\r\n",
@@ -174,12 +173,19 @@ def test_redirects_share_one_deadline() -> None:
         CHUNKED + b"zz\r\nabc\r\n0\r\n\r\n",
         CHUNKED + b"3\r\nabc\r\n",
         http(b"nonsense", "Content-Encoding: gzip"),
+        http(gzip.compress(gzip.compress(BODY)), "Content-Encoding: gzip, gzip"),
+        http(gzip.compress(gzip.compress(BODY)), "Content-Encoding: gzip", "Content-Encoding: gzip"),
+        http(BODY) + b"x",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" + BODY,
+        CHUNKED + b"3\r\nabc\r\n0\r\n\r\n" + BODY,
+        CHUNKED + b"-5\r\nabc\r\n0\r\n\r\n",
         reset,
     ],
     ids=[
-        *("404", "500", "206", "204", "304", "302 to nowhere", "302 to no URL", "999", "nothing", "no HTTP", "SSH"),
+        *("404", "500", "206", "204", "304", "302 to nowhere", "999", "nothing", "no HTTP", "SSH"),
         *("no status", "HTTP/9.9", "200 headers", "a long header", "shorter than it says", "two lengths", "cut chunk"),
-        *("no length of a chunk", "no last chunk", "no gzip", "reset"),
+        *("no length of a chunk", "no last chunk", "no gzip", "gzip twice", "gzip in two headers"),
+        *("longer than it says", "something after nothing", "more chunks than it says", "a negative chunk", "reset"),
     ],
 )
 def test_a_host_that_delivers_no_picture(answer: Answer) -> None:
@@ -202,11 +208,31 @@ def test_a_port_that_nobody_listens_on() -> None:
         endlessly(OPEN, bytes(10_000)),
         endlessly(CHUNKED, b"2710\r\n" + bytes(10_000) + b"\r\n"),
         endlessly(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\n", bytes(10_000)),
+        endlessly(CHUNKED + b"-1\r\n", bytes(10_000)),
+        endlessly(CHUNKED + b"0\r\n", b"X: y\r\n" * 1_000),
+        endlessly(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n", gzip.compress(b"") * 500),
     ],
-    ids=["length", "until closed", "chunked", "endless", "endless chunks", "a terabyte"],
+    ids=[
+        *(
+            "length",
+            "until closed",
+            "chunked",
+            "endless",
+            "endless chunks",
+            "a terabyte",
+            "an endless chunk",
+            "trailers",
+        ),
+        "packed nothing",
+    ],
 )
 def test_a_body_over_the_limit(answer: Answer) -> None:
-    error = failure(answer)
+    tracemalloc.start()
+    try:
+        error = failure(answer)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
     assert type(error) is ImageTooLarge
     assert "100000 bytes" in error.detail
 
@@ -257,6 +283,13 @@ def test_a_slow_host_is_left_at_one_deadline(answer: Answer) -> None:
     assert time.monotonic() - begun >= 0.5
 
 
+def test_a_host_that_is_never_silent_is_left_at_the_deadline_too() -> None:
+    begun = time.monotonic()
+    with Origin({"/": endlessly(OPEN, b"x" * 100)}) as origin, pytest.raises(ImageFetchTimeout):
+        fetcher(10**9, 0.5).fetch(f"http://{origin.address}/")
+    assert 0.5 <= time.monotonic() - begun < 2.5
+
+
 def test_the_callers_deadline_counts_as_well() -> None:
     begun = time.monotonic()
     with Origin({"/": slowly(OPEN, b"x")}) as origin, pytest.raises(ImageFetchTimeout):
@@ -295,6 +328,16 @@ def test_a_name_without_an_address(error: OSError | None) -> None:
     with pytest.raises(ImageFetchFailed, match="could not be resolved") as raised:
         fetcher(resolve=unknown).fetch("http://museum.example/")
     assert "museum" not in raised.value.detail
+
+
+@pytest.mark.parametrize(("seconds", "error"), [(0, ImageFetchFailed), (1, ImageFetchTimeout)])
+def test_a_resolver_that_gives_up_after_waiting_was_too_slow(seconds: float, error: type[GazeError]) -> None:
+    def give_up(_host: str, _port: int) -> list[IPAddress]:
+        time.sleep(seconds)
+        raise socket.gaierror(socket.EAI_AGAIN, "try again")
+
+    with pytest.raises(error):
+        fetcher(resolve=give_up).fetch("http://museum.example/")
 
 
 def test_the_next_address_is_tried_where_one_takes_no_connection() -> None:

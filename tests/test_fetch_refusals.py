@@ -262,6 +262,7 @@ def inside() -> Iterator[Origin]:
             "gopher://127.0.0.1:{port}/_GET",
             "data:image/png;base64,AAAA",
         ),
+        *("http://[", "http://[127.0.0.1]:{port}/"),
     ],
 )
 def test_a_redirect_to_what_is_not_allowed_opens_no_socket(inside: Origin, location: str) -> None:

@@ -31,7 +31,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _AUTHORITY = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]*)?")
 _BLOCK = 64 * 1024
 _FRAMING = 1024 * 1024  # head, sizes of chunks and trailers of an answer, in bytes
-_GLANCE = 0.001
+_GLANCE = 0.001  # seconds for what comes after an answer's end, which nobody should send
 _MAX_ADDRESSES = 4
 _RESOLVER_WAITS = 1.0  # for a name server: a resolver that gives up sooner was answered
 
