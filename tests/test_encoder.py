@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.errors import CorruptModel, InvalidSettings
-from service.zero_shot.backend import LoadedModel, Prepare
+from service.zero_shot.backend import LoadedModel
 from service.zero_shot.encoder import ClipEncoder
-from service.zero_shot.features import ImageInputs
+from service.zero_shot.features import ImageInputs, Prepare
 from tests import tiny_models
 from tests.conftest import CACHE, noise
 from tests.tiny_models import Theirs, load_ours, load_theirs, unit

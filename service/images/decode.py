@@ -44,7 +44,7 @@ _ON_ITS_SIDE = tuple(_TO_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
 _BACKWARDS = tuple(_TO_UPRIGHT[orientation] for orientation in (3, 4, 6, 7))
 """The turns after which what was the first row is the last row or column."""
 
-_BAND_PIXELS = 4_000_000
+_BAND_PIXELS = 1_000_000
 """A picture of more is turned and converted in bands of rows of so many, so that there are never three copies of it."""
 
 _SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))

@@ -14,7 +14,6 @@ import pickle
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -39,6 +38,7 @@ from service.images.decode import ImageLimits, decode
 from service.images.decoding_process import IDLE_SECONDS, SMALL_BYTES
 from service.images.frames import Frames
 from service.images.ordinary import is_ordinary
+from service.images.turns import Turns
 
 log = structlog.get_logger()
 
@@ -50,9 +50,11 @@ Prepare = Callable[..., Inputs]
 """Called with an upright RGB image, and with the cores that are free for it, by name."""
 
 _ERRORS = {error.code: error for error in (ImageTooLarge, UnsupportedImageFormat, ImageDimensions, UndecodableImage)}
-_RETRY_SECONDS = 1
 _COPIES_BYTES = 8
 """Of each pixel of the largest picture: as it was decoded, and as RGB."""
+
+_WORKING_BYTES = 64_000_000
+"""Beside those: a band in each of its stages, and what a decoder and the resizing need."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,10 @@ class Decoder:
 
     def __init__(self, limits: ImageLimits, slots: int) -> None:
         self._limits = limits
-        self._slots = threading.BoundedSemaphore(slots)
-        self._others = threading.BoundedSemaphore(max(1, slots - 1))
-        self._large = threading.BoundedSemaphore(1)
-        self._large_bytes = max(SMALL_BYTES * slots, _COPIES_BYTES * limits.max_pixels)
+        self._slots = Turns(slots)
+        self._others = Turns(max(1, slots - 1))
+        self._large = Turns(1)
+        self._large_bytes = max(SMALL_BYTES * slots, _COPIES_BYTES * limits.max_pixels) + _WORKING_BYTES
         self._idle: list[_Process] = []
 
     @contextmanager
@@ -95,10 +97,10 @@ class Decoder:
         """Wait for a slot, and give what decodes this picture in it. Raises Overloaded if none was free in time."""
         deadline = time.monotonic() + DECODE_SECONDS
         if is_ordinary(encoded):
-            with self._slots:
+            with self._slots.turn():
                 yield partial(self._here, encoded)
         else:
-            with _held(self._others, deadline), _held(self._slots, deadline):
+            with self._others.turn(deadline), self._slots.turn(deadline):
                 yield partial(self._elsewhere, encoded, deadline)
 
     def _here(
@@ -142,7 +144,8 @@ class Decoder:
         answer = frames.receive_fields()
         if "pixels" not in answer:
             return _prepared(answer, frames)
-        with _held(self._large, deadline):
+        process.is_spent = True
+        with self._large.turn(deadline):
             frames.send(b"")
             return _prepared(frames.receive_fields(), frames)
 
@@ -183,8 +186,11 @@ class Decoder:
         return None
 
     def _give_back(self, process: "_Process") -> None:
-        process.idle_since = time.monotonic()
-        self._idle.append(process)
+        if process.is_spent:
+            process.kill()
+        else:
+            process.idle_since = time.monotonic()
+            self._idle.append(process)
 
 
 class _Process:
@@ -205,7 +211,8 @@ class _Process:
                 env=environment,
             )
         self.frames = Frames(ours)
-        self.idle_since = 0.0
+        self.idle_since = time.monotonic()
+        self.is_spent = False  # what a large picture took is not always given back
 
     @property
     def pid(self) -> int:
@@ -228,17 +235,6 @@ class _Process:
         self.frames.close()
         if self._process.stdin:
             self._process.stdin.close()
-
-
-@contextmanager
-def _held(lock: threading.BoundedSemaphore, deadline: float) -> Iterator[None]:
-    """Hold a lock. Raises Overloaded if it is not free until the deadline."""
-    if not lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
-        raise Overloaded(retry_after=_RETRY_SECONDS)
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _portable(prepare: Prepare) -> Prepare | None:

@@ -1,0 +1,175 @@
+"""Pictures of a few bytes that take a decoder long, or much memory, or lead it in a circle: 200 and more, by name."""
+
+import io
+import itertools
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+
+from PIL import Image
+
+from fuzz.seeds import VARIANTS, picture, seeds
+
+SIZES = ((0, 0), (1, 50_000), (50_000, 1), (7_000, 7_000), (13_400, 13_200), (65_535, 65_535))
+
+
+def scan_bomb(side: int = 7_000, scans: int = 40_000) -> bytes:
+    """Return a progressive JPEG that says so little of so many pixels so often that libjpeg takes minutes."""
+    buffer = io.BytesIO()
+    Image.new("L", (side, side), 128).save(buffer, "JPEG", progressive=True, quality=50)
+    file = buffer.getvalue()
+    starts = [match.start() for match in re.finditer(rb"\xff\xda", file)]
+    last = file[starts[-1] : -2]
+    return file[:-2] + last * scans + file[-2:]
+
+
+def png_chunk(kind: bytes, contents: bytes) -> bytes:
+    """Return a chunk of a PNG."""
+    return struct.pack(">I", len(contents)) + kind + contents + struct.pack(">I", zlib.crc32(kind + contents))
+
+
+def png(*before_data: bytes, width: int = 8, height: int = 8, data: bytes | None = None) -> bytes:
+    """Return a grey PNG with these chunks ahead of its data."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    data = zlib.compress(bytes((width + 1) * height)) if data is None else data
+    chunks = (png_chunk(b"IHDR", header), *before_data, png_chunk(b"IDAT", data), png_chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def white_png(width: int, height: int) -> bytes:
+    """Return a 1-bit PNG of any size, made row by row."""
+    deflate = zlib.compressobj(9)
+    row = b"\0" + b"\xff" * ((width + 7) // 8)
+    data = b"".join(deflate.compress(row) for _ in range(height)) + deflate.flush()
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", data) + png_chunk(b"IEND", b"")
+
+
+def gif(screen: tuple[int, int], frame: tuple[int, int]) -> bytes:
+    """Return a GIF whose screen and whose first frame have different sizes; its data are 100 pixels."""
+    buffer = io.BytesIO()
+    Image.new("P", (10, 10)).save(buffer, "GIF")
+    file = bytearray(buffer.getvalue())
+    struct.pack_into("<HH", file, 6, *screen)
+    struct.pack_into("<HH", file, file.index(b",\0\0\0\0") + 5, *frame)
+    return bytes(file)
+
+
+def gif_of_frames(frames: int) -> bytes:
+    """Return a GIF of many frames."""
+    one = gif((10, 10), (10, 10))
+    start = one.index(b",\0\0\0\0")
+    return one[:start] + one[start:-1] * frames + b";"
+
+
+def tiff(entries: list[tuple[int, int, int, int]], following: int = 0, data: bytes = bytes(64)) -> bytes:
+    """Return a TIFF of one directory: (tag, type, count, value), and where the next directory is."""
+    table = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + table + struct.pack("<I", following) + data
+
+
+def _grey_tiff(width: int, height: int, compression: int = 1, following: int = 0) -> bytes:
+    sizes = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 8), (259, 3, 1, compression), (262, 3, 1, 1)]
+    return tiff([*sizes, (273, 4, 1, 130), (278, 4, 1, height), (279, 4, 1, 64)], following)
+
+
+def _bmp(width: int, height: int, compression: int, bits: int = 8) -> bytes:
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, compression, 64, 0, 0, 256, 0)
+    return b"BM" + struct.pack("<IHHI", 2_000, 0, 0, 1_078) + header + bytes(1_024) + b"\xff\x01" * 32
+
+
+def hand_made() -> Iterator[tuple[str, bytes]]:
+    """Yield names and files; none has more than a megabyte."""
+    yield from _sizes()
+    yield from _metadata()
+    yield from _circles()
+    yield from _cut()
+    yield from _strangers()
+
+
+def _sizes() -> Iterator[tuple[str, bytes]]:
+    for width, height in SIZES:
+        name = f"{width}x{height}"
+        yield f"PNG {name}", png(width=width, height=height, data=zlib.compress(bytes(64)))
+        yield f"GIF screen {name}", gif((width, height), (10, 10))
+        yield f"GIF frame {name}", gif((10, 10), (width, height))
+        for compression in (1, 2, 3, 4, 5, 7, 8, 32_773, 50_000, 34_925):
+            yield f"TIFF {compression} {name}", _grey_tiff(width, height, compression)
+        for compression in (0, 1, 2, 3):
+            yield f"BMP {compression} {name}", _bmp(width, height, compression)
+        for number, file in enumerate(seeds("JPEG")):
+            yield f"JPEG {number} {name}", file.replace(struct.pack(">HH", 47, 61), struct.pack(">HH", height, width))
+        for number, file in enumerate(seeds("JPEG2000")):
+            yield (
+                f"JPEG2000 {number} {name}",
+                file.replace(struct.pack(">II", 61, 47), struct.pack(">II", width, height)),
+            )
+        for number, file in enumerate(seeds("AVIF")):
+            yield f"AVIF {number} {name}", file.replace(struct.pack(">II", 61, 47), struct.pack(">II", width, height))
+    yield "177 megapixels", white_png(13_400, 13_200)
+    yield "BMP upside down", _bmp(8, -8, 0)
+    yield "BMP of no height", _bmp(8, -(2**31), 1)
+
+
+def _metadata() -> Iterator[tuple[str, bytes]]:
+    bomb = zlib.compress(bytes(40_000_000), 9)
+    yield "iCCP bomb", png(png_chunk(b"iCCP", b"a\0\0" + bomb))
+    yield "zTXt bomb", png(png_chunk(b"zTXt", b"a\0\0" + bomb))
+    yield "iTXt bomb", png(png_chunk(b"iTXt", b"a\0\1\0\0\0" + bomb))
+    yield "hundred zTXt bombs", png(*[png_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1_000_000), 9))] * 100)
+    yield "IDAT bomb", png(data=bomb)
+    yield (
+        "eXIf of 65,535 entries",
+        png(png_chunk(b"eXIf", b"II*\0\x08\0\0\0\xff\xff" + b"\x12\x01\3\0\1\0\0\0" * 90_000)),
+    )
+    yield "20,000 empty IDATs", png(*[png_chunk(b"IDAT", b"")] * 20_000)
+    yield "20,000 unknown chunks", png(*[png_chunk(b"abCd", b"")] * 20_000)
+    jpeg = seeds("JPEG")[0]
+    yield "JPEG with 200,000 comments", jpeg[:2] + b"\xff\xfe\0\2" * 200_000 + jpeg[2:]
+    yield "JPEG with fill bytes", jpeg[:2] + b"\xff" * 900_000 + jpeg[2:]
+    yield (
+        "JPEG with a profile of 0xFF",
+        jpeg[:2] + b"\xff\xe2\xff\xff" + b"ICC_PROFILE\0\1\1" + b"\xff" * 65_519 + jpeg[2:],
+    )
+    yield "scan bomb", scan_bomb(2_000, 2_000)
+
+
+def _circles() -> Iterator[tuple[str, bytes]]:
+    yield "TIFF directory that follows itself", _grey_tiff(8, 8, 1, 8)
+    yield "TIFF directory beyond the end", _grey_tiff(8, 8, 1, 2**32 - 1)
+    yield "TIFF of 5,000 equal tags", tiff([(256, 4, 1, 8)] * 5_000)
+    yield "TIFF with EXIF that is itself", tiff([(34_665, 4, 1, 8), (330, 4, 1, 8), (256, 4, 1, 8), (257, 4, 1, 8)])
+    for count in (0, 2**16, 2**28, 2**32 - 1):
+        for tag, kind in itertools.product((258, 273, 279, 320, 700, 34_675), (1, 2, 4, 5)):
+            yield (
+                f"TIFF tag {tag} of {count} of kind {kind}",
+                tiff([(256, 4, 1, 8), (257, 4, 1, 8), (262, 3, 1, 1), (tag, kind, count, 8)]),
+            )
+    yield "GIF of 10,000 frames", gif_of_frames(10_000)
+    yield (
+        "GIF of 100,000 comments",
+        gif((8, 8), (8, 8))[:-1].replace(b",\0\0\0\0", b"!\xfe\0" * 100_000 + b",\0\0\0\0") + b";",
+    )
+    jp2 = seeds("JPEG2000")[0]
+    yield "JP2 box of no length", jp2[:12] + struct.pack(">I", 0) + jp2[16:]
+    yield "JP2 box of one byte", jp2[:12] + struct.pack(">I", 1) + b"jp2h" + struct.pack(">Q", 2**63) + jp2[20:]
+
+
+def _cut() -> Iterator[tuple[str, bytes]]:
+    for file_format in VARIANTS:
+        for number, file in enumerate(seeds(file_format)):
+            yield f"half a {file_format} {number}", file[: len(file) // 2]
+            yield f"head of a {file_format} {number}", file[:40]
+
+
+def _strangers() -> Iterator[tuple[str, bytes]]:
+    heads = [file[:16] for file_format in VARIANTS for file in seeds(file_format)[:1]]
+    for first, second in itertools.permutations(range(len(heads)), 2):
+        yield f"head {first} before head {second}", heads[first] + heads[second] + bytes(100)
+    for text in (b"", b"\0", b"<svg/>", b"%PDF-1.7\n", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"<!DOCTYPE html>", b"GIF89a"):
+        yield f"stranger {text!r}", text
+    for file_format in ("PPM", "ICO", "TGA", "PCX", "DDS", "SGI", "ICNS", "PDF", "EPS", "IM", "MSP"):
+        buffer = io.BytesIO()
+        picture("1" if file_format == "MSP" else "RGB").save(buffer, file_format)
+        yield f"a {file_format}", buffer.getvalue()

@@ -1,0 +1,67 @@
+"""Good pictures in every format that is read, and in every kind of it that decodes another way."""
+
+import functools
+import io
+from typing import Any
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+VARIANTS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
+    "JPEG": (
+        *(("RGB", {}), ("L", {}), ("CMYK", {}), ("RGB", {"progressive": True}), ("RGB", {"subsampling": 0})),
+        *(("RGB", {"restart_marker_rows": 1}), ("RGB", {"exif": b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0"})),
+    ),
+    "PNG": (
+        *(("RGB", {}), ("RGBA", {}), ("L", {}), ("LA", {}), ("P", {}), ("1", {}), ("I;16", {})),
+        *(("P", {"transparency": 3}), ("RGB", {"text": True}), ("RGB", {"frames": 3})),
+    ),
+    "WEBP": (
+        *(("RGB", {}), ("RGBA", {}), ("RGB", {"lossless": True}), ("RGBA", {"lossless": True})),
+        *(("RGB", {"frames": 3}), ("RGB", {"exif": b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0"})),
+    ),
+    "GIF": (("P", {}), ("L", {}), ("P", {"transparency": 3}), ("P", {"frames": 3}), ("P", {"interlace": 0})),
+    "TIFF": (
+        *(("RGB", {}), ("RGBA", {}), ("L", {}), ("1", {}), ("P", {}), ("CMYK", {}), ("LAB", {}), ("I;16", {})),
+        *(("F", {}), ("RGB", {"frames": 3}), ("1", {"compression": "group4"}), ("1", {"compression": "group3"})),
+        *(
+            ("RGB", {"compression": compression})
+            for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg", "zstd", "lzma")
+        ),
+    ),
+    "BMP": (("RGB", {}), ("RGBA", {}), ("L", {}), ("P", {}), ("1", {})),
+    "AVIF": (("RGB", {}), ("RGBA", {}), ("RGB", {"subsampling": "4:4:4"}), ("RGB", {"frames": 3})),
+    "JPEG2000": (
+        *(("RGB", {}), ("RGBA", {}), ("L", {}), ("I;16", {}), ("RGB", {"no_jp2": True})),
+        *(("RGB", {"tile_size": (16, 16)}), ("RGB", {"irreversible": True, "quality_layers": [20, 5]})),
+    ),
+}
+"""By Pillow's name of the format: modes, with the options that they are saved with."""
+
+
+def picture(mode: str, seed: int = 0, size: tuple[int, int] = (61, 47)) -> Image.Image:
+    """Return a picture of smooth random colours."""
+    small = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (7, 9, 3), dtype=np.uint8))
+    large = small.resize(size, Image.Resampling.BICUBIC)
+    return large.convert("L").convert(mode) if mode in ("I;16", "F") else large.convert(mode)
+
+
+@functools.cache
+def seeds(file_format: str) -> tuple[bytes, ...]:
+    """Return the files of a format, one of each variant."""
+    return tuple(_saved(file_format, mode, dict(options)) for mode, options in VARIANTS[file_format])
+
+
+def _saved(file_format: str, mode: str, options: dict[str, Any]) -> bytes:
+    frames = options.pop("frames", 1)
+    if frames > 1:
+        others = [picture(mode, seed) for seed in range(1, frames)]
+        options |= {"save_all": True, "append_images": others}
+    if options.pop("text", False):
+        notes = PngImagePlugin.PngInfo()
+        notes.add_text("Comment", "A river. " * 50, zip=True)
+        notes.add_itxt("Title", "Fluß", "de")
+        options["pnginfo"] = notes
+    buffer = io.BytesIO()
+    picture(mode).save(buffer, file_format, **options)
+    return buffer.getvalue()
