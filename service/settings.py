@@ -11,12 +11,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from service.api.clients import Network, parse_networks
 from service.api.cors import CorsPolicy
 from service.api.quota import Rate, parse_rates
+from service.cores import available_cores
 from service.errors import InvalidSettings
 from service.images.addresses import FetchPolicy
 
 PREFIX = "GAZE_"
-SLOTS = 16
-"""How many rankings one process works on at a time."""
+SLOTS = max(12, 4 * available_cores())
+"""How many rankings one process works on at a time: what comes last waits as long as the others take together."""
 
 FETCH_SLOTS = 16
 """How many requests may be fetching images at a time, besides."""

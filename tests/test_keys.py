@@ -1,10 +1,12 @@
 """Keys: who may ask, and what is open to everyone."""
 
+import hmac
 from collections.abc import Callable
 
 import pytest
 from flask.testing import FlaskClient
 
+from service.api.keys import Keys
 from tests.problem_shape import MARKER, checked_problem
 from tests.test_gaze import PNG, by_base64
 
@@ -73,6 +75,30 @@ def test_either_key_opens_while_they_are_exchanged(guarded: FlaskClient, authori
     assert guarded.get("/v1/model", headers=headers).status_code == 200
     asked = {"image": by_base64(PNG), "lists": ["qualities"]}
     assert guarded.post("/v1/gaze", json=asked, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("sent", ["first", "second", "third", "none", "", "f" * 10_000, "schl\xfcssel"])
+def test_every_key_is_compared_in_constant_time(sent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = Keys(["first", "second", "third"])
+    compared: list[tuple[int, int]] = []
+    real = hmac.compare_digest
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append((len(one), len(other)))
+        return real(one, other)
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    assert (keys.digest_of(f"Bearer {sent}") is not None) == (sent in ("first", "second", "third"))
+    # All three, whichever it is, and of one length, so that not even that of a key can be measured.
+    assert compared == [(32, 32)] * 3
+
+
+def test_a_digest_names_its_key_and_holds_no_text() -> None:
+    keys = Keys(["first", "second"])
+    digests = {keys.digest_of(f"Bearer {key}") for key in ("first", "second", "first ")}
+    assert len(digests) == 2
+    assert not any(b"first" in (digest or b"first") for digest in digests)
+    assert "first" not in repr(vars(keys))
 
 
 @pytest.mark.parametrize("path", ["//v1/lists", "/static/../v1/lists", "/static/%2e%2e/v1/lists", "/./v1/lists"])

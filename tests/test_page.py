@@ -44,12 +44,19 @@ def page(client: FlaskClient, path: str) -> Elements:
     return Elements(response.text)
 
 
-@pytest.mark.parametrize("path", ["/", "/docs"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/static/gaze.css", "/static/gaze.js", "/static/none"])
 def test_browser_is_told_to_load_nothing_from_elsewhere(client: FlaskClient, path: str) -> None:
-    headers = client.get(path).headers
+    response = client.get(path, buffered=True)
+    assert response.status_code == (404 if path.endswith("none") else 200)
+    headers = response.headers
     assert headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
     assert headers["Referrer-Policy"] == "no-referrer"
     assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Cross-Origin-Opener-Policy"] == headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    denied = dict(each.split("=") for each in headers["Permissions-Policy"].split(", "))
+    assert denied.keys() >= {"camera", "geolocation", "microphone"}
+    assert set(denied.values()) == {"()"}
     directives = dict(each.split(" ", 1) for each in CONTENT_SECURITY_POLICY.split("; "))
     assert directives["default-src"] == "'none'"
     assert directives["frame-ancestors"] == "'none'"

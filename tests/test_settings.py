@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from service.api.clients import parse_networks
+from service.api.cors import CorsPolicy
+from service.api.quota import Rate
 from service.errors import InvalidSettings
 from service.settings import Settings, read_settings
 
@@ -34,6 +37,9 @@ def test_defaults() -> None:
         "max_phrases": 2000,
         "request_timeout": 60.0,
         "url_fetch": "public",
+        "rate_limit": (),
+        "cors_origins": {"origins": frozenset(), "every": False},
+        "trusted_proxies": (),
     }
 
 
@@ -65,6 +71,14 @@ def test_defaults() -> None:
         ("GAZE_MAX_PHRASES", "100000", 100_000),
         ("GAZE_REQUEST_TIMEOUT", "0.5", 0.5),
         ("GAZE_URL_FETCH", "off", "off"),
+        ("GAZE_RATE_LIMIT", "10/second; 1000/hour", (Rate(10, 1), Rate(1000, 3600))),
+        (
+            "GAZE_CORS_ORIGINS",
+            "https://a.example, http://b.example:81",
+            CorsPolicy.parse("http://b.example:81,https://a.example"),
+        ),
+        ("GAZE_CORS_ORIGINS", "*", CorsPolicy(every=True)),
+        ("GAZE_TRUSTED_PROXIES", "10.0.0.0/8, ::1", parse_networks("10.0.0.0/8,::1")),
         ("GAZE_URL_FETCH", "museum.example:8080,10.1.0.0/16", "museum.example:8080,10.1.0.0/16"),
     ],
 )
@@ -112,6 +126,12 @@ def test_other_programs_variables_are_no_settings() -> None:
         *(("GAZE_MAX_IMAGE_PIXELS", value) for value in ("0", "178956971", "fifty")),
         *(("GAZE_MAX_PHRASES", value) for value in ("0", "100001", "none")),
         *(("GAZE_REQUEST_TIMEOUT", value) for value in ("0", "-1", "3601", "nan", "inf", "60s")),
+        *(("GAZE_RATE_LIMIT", value) for value in ("60", "sixty/minute", "0/day", "60/minute;")),
+        *(
+            ("GAZE_CORS_ORIGINS", value)
+            for value in ("museum.example", "https://museum.example/", "*,https://a.example")
+        ),
+        *(("GAZE_TRUSTED_PROXIES", value) for value in ("proxy.example", "10.1.2.3/16", "10.0.0.1:80")),
         *(("GAZE_URL_FETCH", value) for value in ("none,", "http://museum.example", "10.1.2.3/16", "[::zz]:80")),
     ],
 )
