@@ -3,15 +3,17 @@
 #   docker build --target cpu -t gaze:cpu .
 #   docker build --target cuda -t gaze:cuda .
 #
-# TORCH_INDEX     the index that torch comes from; empty: what pip is configured with. Each target has its own default.
+# TORCH_INDEX     the index that torch comes from; empty: what pip is configured with. The CPU target takes PyTorch's own.
 # BAKE_MODEL      a model to put into the image, for machines without a network: a hub id, such as
 #                 openai/clip-vit-base-patch32. The image then serves that model and asks the hub for nothing.
 # BAKE_REVISION   its revision, if it is not the default.
-# PYTHON_IMAGE    the base; may name a digest.
+# BASE_DIGEST     the base image's digest, sha256:...; empty: whatever the tag means today.
+#
+# Packages are those of requirements/ and no others, each file checked against its hash; nothing is built from source.
 
-ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+ARG BASE_DIGEST=
 
-FROM ${PYTHON_IMAGE} AS base
+FROM python:3.11-slim-bookworm${BASE_DIGEST:+@$BASE_DIGEST} AS base
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends tini \
  && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log \
@@ -19,38 +21,44 @@ RUN apt-get update \
  && useradd --system --uid 10001 --gid gaze --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin gaze \
  && install -d -o gaze -g gaze /var/lib/gaze /var/lib/gaze/models /var/lib/gaze/cache
 
-# The packages that pyproject.toml names, torch apart; a change to the code leaves them as they are.
-FROM base AS requirements
-COPY pyproject.toml .
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
-    > requirements.txt \
- && grep '^torch==' requirements.txt > torch.txt
+# What builds the images and stays out of them.
+FROM base AS tools
+COPY requirements/build.txt .
+RUN python -m venv --without-pip /opt/tools \
+ && pip --python /opt/tools/bin/python install --no-cache-dir --no-deps --only-binary :all: --require-hashes -r build.txt
 
-FROM base AS packages-cpu
+# A change to the code leaves the packages as they are.
+FROM tools AS packages
+COPY requirements/packages.txt .
+RUN python -m venv --without-pip /opt/gaze \
+ && pip --python /opt/gaze/bin/python install --no-cache-dir --no-deps --only-binary :all: --require-hashes \
+    -r packages.txt
+
+FROM packages AS packages-cpu
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-COPY --from=requirements torch.txt .
-RUN python -m venv --without-pip /opt/gaze \
- && pip --python /opt/gaze/bin/python install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -r torch.txt
-COPY --from=requirements requirements.txt .
-RUN pip --python /opt/gaze/bin/python install --no-cache-dir -r requirements.txt \
+COPY requirements/torch-cpu.txt .
+RUN pip --python /opt/gaze/bin/python install --no-cache-dir --no-deps --only-binary :all: --require-hashes \
+    ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -r torch-cpu.txt \
+ && pip --python /opt/gaze/bin/python check \
+ && /opt/tools/bin/cyclonedx-py environment --output-reproducible --output-file /sbom.json /opt/gaze/bin/python \
  && rm -rf /opt/gaze/lib/python3.11/site-packages/torch/include
 
-FROM base AS packages-cuda
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cu130
-COPY --from=requirements torch.txt .
-RUN python -m venv --without-pip /opt/gaze \
- && pip --python /opt/gaze/bin/python install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -r torch.txt
-COPY --from=requirements requirements.txt .
-RUN pip --python /opt/gaze/bin/python install --no-cache-dir -r requirements.txt \
+FROM packages AS packages-cuda
+ARG TORCH_INDEX=
+COPY requirements/torch-cuda.txt .
+RUN pip --python /opt/gaze/bin/python install --no-cache-dir --no-deps --only-binary :all: --require-hashes \
+    ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -r torch-cuda.txt \
+ && pip --python /opt/gaze/bin/python check \
+ && /opt/tools/bin/cyclonedx-py environment --output-reproducible --output-file /sbom.json /opt/gaze/bin/python \
  && rm -rf /opt/gaze/lib/python3.11/site-packages/torch/include
 
-FROM base AS code
+FROM tools AS code
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY models/ models/
 COPY lists/ lists/
 COPY service/ service/
-RUN pip install --no-cache-dir --no-deps --target /app . \
+RUN pip --python /opt/tools/bin/python install --no-cache-dir --no-deps --no-build-isolation --target /app . \
  && sed -i '1s|.*|#!/opt/gaze/bin/python|' /app/bin/gaze
 
 FROM base AS runtime
@@ -78,6 +86,7 @@ CMD ["serve"]
 FROM runtime AS cpu
 ENV GAZE_CACHE_DIR=/var/lib/gaze/cache${GAZE_MODEL:+-in-the-image}
 COPY --from=packages-cpu /opt/gaze /opt/gaze
+COPY --from=packages-cpu /sbom.json /usr/share/gaze/sbom.json
 COPY --from=code /app /app
 USER 10001:10001
 RUN if [ -n "$GAZE_MODEL" ]; then HF_HUB_OFFLINE=0 gaze prepare; fi
@@ -85,6 +94,7 @@ RUN if [ -n "$GAZE_MODEL" ]; then HF_HUB_OFFLINE=0 gaze prepare; fi
 FROM runtime AS cuda
 ENV GAZE_DEVICE=cuda
 COPY --from=packages-cuda /opt/gaze /opt/gaze
+COPY --from=packages-cuda /sbom.json /usr/share/gaze/sbom.json
 COPY --from=code /app /app
 USER 10001:10001
 # No GPU is here to encode the lists with; the start does that in seconds.

@@ -11,7 +11,7 @@ TORCH := $(shell grep --only-matching --max-count=1 "torch==[0-9.]*" pyproject.t
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install run test check faults bench demo-model clean
+.PHONY: install run test check faults contract fuzz fuzz-requests fuzz-front-door bench lock audit sbom demo-model clean
 
 install: $(VENV)/.installed
 
@@ -44,6 +44,44 @@ check: $(VENV)/.installed-dev
 # own, which takes Linux. make faults ARGS=--quick leaves out what takes minutes.
 faults: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.faults $(ARGS)
+
+# Asks a real server all that the OpenAPI document allows: EXAMPLES for each operation, and as many chains of links.
+EXAMPLES ?= 5000
+contract: $(VENV)/.installed-dev
+	CONTRACT_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/test_contract.py $(ARGS)
+
+# Fuzzes, guided by coverage, the parser of requests and the decoder's front door, each for SECONDS.
+SECONDS ?= 600
+fuzz: fuzz-requests fuzz-front-door
+
+fuzz-requests fuzz-front-door: $(VENV)/.installed-dev .fuzz/.installed
+	PYTHONPATH=.fuzz $(BIN)/python -m $(subst -,_,$(subst fuzz-,fuzz.,$@)) -max_total_time=$(SECONDS) $(ARGS)
+
+# Apart from .venv, because only fuzzing wants it.
+.fuzz/.installed:
+	$(BIN)/python -m pip install --quiet --target .fuzz --only-binary :all: atheris==3.0.0
+	touch $@
+
+# Writes the lock files of the images: pyproject.toml's dependencies and theirs, with the hashes of all files that the
+# index has of a release. Releases and hashes stay as they are locked, unless ARGS=--upgrade.
+LOCKS ?= requirements
+LOCK = $(BIN)/uv pip compile --quiet --no-header --generate-hashes --python-version 3.11 \
+	--python-platform x86_64-manylinux_2_35 $(ARGS)
+lock: $(VENV)/.installed-dev
+	$(LOCK) pyproject.toml --excludes requirements/only-with-cuda.in --no-emit-package torch -o $(LOCKS)/packages.txt
+	echo "$(TORCH)" | $(LOCK) - --constraints $(LOCKS)/packages.txt -o $(LOCKS)/torch-cuda.txt \
+		$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' $(LOCKS)/packages.txt)
+	$(LOCK) requirements/build.in -o $(LOCKS)/build.txt
+
+# Looks up known vulnerabilities of all that is locked. Says so, and fails, where the database cannot be reached.
+audit: $(VENV)/.installed-dev
+	$(BIN)/python -m requirements.audit
+
+# Lists what is locked for the CPU as CycloneDX, in build/sbom.json. An image has a list of what it really holds.
+sbom: $(VENV)/.installed-dev
+	mkdir -p build
+	cat requirements/packages.txt requirements/torch-cpu.txt | $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml \
+		--output-reproducible --output-file build/sbom.json -
 
 # Measures the service and its peers, each in an environment of its own under .bench/, and writes .bench/results.md.
 # Options: make bench ARGS="--only floor,start". Nothing else should run on the machine meanwhile.

@@ -6,11 +6,13 @@ is refused. The fixture `server` fetches no URLs (GAZE_URL_FETCH=off).
 
 import base64
 import json
+import os
 import urllib.request
+from collections import Counter
 from typing import Any
 
 import schemathesis
-from hypothesis import strategies
+from hypothesis import HealthCheck, settings, strategies
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from service.api.openapi import document
@@ -22,6 +24,8 @@ NAMES = list(read_lists(built_in_folder()))
 # Schemathesis needs the document when tests are collected, before there is a server; the first test compares them.
 DOCUMENT = document(NAMES)
 Case = schemathesis.Case[Any]
+EXAMPLES = int(os.environ.get("CONTRACT_EXAMPLES") or 100)
+"""How many requests each operation gets; `make contract` asks for thousands."""
 PICTURES = [encoded(noise(64, 48, seed=seed), kind) for seed, kind in enumerate(("PNG", "JPEG", "WEBP", "GIF"))]
 BEYOND_A_SCHEMA = ("url_not_allowed",)
 """Codes of requests that fit the document and are refused all the same: URLs, because fetching is off."""
@@ -31,7 +35,7 @@ schemathesis.openapi.format("binary", strategies.sampled_from(PICTURES))
 
 api = schemathesis.openapi.from_dict(
     DOCUMENT,
-    config=schemathesis.Config.from_dict({"seed": 1, "generation": {"max-examples": 100, "deterministic": True}}),
+    config=schemathesis.Config.from_dict({"seed": 1, "generation": {"max-examples": EXAMPLES, "deterministic": True}}),
 )
 
 
@@ -51,6 +55,18 @@ def too_many_together(body: Any) -> bool:
     return sum(len(images) for images in sent if isinstance(images, list)) > MAX_IMAGES
 
 
+def unfit(case: Case, response: Any) -> list[Any]:
+    """Return the checks that the contract cannot pass, for the reasons given here."""
+    excluded: list[Any] = []
+    if response.status_code >= 400 and (response.json()["code"] in BEYOND_A_SCHEMA or too_many_together(case.body)):
+        excluded.append(positive_data_acceptance)
+    if case.media_type == "multipart/form-data":
+        # A form is text: an empty array, a lone value in place of an array, or a number in place of a text are on the
+        # wire the same as what the document allows. tests/test_query_forms.py sends bad forms as bytes.
+        excluded.append(negative_data_rejection)
+    return excluded
+
+
 def test_document_is_the_one_that_is_served(server: str) -> None:
     with urllib.request.urlopen(f"{server}/openapi.json", timeout=20) as response:
         assert json.load(response) == json.loads(json.dumps(DOCUMENT))
@@ -59,11 +75,25 @@ def test_document_is_the_one_that_is_served(server: str) -> None:
 @api.parametrize()
 def test_answers_are_as_documented(case: Case, server: str) -> None:
     response = case.call(base_url=server)
-    excluded: list[Any] = []
-    if response.status_code >= 400 and (response.json()["code"] in BEYOND_A_SCHEMA or too_many_together(case.body)):
-        excluded.append(positive_data_acceptance)
-    if case.media_type == "multipart/form-data":
-        # A form is text: an empty array, a lone value in place of an array, or a number in place of a text are on the
-        # wire the same as what the document allows. tests/test_query_forms.py sends bad forms as bytes.
-        excluded.append(negative_data_rejection)
-    case.validate_response(response, excluded_checks=excluded, transport_kwargs={"base_url": server})
+    case.validate_response(response, excluded_checks=unfit(case, response), transport_kwargs={"base_url": server})
+
+
+def test_chains_of_links_are_answered_as_documented(server: str) -> None:
+    asked: Counter[tuple[str, int]] = Counter()
+
+    class Chain(api.as_state_machine()):  # type: ignore[misc]
+        def get_call_kwargs(self, _case: Case) -> dict[str, Any]:
+            return {"base_url": server}
+
+        def validate_response(self, response: Any, case: Case, **kwargs: Any) -> None:
+            if self.recorder.cases[case.id].parent_id is not None:
+                asked[case.operation.label, response.status_code] += 1
+            case.validate_response(response, excluded_checks=unfit(case, response), transport_kwargs=kwargs)
+
+    Chain.run(
+        settings=settings(
+            max_examples=EXAMPLES, stateful_step_count=4, deadline=None, suppress_health_check=list(HealthCheck)
+        )
+    )
+    assert asked["GET /v1/lists/{name}", 200], "no list was shown that another answer had named"
+    assert asked["POST /v1/gaze", 200], "no list was asked that another answer had named"

@@ -268,9 +268,9 @@ def _livez() -> dict[str, Any]:
     return {
         "operationId": "livez",
         "tags": ["state"],
-        "summary": "Say that the process answers.",
+        "summary": "Say that the process answers, and that no inference in it has hung or keeps failing.",
         "security": [],
-        "responses": {"200": _answer("It does.", schemas.Alive)},
+        "responses": {"200": _answer("It does.", schemas.Alive), **_problems(errors.NotReady)},
     }
 
 
