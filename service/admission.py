@@ -28,6 +28,11 @@ class Admission:
         """How many places are taken."""
         return self._taken
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no place is free."""
+        return self._taken >= self._places
+
     def take(self) -> bool:
         """Take a place, and say whether there was one."""
         with self._lock:

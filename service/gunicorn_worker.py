@@ -163,6 +163,8 @@ class GazeWorker(ThreadWorker):
         arrival.add(piece)
         if arrival.can_begin:
             self._begin(conn)
+        elif arrival.head is not None and arrival.method_and_path == _COSTLY and admission.is_full:
+            self._refuse(conn, errors.Overloaded(retry_after=1))  # at once: the body would be read for nothing
         elif arrival.head is not None:
             conn.deadline = conn.started + self._request_seconds
             if arrival.expects_continue:

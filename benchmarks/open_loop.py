@@ -1,0 +1,193 @@
+"""Callers that come when they come, whether or not the service keeps up, in a process of their own.
+
+    python -m benchmarks.open_loop
+
+reads one Crowd as JSON from standard input and writes one Outcome to standard output.
+"""
+
+import json
+import os
+import random
+import selectors
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+_REPOSITORY = Path(__file__).parent.parent
+_PROBES = ("/livez", "/readyz", "/metrics")
+_PROBE_PAUSE = 0.1
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """Requests to one server, each on a connection of its own.
+
+    per_second: how many come a second on average, at random moments (a Poisson process); or 0, and
+    callers:    how many ask again and again, each once it is answered
+    patience:   seconds after which a request that is not answered counts as hung
+    """
+
+    host: str
+    port: int
+    head: str
+    body_file: str
+    seconds: float
+    per_second: float = 0.0
+    callers: int = 0
+    patience: float = 70.0
+    seed: int = 0
+
+
+@dataclass
+class Outcome:
+    """What became of a crowd: seconds by kind of answer, and what was wrong."""
+
+    accepted: list[float] = field(default_factory=list)
+    refused: list[float] = field(default_factory=list)
+    probes: list[float] = field(default_factory=list)
+    hung: int = 0
+    odd: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def goodput(self) -> float:
+        """Accepted requests a second."""
+        return len(self.accepted) / self.seconds
+
+
+def p99(seconds: list[float]) -> float:
+    """Return what all but a hundredth took at most."""
+    return sorted(seconds)[min(len(seconds) - 1, int(len(seconds) * 0.99))] if seconds else 0.0
+
+
+def send(crowd: Crowd) -> Outcome:
+    """Let a crowd come, from a process of its own."""
+    finished = subprocess.run(  # this very module
+        [sys.executable, "-m", "benchmarks.open_loop"],
+        input=json.dumps(asdict(crowd)),
+        cwd=_REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return Outcome(**json.loads(finished.stdout))
+
+
+class _Request:
+    """One request on its way, on a connection of its own."""
+
+    def __init__(self, server: tuple[str, int], sent: bytes, kind: str, caller: bool = False) -> None:
+        self.kind = kind
+        self.caller = caller
+        self.answer = bytearray()
+        self._unsent = memoryview(sent)
+        self.started = time.perf_counter()
+        self.socket = socket.socket()
+        self.socket.setblocking(False)
+        self.socket.connect_ex(server)
+
+    def send(self) -> bool:
+        """Send what can be sent, and say whether it was all."""
+        with suppress(BlockingIOError):
+            self._unsent = self._unsent[self.socket.send(self._unsent) :]
+        return not self._unsent
+
+    def receive(self) -> bool:
+        """Receive what has come, and say whether it was the end."""
+        piece = self.socket.recv(65536)
+        self.answer += piece
+        return not piece
+
+
+class _Sending:
+    """A crowd on its way: plain sockets in one thread, so that it takes as little of the processor as it can."""
+
+    def __init__(self, crowd: Crowd) -> None:
+        body = Path(crowd.body_file).read_bytes()
+        self._asked = f"{crowd.head}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        self._crowd = crowd
+        self._selector = selectors.DefaultSelector()
+        self._under_way: dict[int, _Request] = {}
+        self._outcome = Outcome(seconds=crowd.seconds)
+        self._over = 0.0
+
+    def run(self) -> Outcome:
+        """Let all of them come, and wait for their answers."""
+        moments = random.Random(self._crowd.seed)  # noqa: S311  # no secret
+        begun = time.perf_counter()
+        self._over = begun + self._crowd.seconds
+        for _ in range(self._crowd.callers):
+            self._begin(self._asked, "caller", caller=True)
+        rate = self._crowd.per_second
+        next_one = begun + moments.expovariate(rate) if rate else self._over
+        next_probe = begun
+        while (now := time.perf_counter()) < self._over or self._under_way:
+            while next_one <= now and next_one < self._over:
+                self._begin(self._asked, "caller")
+                next_one += moments.expovariate(rate)
+            if next_probe <= now < self._over:
+                for path in _PROBES:
+                    self._begin(f"GET {path} HTTP/1.1\r\nHost: gaze\r\nConnection: close\r\n\r\n".encode(), path)
+                next_probe = now + _PROBE_PAUSE
+            if now > self._over + self._crowd.patience:
+                self._outcome.hung += len(self._under_way)
+                break
+            waiting = min(next_one, next_probe) - now if now < self._over else 1.0
+            for key, _ in self._selector.select(max(0.0, waiting)):
+                self._go_on(key.data)
+        return self._outcome
+
+    def _begin(self, sent: bytes, kind: str, caller: bool = False) -> None:
+        request = _Request((self._crowd.host, self._crowd.port), sent, kind, caller)
+        self._under_way[request.socket.fileno()] = request
+        self._selector.register(request.socket, selectors.EVENT_WRITE, request)
+
+    def _go_on(self, request: _Request) -> None:
+        try:
+            if self._selector.get_key(request.socket).events == selectors.EVENT_WRITE:
+                if request.send():
+                    self._selector.modify(request.socket, selectors.EVENT_READ, request)
+            elif request.receive():
+                self._end(request, None)
+        except ConnectionError as error:
+            self._end(request, error)
+
+    def _end(self, request: _Request, error: Exception | None) -> None:
+        ended = time.perf_counter()
+        self._selector.unregister(request.socket)
+        del self._under_way[request.socket.fileno()]
+        if error is not None:
+            with suppress(OSError):
+                request.answer += request.socket.recv(65536)
+        request.socket.close()
+        self._count(request, ended - request.started, ended, error)
+        if request.caller and ended < self._over:
+            self._begin(self._asked, "caller", caller=True)
+
+    def _count(self, request: _Request, seconds: float, ended: float, error: Exception | None) -> None:
+        head, _, body = bytes(request.answer).partition(b"\r\n\r\n")
+        status = head[9:12].decode("latin-1")
+        if request.kind != "caller" and status == "200":
+            self._outcome.probes.append(seconds)
+        elif status == "200" and body.startswith(b'{"model"'):
+            if ended <= self._over:
+                self._outcome.accepted.append(seconds)
+        elif status == "503" and b"application/problem+json" in head and b"Retry-After" in head and b'"code"' in body:
+            self._outcome.refused.append(seconds)
+        else:
+            self._outcome.odd.append(f"{request.kind}: {type(error).__name__} {head[:40]!r}")
+
+
+def main() -> None:
+    """Let the crowd of standard input come."""
+    with suppress(PermissionError):
+        os.nice(-10)  # callers are other machines: they do not wait for the service's processor
+    print(json.dumps(asdict(_Sending(Crowd(**json.load(sys.stdin))).run())))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Ten times the load that a service can carry: what it still answers, how fast it refuses, and how it is afterwards."""
+
+from dataclasses import dataclass, replace
+
+from benchmarks.open_loop import Crowd, Outcome, p99, send
+
+CALLERS = 8
+NEARLY_ALL, FAR_TOO_MUCH = 0.9, 10.0
+
+
+@dataclass(frozen=True)
+class Overload:
+    """The outcomes of a closed loop, of 90 % of its rate, of ten times its rate, and of a closed loop again."""
+
+    peak: Outcome
+    nearly_all: Outcome
+    far_too_much: Outcome
+    afterwards: Outcome
+
+    @property
+    def goodput_kept(self) -> float:
+        """Goodput under overload ÷ peak goodput."""
+        return self.far_too_much.goodput / self.peak.goodput
+
+    @property
+    def latency_grown(self) -> float:
+        """The accepted requests' p99 under overload ÷ their p99 at 90 % of capacity."""
+        return p99(self.far_too_much.accepted) / p99(self.nearly_all.accepted)
+
+    @property
+    def capacity_kept(self) -> float:
+        """Peak goodput afterwards ÷ before."""
+        return self.afterwards.goodput / self.peak.goodput
+
+    def said(self) -> str:
+        """Return the figures in one line."""
+        much, latency = self.far_too_much, p99(self.far_too_much.accepted) * 1000
+        return (
+            f"peak {self.peak.goodput:.1f}/s; asked {FAR_TOO_MUCH:.0f} times that for {much.seconds:.0f} s: goodput "
+            f"{self.goodput_kept:.2f} of peak, accepted p99 {latency:.0f} ms = {self.latency_grown:.2f} x that at 90 % "
+            f"({p99(self.nearly_all.accepted) * 1000:.0f} ms), {len(much.refused)} refused with p99 "
+            f"{p99(much.refused) * 1000:.0f} ms, health and metrics at most {max(much.probes) * 1000:.0f} ms, "
+            f"{much.hung} hung, {len(much.odd)} odd; afterwards {self.capacity_kept:.2f} of peak"
+        )
+
+
+def overload(crowd: Crowd, seconds: float, short: float = 12.0) -> Overload:
+    """Measure a service under overload for some seconds, and before and after it for `short` seconds each."""
+    loop = replace(crowd, callers=CALLERS, seconds=short)
+    send(replace(loop, seconds=3.0))
+    peak = send(loop)
+    nearly_all = send(replace(crowd, per_second=NEARLY_ALL * peak.goodput, seconds=2 * short))
+    far_too_much = send(replace(crowd, per_second=FAR_TOO_MUCH * peak.goodput, seconds=seconds))
+    return Overload(peak, nearly_all, far_too_much, send(loop))

@@ -1,0 +1,109 @@
+"""More than the service can carry, and requests that nobody waits for any more."""
+
+import json
+import socket
+import struct
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from PIL import Image
+
+from benchmarks.open_loop import Crowd, p99
+from benchmarks.overload import overload
+from service.settings import SLOTS
+from tests.conftest import encoded
+from tests.faults.test_requests import POST, assert_answers
+from tests.running_service import Service
+from tests.wire import connect, read_answer
+
+BOUNDARY = "multipart/form-data; boundary=b"
+Seen = Callable[[str], None]
+
+
+def form_of(picture: bytes) -> bytes:
+    return (
+        b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + picture + b"\r\n"
+        b'--b\r\nContent-Disposition: form-data; name="lists"\r\n\r\nqualities\r\n--b--\r\n'
+    )
+
+
+def costly() -> bytes:
+    """Return a form with a picture of some 70 kilobytes that takes some 25 ms to decode and to resize."""
+    return form_of(encoded(Image.new("RGB", (2400, 1800), "teal"), "JPEG"))
+
+
+@pytest.mark.timed
+@pytest.mark.fault(28, 31)
+def test_ten_times_the_load(service: Service, seen: Seen, tmp_path: Path) -> None:
+    body = tmp_path / "body"
+    body.write_bytes(costly())
+    address = urlsplit(service.address)
+    head = f"POST /v1/gaze HTTP/1.1\r\nHost: gaze\r\nContent-Type: {BOUNDARY}\r\n"
+    assert address.hostname
+    assert address.port
+    measured = overload(Crowd(address.hostname, address.port, head, str(body), 0.0), seconds=60)
+    seen(measured.said())
+    much = measured.far_too_much
+    assert (much.hung, much.odd) == (0, [])
+    assert measured.goodput_kept >= 0.95
+    assert measured.latency_grown <= 2
+    assert p99(much.refused) <= 0.050
+    assert max(much.probes) <= 0.100
+    assert measured.capacity_kept >= 0.95
+
+
+def hang_up(connection: socket.socket) -> None:
+    """Close a connection, and let whatever still comes be refused."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+@pytest.mark.fault(29)
+@pytest.mark.parametrize("gently", [True, False], ids=["closed", "reset"])
+def test_callers_that_hang_up_in_the_queue(service: Service, seen: Seen, gently: bool) -> None:
+    body = costly()
+    request = POST + f"Content-Type: {BOUNDARY}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    before = len(service.lines("request"))
+    connections = [connect(service.address) for _ in range(SLOTS)]
+    for connection in connections:
+        connection.sendall(request)
+    for connection in connections:
+        connection.close() if gently else hang_up(connection)
+    deadline = time.monotonic() + 20
+    while len(lines := service.lines("request")[before:]) < SLOTS:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert_answers(service)
+    gone = [line for line in lines if line["code"] == "caller_gone"]
+    # Those that were being decoded when their callers went are not stopped in the middle of it.
+    assert len(gone) >= SLOTS // 2
+    assert all("encode" not in (line["stages"] or {}) or not line["stages"]["encode"] for line in gone)
+    seen(f"{len(gone)} of {SLOTS} dropped before they were computed, {'closed' if gently else 'reset'}")
+
+
+@pytest.mark.fault(46)
+def test_answers_belong_to_their_requests(service: Service, seen: Seen) -> None:
+    colours = ("red", "green", "blue", "white", "black", "yellow")
+    bodies = {colour: form_of(encoded(Image.new("RGB", (90, 60), colour))) for colour in colours}
+
+    def ask(colour: str) -> str:
+        body = bodies[colour]
+        head = POST + f"Content-Type: {BOUNDARY}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        with connect(service.address) as connection:
+            connection.sendall(head + body)
+            answer = read_answer(connection)
+            assert answer.status == 200
+            [result] = json.loads(answer.body)["results"]
+            return json.dumps(result)
+
+    alone = {colour: ask(colour) for colour in colours}
+    assert len(set(alone.values())) == len(colours)
+    asked = [colours[number % len(colours)] for number in range(300)]
+    with ThreadPoolExecutor(8) as callers:
+        answers = list(callers.map(ask, asked))
+    assert answers == [alone[colour] for colour in asked]
+    seen("300 answers of 8 callers at once, each as alone")
