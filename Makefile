@@ -11,7 +11,7 @@ TORCH := $(shell grep --only-matching --max-count=1 "torch==[0-9.]*" pyproject.t
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install run test check faults contract fuzz fuzz-requests fuzz-front-door bench lock audit sbom demo-model clean
+.PHONY: install run test check faults faults-timed contract fuzz fuzz-images fuzz-requests fuzz-front-door bench lock audit sbom demo-model clean
 
 install: $(VENV)/.installed
 
@@ -41,9 +41,18 @@ check: $(VENV)/.installed-dev
 	$(MAKE) test
 
 # Brings about every fault of tests/faults/table.py on a real server, and prints one line for each. In a network of its
-# own, which takes Linux. make faults ARGS=--quick leaves out what takes minutes.
+# own, which takes Linux. make faults ARGS=--quick leaves out what takes minutes, and
+# faults-timed brings about nothing else.
 faults: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.faults $(ARGS)
+
+faults-timed: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.faults --timed $(ARGS)
+
+# Sends mutated pictures of every format, and odd ones made by hand, to a service at ADDRESS.
+ADDRESS ?= http://127.0.0.1:8000
+fuzz-images: $(VENV)/.installed-dev
+	$(BIN)/python -m fuzz.images $(ADDRESS) --per-format 10000 $(ARGS)
 
 # Asks a real server all that the OpenAPI document allows: EXAMPLES for each operation, and as many chains of links.
 EXAMPLES ?= 5000

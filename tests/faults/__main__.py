@@ -3,7 +3,8 @@
     python -m tests.faults [--quick | --timed] [options of pytest]
 
 --quick leaves out the rows that take minutes, --timed takes these alone. All of it runs in a network and a mount
-namespace of its own, where every address is this machine: nothing that a test sends can leave it.
+namespace of its own, where every address is this machine: nothing that a test sends can leave it. Where there can be
+none, it says so and ends with 77, which is not a success.
 """
 
 import os
@@ -17,6 +18,7 @@ from pyroute2 import IPRoute
 
 _INSIDE = "GAZE_FAULTS_INSIDE"
 _LOCAL_TABLE, _HOST_SCOPE = 255, 254  # as rtnetlink(7) numbers them
+NO_NAMESPACE = 77
 NAMESERVER = "127.0.0.53"
 """What /etc/resolv.conf names in the namespace; a test that needs answers listens there, on port 53."""
 
@@ -24,8 +26,11 @@ NAMESERVER = "127.0.0.53"
 def main(arguments: list[str]) -> int:
     """Enter the namespaces, and run the tests there; return pytest's exit code."""
     if _INSIDE not in os.environ:
-        as_root = [] if os.geteuid() == 0 else ["--map-root-user"]
-        command = ["unshare", "--net", "--mount", *as_root, sys.executable, "-m", "tests.faults", *arguments]
+        unshare = ["unshare", "--net", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+        if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
+            print("The faults were not run: this machine gives no process a network of its own.", file=sys.stderr)
+            return NO_NAMESPACE
+        command = [*unshare, sys.executable, "-m", "tests.faults", *arguments]
         return subprocess.run(command, env={**os.environ, _INSIDE: "1"}, check=False).returncode
     _make_every_address_local()
     with tempfile.TemporaryDirectory(prefix="gaze-faults-") as folder:
