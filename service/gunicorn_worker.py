@@ -11,10 +11,11 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -25,6 +26,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from service import errors
 from service.arrival import Arrival
 from service.connection import BLOCK, SEND_SECONDS, Connection
+from service.crew import crew
 from service.lifetime import admission, shutting_down
 from service.settings import OTHER_SLOTS, STREAMED_SLOTS, read_settings
 
@@ -56,6 +58,8 @@ class GazeWorker(ThreadWorker):
         self._others = 0
         self._current = threading.local()
         self._next_look = 0.0
+        self._accepting = False
+        self._cors = settings.cors_origins
 
     def init_process(self) -> None:
         """Start, with threads of their own for those that supervise the service."""
@@ -74,10 +78,22 @@ class GazeWorker(ThreadWorker):
 
         self.wsgi = informed
 
-    def handle_exit(self, sig: int, frame: Any) -> None:
-        """Take SIGTERM: let /readyz say so, finish what is under way, then end."""
-        shutting_down.set()
-        super().handle_exit(sig, frame)
+    def handle_exit(self, sig: int, frame: Any) -> None:  # noqa: ARG002  # gunicorn's signature
+        """Take SIGTERM: end at once, or once the successor that is being loaded is ready."""
+        crew.tell_to_end()
+        self.method_queue.defer(lambda: None)
+
+    def set_accept_enabled(self, enabled: bool | None) -> None:
+        """Take new callers only while the crew wants this worker to."""
+        super().set_accept_enabled(bool(enabled) and crew.may_accept)
+
+    def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
+        """Let events happen, then see whether it is time to end."""
+        self.set_accept_enabled(self._accepting)
+        super().wait_for_and_dispatch_events(timeout if crew.settled or not self.alive else _LOOK_SECONDS)
+        if self.alive and crew.must_end:
+            shutting_down.set()
+            self.alive = False
 
     # --- the event loop: a connection comes, its request arrives, a thread takes it, or it is refused ---
 
@@ -319,20 +335,22 @@ class GazeWorker(ThreadWorker):
             code=error.code,
             client=conn.address,
         )
+        answer = _answer(error, request_id, self._cors.headers(conn.arrival.origin))
         with suppress(OSError):  # it may be gone; so short an answer always fits into an empty buffer
-            conn.sock.send(_answer(error, request_id))
+            conn.sock.send(answer)
         self.nr_conns -= 1
         conn.close(graceful=True)
 
 
-def _answer(error: errors.GazeError, request_id: str) -> bytes:
+def _answer(error: errors.GazeError, request_id: str, headers: Mapping[str, str] = MappingProxyType({})) -> bytes:
     # Imported here, because gunicorn's master imports this module, and needs no more of the service.
     from service.api import problems  # noqa: PLC0415
 
     body = problems.problem(error, request_id).model_dump_json().encode()
     retry = f"Retry-After: {error.retry_after}\r\n" if error.retry_after is not None else ""
+    more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     head = (
         f"HTTP/1.1 {error.status} {error.title}\r\nConnection: close\r\nContent-Type: {problems.MEDIA_TYPE}\r\n"
-        f"X-Request-ID: {request_id}\r\n{retry}Content-Length: {len(body)}\r\n\r\n"
+        f"X-Request-ID: {request_id}\r\n{retry}{more}Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -91,6 +92,7 @@ class Decoder:
         self._large = Turns(1)
         self._large_bytes = max(SMALL_BYTES * slots, _COPIES_BYTES * limits.max_pixels) + _WORKING_BYTES
         self._idle: list[_Process] = []
+        weakref.finalize(self, _end, self._idle)
 
     @contextmanager
     def slot(self, encoded: bytes) -> Iterator[Decode]:
@@ -124,8 +126,7 @@ class Decoder:
 
     def close(self) -> None:
         """End the processes that have nothing to do."""
-        while self._idle:
-            self._idle.pop().kill()
+        _end(self._idle)
 
     def _ask(
         self, process: "_Process", encoded: bytes, portable: Prepare | None, min_short_side: int | None, deadline: float
@@ -235,6 +236,11 @@ class _Process:
         self.frames.close()
         if self._process.stdin:
             self._process.stdin.close()
+
+
+def _end(processes: list[_Process]) -> None:
+    while processes:
+        processes.pop().kill()
 
 
 def _portable(prepare: Prepare) -> Prepare | None:
