@@ -1,0 +1,62 @@
+"""A claim ends with its deadline, and when the caller closes the connection."""
+
+import socket
+import struct
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from service.api.claim import Claim
+from service.errors import CallerGone, Overloaded
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """The two ends of a TCP connection: the service's and the caller's."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        caller = socket.create_connection(listener.getsockname())
+        service, _ = listener.accept()
+        with service, caller:
+            yield service, caller
+
+
+def test_claim_without_a_connection_ends_with_its_deadline() -> None:
+    Claim(time.monotonic() + 60).require()
+    with pytest.raises(Overloaded) as late:
+        Claim(time.monotonic() - 0.001).require()
+    assert late.value.retry_after == 1
+
+
+def test_claim_can_be_extended() -> None:
+    late = Claim(time.monotonic() - 1)
+    late.extended(60).require()
+    with pytest.raises(Overloaded):
+        late.extended(0.5).require()
+
+
+def test_caller_that_is_there(ends: tuple[socket.socket, socket.socket]) -> None:
+    service, caller = ends
+    claim = Claim(time.monotonic() + 60, service)
+    claim.require()
+    caller.sendall(b"the next request")
+    claim.require()
+
+
+@pytest.mark.parametrize("linger", [None, struct.pack("ii", 1, 0)], ids=["closed", "reset"])
+def test_caller_that_is_gone(ends: tuple[socket.socket, socket.socket], linger: bytes | None) -> None:
+    service, caller = ends
+    if linger:
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    caller.close()
+    claim = Claim(time.monotonic() + 60, service)
+    time.sleep(0.05)  # until the other end of loopback has heard of it
+    with pytest.raises(CallerGone):
+        claim.require()
+
+
+def test_connection_that_this_service_has_closed(ends: tuple[socket.socket, socket.socket]) -> None:
+    service, _ = ends
+    service.close()
+    with pytest.raises(CallerGone):
+        Claim(time.monotonic() + 60, service).require()
