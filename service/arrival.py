@@ -2,8 +2,10 @@
 
 import re
 
+_LINE_BYTES = 256  # of a request's line; what is asked for here is shorter
 _END_OF_HEAD = b"\r\n\r\n"
-_LENGTH = re.compile(rb"\r\ncontent-length[ \t]*:[ \t]*([0-9]{1,18})[ \t]*(?=\r\n)", re.IGNORECASE)
+_LENGTH = re.compile(rb"\r\ncontent-length[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
+_DIGITS = re.compile(rb"[0-9]{1,18}[ \t]*")
 _CODED = re.compile(rb"\r\ntransfer-encoding[ \t]*:", re.IGNORECASE)
 _EXPECT = re.compile(rb"\r\nexpect[ \t]*:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
 _REQUEST_ID = re.compile(rb"\r\nx-request-id[ \t]*:[ \t]*([A-Za-z0-9._-]{1,128})[ \t]*(?=\r\n)", re.IGNORECASE)
@@ -16,14 +18,14 @@ class Arrival:
     Only as much of HTTP is understood as says how many bytes to wait for; whatever is odd is left to the parser, which
     refuses it. Bodies in chunks are not waited for, because their end is where the parser finds it.
 
-    max_head: bytes in which a head must end, or it is given to the parser without its end
+    max_head: bytes in which a head must end
     max_body: bytes that a body may have; a larger one is not waited for, because it will be refused
     """
 
     def __init__(self, max_head: int, max_body: int) -> None:
         self._max_head = max_head
         self._max_body = max_body
-        self._beginning = bytearray()  # all bytes until the head is whole, then the head
+        self._beginning = bytearray()  # all bytes until the head is whole
         self._body: list[bytes] = []
         self._missing: int | None = None
         self._too_large = False
@@ -51,7 +53,7 @@ class Arrival:
 
     @property
     def can_begin(self) -> bool:
-        """Whether there is nothing to wait for: it is whole, or it is read or refused by the thread that takes it."""
+        """Whether there is nothing to wait for: it is whole, or too large, or a thread has to read the rest."""
         if self.head is None:
             return len(self._beginning) >= self._max_head
         return self._missing is None or self._missing <= 0 or self._too_large
@@ -64,12 +66,14 @@ class Arrival:
     @property
     def expects_continue(self) -> bool:
         """Whether the caller waits to be told to send the body."""
-        return self.head is not None and not self._body and _EXPECT.search(self.head) is not None
+        if self.head is None or self._body or b" HTTP/1.0\r\n" in self.head[:_LINE_BYTES]:
+            return False
+        return _EXPECT.search(self.head) is not None
 
     @property
     def method_and_path(self) -> tuple[str, str]:
         """What is asked for, without the query; empty where the head does not begin so."""
-        words = bytes(self._beginning[:256]).split(b"\r\n", 1)[0].split(b" ")
+        words = (self.head or bytes(self._beginning))[:_LINE_BYTES].split(b"\r\n", 1)[0].split(b" ")
         if len(words) != 3:
             return "", ""
         return words[0].decode("latin-1"), words[1].partition(b"?")[0].decode("latin-1")
@@ -86,16 +90,19 @@ class Arrival:
         found = _ORIGIN.search(self.head or b"")
         return found[1].decode() if found else None
 
-    def pieces(self) -> list[bytes]:
-        """Return all that has come, in order, without the expectation of a 100 that is answered, or need not be."""
-        if self.head is None:
-            return [bytes(self._beginning)]
-        return [self.head if self.in_chunks else _EXPECT.sub(b"", self.head), *self._body]
+    def release(self) -> list[bytes]:
+        """Return all that has come, in order, and keep none of the body.
+
+        The expectation of a 100 is left out where it is answered, or need not be.
+        """
+        head, body, self._body = self.head or b"", self._body, []
+        return [head if self.in_chunks else _EXPECT.sub(b"", head), *body]
 
     def _read_head(self, end: int) -> None:
         self.head, rest = bytes(self._beginning[:end]), bytes(self._beginning[end:])
+        self._beginning.clear()
         lengths = _LENGTH.findall(self.head)
-        if self.in_chunks or len(lengths) > 1:
+        if self.in_chunks or len(lengths) > 1 or (lengths and not _DIGITS.fullmatch(lengths[0])):
             self._missing = None
         else:
             self._missing = int(lengths[0]) if lengths else 0

@@ -37,8 +37,13 @@ class Crew:
             self._states[self._own] = _READY
 
     def tell_to_end(self) -> None:
-        """Take the order to end: at once, if this worker has never been ready, or if it is told a second time."""
-        self._states[self._own] = _COVERING if self._states[self._own] == _READY else _ENDING
+        """Take the order to end, which gunicorn repeats each second: at once, if this worker has never been ready."""
+        if self._states[self._own] != _COVERING:
+            self._states[self._own] = _COVERING if self._states[self._own] == _READY else _ENDING
+
+    def leave(self) -> None:
+        """Say that this worker takes no new callers any more."""
+        self._states[self._own] = _ENDING
 
     @property
     def settled(self) -> bool:

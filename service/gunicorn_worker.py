@@ -6,6 +6,7 @@ millisecond.
 """
 
 import errno
+import select
 import selectors
 import socket
 import threading
@@ -36,11 +37,19 @@ HEAD_SECONDS = 8.0
 """How long a request's head may take, from its first byte, and a new connection until that byte."""
 
 _LOOK_SECONDS = 0.2
+_PROBE_SECONDS = 2.0
 _LINGER_SECONDS = 5.0
+_SPARE_CONNECTIONS = 50
+"""Of those that gunicorn takes, how many are kept free, for those that supervise the service."""
+
+_MAX_HELD = 8
+"""How many of the largest requests may be half here at a time."""
+
 _LINGER_BYTES = 256 * 1024**2
 _PROBES = ("/livez", "/readyz", "/metrics")
 _COSTLY = ("POST", "/v1/gaze")
 _TOO_LONG = (http_errors.LimitRequestLine, http_errors.LimitRequestHeaders)
+_HEAD_TOO_LONG = "The request's line or its headers are longer than this service takes."
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -54,6 +63,7 @@ class GazeWorker(ThreadWorker):
         self._max_body = settings.max_request_bytes
         self._max_head = self.cfg.limit_request_line + self.cfg.limit_request_field_size + BLOCK
         self._waiting: set[Connection] = set()
+        self._held_bytes = 0
         self._streamed = 0
         self._others = 0
         self._current = threading.local()
@@ -74,7 +84,10 @@ class GazeWorker(ThreadWorker):
         def informed(environ: MutableMapping[str, Any], start_response: Any) -> Any:
             environ["gaze.started"] = self._current.started
             environ["gaze.has_place"] = self._current.has_place
-            return app(environ, start_response)
+            try:
+                return app(environ, start_response)
+            finally:
+                self._give_place_back()  # what is left is to send the answer, as slowly as the caller takes it
 
         self.wsgi = informed
 
@@ -91,8 +104,9 @@ class GazeWorker(ThreadWorker):
         """Let events happen, then see whether it is time to end."""
         self.set_accept_enabled(self._accepting)
         super().wait_for_and_dispatch_events(timeout if crew.settled or not self.alive else _LOOK_SECONDS)
+        # Here, and in no callback: the loop may hold another event of a connection that is closed.
+        self._make_room()
         if self.alive and crew.must_end:
-            shutting_down.set()
             self.alive = False
 
     # --- the event loop: a connection comes, its request arrives, a thread takes it, or it is refused ---
@@ -102,13 +116,12 @@ class GazeWorker(ThreadWorker):
         try:
             client, address = listener.accept()
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
-                log.warning("no descriptor is left for another connection")
-            elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
-                raise
+            if error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
+                log.warning("a connection could not be accepted", reason=error.strerror)
             return
         self.nr_conns += 1
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with suppress(OSError):
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.enqueue_req(Connection(self.cfg, client, address, listener.getsockname(), self._linger))
 
     def enqueue_req(self, conn: Any) -> None:
@@ -146,15 +159,33 @@ class GazeWorker(ThreadWorker):
     def _cap_keepalive(self, deadline: float) -> None:
         """Stop: take the connections that wait to be accepted, and let nobody wait who would be reset in the end."""
         super()._cap_keepalive(deadline)  # type: ignore[misc]  # the stubs do not know it
+        crew.leave()
+        shutting_down.set()
         for listener in self.sockets:
-            waiting = self.nr_conns - 1
-            while waiting < self.nr_conns:
-                waiting = self.nr_conns
+            for _ in range(self.cfg.backlog):
+                if not select.select([listener], [], [], 0)[0]:
+                    break
                 self.accept(listener)
             listener.close()
+        half_here = time.monotonic() + self.cfg.graceful_timeout - 2 * _LINGER_SECONDS
         for conn in self._waiting:
-            if not conn.arrival.size:  # nothing of a request has come
-                conn.deadline = min(conn.deadline, deadline)
+            conn.deadline = min(conn.deadline, half_here if conn.arrival.size else deadline)
+
+    def _make_room(self) -> None:
+        """Part with the connections that matter least where they are too many, or hold too much."""
+        while self.nr_conns > self.worker_connections - _SPARE_CONNECTIONS:
+            if self.keepalived_conns:
+                idle = self.keepalived_conns.popleft()
+                self.poller.unregister(idle.sock)
+                self.nr_conns -= 1
+                idle.close()
+            elif self._waiting:
+                self._close(min(self._waiting, key=lambda conn: (not conn.discarded, conn.arrival.size, conn.started)))
+            else:
+                break
+        while self._held_bytes > _MAX_HELD * self._max_body:
+            largest = max((conn for conn in self._waiting if not conn.discarded), key=lambda conn: conn.arrival.size)
+            self._refuse(largest, errors.Overloaded(retry_after=1))
 
     def _on_readable(self, conn: Connection, _: Any = None) -> None:
         try:
@@ -176,22 +207,30 @@ class GazeWorker(ThreadWorker):
         if not arrival.size:
             conn.started = time.monotonic()
             conn.deadline = conn.started + HEAD_SECONDS
+        had_head = arrival.head is not None
         arrival.add(piece)
+        self._held_bytes += len(piece)
         if arrival.can_begin:
             self._begin(conn)
-        elif arrival.head is not None and arrival.method_and_path == _COSTLY and admission.is_full:
+        elif arrival.head is not None and not had_head:
+            self._wait_for_body(conn)
+
+    def _wait_for_body(self, conn: Connection) -> None:
+        if conn.arrival.method_and_path == _COSTLY and admission.is_full:
             self._refuse(conn, errors.Overloaded(retry_after=1))  # at once: the body would be read for nothing
-        elif arrival.head is not None:
-            conn.deadline = conn.started + self._request_seconds
-            if arrival.expects_continue:
-                with suppress(OSError):
-                    conn.sock.send(_CONTINUE)
+            return
+        conn.deadline = conn.started + self._request_seconds
+        if conn.arrival.expects_continue:
+            with suppress(OSError):
+                conn.sock.send(_CONTINUE)
 
     def _begin(self, conn: Connection) -> None:
         """Give the request to a thread, or refuse it."""
         arrival = conn.arrival
         asked = arrival.method_and_path
-        if asked[1] in _PROBES:
+        if arrival.head is None:
+            self._refuse(conn, errors.RequestTooLarge(_HEAD_TOO_LONG))
+        elif arrival.whole and asked[1] in _PROBES:
             self._submit(conn, self._probes, lambda: None)
         elif not arrival.whole:
             if self._streamed >= STREAMED_SLOTS:
@@ -218,9 +257,8 @@ class GazeWorker(ThreadWorker):
         self, conn: Connection, threads: ThreadPoolExecutor, finished: Callable[[], None], has_place: bool = False
     ) -> None:
         self._forget(conn)
-        conn.data_ready = True
         rest_until = conn.started + self._request_seconds
-        conn.received.begin(conn.arrival.pieces(), rest_until)
+        conn.received.begin(conn.arrival.release(), rest_until)
         future = threads.submit(self._handle, conn, has_place)
 
         def done(future: Any) -> None:
@@ -231,6 +269,7 @@ class GazeWorker(ThreadWorker):
 
     def _forget(self, conn: Connection) -> None:
         self._waiting.discard(conn)
+        self._held_bytes -= conn.arrival.size if not conn.discarded else 0
         with suppress(KeyError, ValueError, OSError):
             self.poller.unregister(conn.sock)
 
@@ -251,6 +290,8 @@ class GazeWorker(ThreadWorker):
             TConn.close(conn)
             return
         self.nr_conns += 1
+        conn.arrival.release()
+        conn.received.take_all()
         conn.discarded = 1
         conn.deadline = time.monotonic() + _LINGER_SECONDS
         self._waiting.add(conn)
@@ -275,8 +316,12 @@ class GazeWorker(ThreadWorker):
         try:
             return self.handle(conn)
         finally:
-            if has_place:
-                admission.give_back()
+            self._give_place_back()
+
+    def _give_place_back(self) -> None:
+        if self._current.has_place:
+            self._current.has_place = False
+            admission.give_back()
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Answer one request, and close the connection after it where its body is not read to the end."""
@@ -284,7 +329,7 @@ class GazeWorker(ThreadWorker):
             raise http_errors.InvalidHeader("HOST", req=req)
         if not conn.arrival.whole:
             req.force_close()
-        conn.sock.settimeout(SEND_SECONDS)
+        conn.sock.settimeout(_PROBE_SECONDS if req.path in _PROBES else SEND_SECONDS)
         try:
             return super().handle_request(req, conn)
         except TimeoutError:
@@ -301,7 +346,7 @@ class GazeWorker(ThreadWorker):
         """Answer a request that never reached the app; nothing of what was sent is echoed."""
         error: errors.GazeError
         if isinstance(exc, _TOO_LONG):
-            error = errors.RequestTooLarge("The request's line or its headers are longer than this service takes.")
+            error = errors.RequestTooLarge(_HEAD_TOO_LONG)
         elif isinstance(exc, http_errors.ParseException):
             error = errors.MalformedRequest("This is no valid HTTP request.")
         else:

@@ -46,7 +46,7 @@ def test_a_worker_ends_at_once_where_no_successor_is_to_come() -> None:
     assert all(worker.must_end for worker in workers)
 
 
-def test_a_second_order_or_a_successor_that_is_gone_ends_it() -> None:
+def test_a_successor_that_is_gone_ends_it_and_a_second_order_does_not() -> None:
     crew = Crew()
     old, new = Worker(crew), Worker(crew)
     old.view.be_ready()
@@ -57,8 +57,22 @@ def test_a_second_order_or_a_successor_that_is_gone_ends_it() -> None:
     Worker(crew)
     assert not old.view.must_end
     old.view.tell_to_end()
+    assert not old.view.must_end
+    assert old.view.may_accept
+    old.view.leave()
     assert old.view.must_end
     assert not old.view.may_accept
+
+
+def test_others_accept_when_the_last_ready_worker_has_left() -> None:
+    crew = Crew()
+    old, new = Worker(crew).view, Worker(crew).view
+    old.be_ready()
+    assert not new.may_accept
+    old.tell_to_end()
+    assert not new.may_accept
+    old.leave()
+    assert new.may_accept
 
 
 def test_a_worker_that_never_was_ready_ends_when_told_and_does_not_become_ready() -> None:

@@ -174,6 +174,8 @@ def test_codes_are_those_of_the_contract() -> None:
         (413, "request_too_large"),
         (413, "image_too_large"),
         (415, "unsupported_media_type"),
+        (429, "rate_limited"),
+        (499, "caller_gone"),  # nobody is told; it stands in the log
         (415, "unsupported_image_format"),
         (422, "invalid_request"),
         (422, "undecodable_image"),

@@ -1,6 +1,7 @@
 """Requests that are broken, too large or too slow, as bytes on a socket."""
 
 import base64
+import contextlib
 import json
 import socket
 import threading
@@ -325,3 +326,29 @@ def test_slow_bodies(hurried: Service, seen: Seen, coding: bytes) -> None:
         checked_problem(503, answer.headers, answer.body, "overloaded")
     assert longest < 8
     seen(f"{len(answers)} ended within {longest:.1f} s of 5; {probing.assert_answered()}; uploads answered")
+
+
+@pytest.mark.fault(10)
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        POST + b"Content-Type: application/json\r\nContent-Length: 0000000000000000000010\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: gaze\r\n" + b"X-A: aaaaaaaaaaaaaaaaaaaaaaaaaa\r\n" * 10_000,
+    ],
+    ids=["length of many digits", "head without end"],
+)
+def test_odd_beginnings_hold_nobody_up(hurried: Service, seen: Seen, beginning: bytes) -> None:
+    connections = [connect(hurried.address) for _ in range(2 * SLOTS)]
+    try:
+        for connection in connections:
+            connection.settimeout(0.2)
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                connection.sendall(beginning)
+        with Probing(hurried) as probing:
+            for _ in range(30):
+                assert_answers(hurried)
+                time.sleep(0.05)
+        seen(f"{len(connections)} odd beginnings: {probing.assert_answered()}; uploads answered")
+    finally:
+        for connection in connections:
+            connection.close()
