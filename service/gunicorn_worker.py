@@ -12,11 +12,10 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -29,6 +28,7 @@ from service.arrival import Arrival
 from service.connection import BLOCK, SEND_SECONDS, Connection
 from service.crew import crew
 from service.lifetime import admission, shutting_down
+from service.refusals import refusal
 from service.settings import OTHER_SLOTS, STREAMED_SLOTS, read_settings
 
 log = structlog.get_logger()
@@ -358,7 +358,7 @@ class GazeWorker(ThreadWorker):
             "request", request_id=request_id, status=error.status, code=error.code, client=addr[0] if addr else None
         )
         with suppress(OSError):
-            util.write_nonblock(client, _answer(error, request_id))
+            util.write_nonblock(client, refusal(error, request_id))
 
     # --- refusals ---
 
@@ -380,22 +380,8 @@ class GazeWorker(ThreadWorker):
             code=error.code,
             client=conn.address,
         )
-        answer = _answer(error, request_id, self._cors.headers(conn.arrival.origin))
+        answer = refusal(error, request_id, self._cors.headers(conn.arrival.origin))
         with suppress(OSError):  # it may be gone; so short an answer always fits into an empty buffer
             conn.sock.send(answer)
         self.nr_conns -= 1
         conn.close(graceful=True)
-
-
-def _answer(error: errors.GazeError, request_id: str, headers: Mapping[str, str] = MappingProxyType({})) -> bytes:
-    # Imported here, because gunicorn's master imports this module, and needs no more of the service.
-    from service.api import problems  # noqa: PLC0415
-
-    body = problems.problem(error, request_id).model_dump_json().encode()
-    retry = f"Retry-After: {error.retry_after}\r\n" if error.retry_after is not None else ""
-    more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    head = (
-        f"HTTP/1.1 {error.status} {error.title}\r\nConnection: close\r\nContent-Type: {problems.MEDIA_TYPE}\r\n"
-        f"X-Request-ID: {request_id}\r\n{retry}{more}Content-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
