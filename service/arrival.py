@@ -15,8 +15,8 @@ _ORIGIN = re.compile(rb"\r\norigin[ \t]*:[ \t]*([\x21-\x7e]{1,256})[ \t]*(?=\r\n
 class Arrival:
     """The bytes of one request so far.
 
-    Only as much of HTTP is understood as says how many bytes to wait for; whatever is odd is left to the parser, which
-    refuses it. Bodies in chunks are not waited for, because their end is where the parser finds it.
+    Only as much of HTTP is understood as says how many bytes to wait for; a length that is odd is left to the parser,
+    which refuses it. Bodies in chunks are not waited for, because their end is where the parser finds it.
 
     max_head: bytes in which a head must end
     max_body: bytes that a body may have; a larger one is not waited for, because it will be refused
