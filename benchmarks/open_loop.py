@@ -97,10 +97,12 @@ class _Request:
         return not self._unsent
 
     def receive(self) -> bool:
-        """Receive what has come, and say whether it was the end."""
-        piece = self.socket.recv(65536)
-        self.answer += piece
-        return not piece
+        """Receive what has come, and say whether it was to the end."""
+        with suppress(BlockingIOError):
+            while piece := self.socket.recv(65536):
+                self.answer += piece
+            return True
+        return False
 
 
 class _Sending:
@@ -144,7 +146,10 @@ class _Sending:
     def _begin(self, sent: bytes, kind: str, caller: bool = False) -> None:
         request = _Request((self._crowd.host, self._crowd.port), sent, kind, caller)
         self._under_way[request.socket.fileno()] = request
-        self._selector.register(request.socket, selectors.EVENT_WRITE, request)
+        events = selectors.EVENT_WRITE
+        with suppress(OSError):  # where it is not yet connected, or not at all, the selector says so
+            events = selectors.EVENT_READ if request.send() else events
+        self._selector.register(request.socket, events, request)
 
     def _go_on(self, request: _Request) -> None:
         try:

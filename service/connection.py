@@ -61,12 +61,14 @@ class Connection(TConn):
     received:  what the parser reads from
     started:   when the first byte of the request came, or the connection, on time.monotonic()'s clock
     deadline:  when the event loop loses its patience
+    watched:   whether the event loop hears when something comes
     discarded: bytes that were read and forgotten after the last answer; 0 before that
     """
 
     arrival: Arrival
     started: float
     deadline: float
+    watched: bool
     discarded: int
 
     def __init__(
@@ -79,11 +81,12 @@ class Connection(TConn):
         self.parser.unreader = self.received
         self.address = str(address[0]) if address else None
         self._linger = linger
+        self.watched = False
         self.discarded = 0
 
     def close(self, graceful: bool = False) -> None:
-        """Close the connection; gracefully: once the caller has had time to read the answer, and without a wait."""
-        if graceful:
+        """Close the connection; gracefully: a caller that is still sending has time to read the answer first."""
+        if graceful and not self.arrival.whole:
             self._linger(self)
         else:
             super().close()

@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import resource
 import shutil
 import tempfile
 from pathlib import Path
@@ -37,6 +38,14 @@ class JsonLogger(Logger):
 
 
 _settings = read_settings()
+
+# A descriptor for each connection that gunicorn takes, and for all else; many systems give 1024.
+_descriptors, _most = resource.getrlimit(resource.RLIMIT_NOFILE)
+if _descriptors != resource.RLIM_INFINITY:
+    _wanted = max(_descriptors, 8192)
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (_wanted if _most == resource.RLIM_INFINITY else min(_wanted, _most), _most)
+    )
 
 logger_class = JsonLogger
 bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"

@@ -11,7 +11,6 @@ import selectors
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -28,7 +27,7 @@ from service.arrival import Arrival
 from service.connection import BLOCK, SEND_SECONDS, Connection
 from service.crew import crew
 from service.lifetime import admission, shutting_down
-from service.refusals import refusal
+from service.refusals import COSTLY, refused
 from service.settings import OTHER_SLOTS, STREAMED_SLOTS, read_settings
 
 log = structlog.get_logger()
@@ -37,6 +36,11 @@ HEAD_SECONDS = 8.0
 """How long a request's head may take, from its first byte, and a new connection until that byte."""
 
 _LOOK_SECONDS = 0.2
+_BEAT_SECONDS = 1.0
+_HEAD_BLOCK = 16 * 1024
+_MAX_PIECES = 8
+"""How often one connection is read from before the others have their turn."""
+
 _PROBE_SECONDS = 2.0
 _LINGER_SECONDS = 5.0
 _SPARE_CONNECTIONS = 50
@@ -47,7 +51,6 @@ _MAX_HELD = 8
 
 _LINGER_BYTES = 256 * 1024**2
 _PROBES = ("/livez", "/readyz", "/metrics")
-_COSTLY = ("POST", "/v1/gaze")
 _TOO_LONG = (http_errors.LimitRequestLine, http_errors.LimitRequestHeaders)
 _HEAD_TOO_LONG = "The request's line or its headers are longer than this service takes."
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -68,12 +71,17 @@ class GazeWorker(ThreadWorker):
         self._others = 0
         self._current = threading.local()
         self._next_look = 0.0
+        self._next_beat = 0.0
         self._accepting = False
+        self._nowhere = bytearray(BLOCK)
         self._cors = settings.cors_origins
 
     def init_process(self) -> None:
         """Start, with threads of their own for those that supervise the service."""
         self._probes = ThreadPoolExecutor(2, thread_name_prefix="probe")
+        self._addresses = {listener: listener.getsockname() for listener in self.sockets}
+        for listener in self.sockets:
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # its connections have it as well
         super().init_process()
 
     def load_wsgi(self) -> None:
@@ -90,6 +98,13 @@ class GazeWorker(ThreadWorker):
                 self._give_place_back()  # what is left is to send the answer, as slowly as the caller takes it
 
         self.wsgi = informed
+
+    def notify(self) -> None:
+        """Let gunicorn's master know that this worker lives; it touches a file, so not at each turn of the loop."""
+        now = time.monotonic()
+        if now >= self._next_beat:
+            self._next_beat = now + _BEAT_SECONDS
+            super().notify()
 
     def handle_exit(self, sig: int, frame: Any) -> None:  # noqa: ARG002  # gunicorn's signature
         """Take SIGTERM: end at once, or once the successor that is being loaded is ready."""
@@ -120,9 +135,7 @@ class GazeWorker(ThreadWorker):
                 log.warning("a connection could not be accepted", reason=error.strerror)
             return
         self.nr_conns += 1
-        with suppress(OSError):
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.enqueue_req(Connection(self.cfg, client, address, listener.getsockname(), self._linger))
+        self.enqueue_req(Connection(self.cfg, client, address, self._addresses[listener], self._linger))
 
     def enqueue_req(self, conn: Any) -> None:
         """Let the next request arrive; where gunicorn would give a thread to the connection."""
@@ -131,12 +144,13 @@ class GazeWorker(ThreadWorker):
         conn.deadline = conn.started + HEAD_SECONDS
         conn.sock.setblocking(False)
         self._waiting.add(conn)
-        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_readable, conn))
         early = conn.received.take_all()
         if early:
             self._take(conn, early)
         else:
-            self._on_readable(conn)
+            self._safely(self._on_readable, conn)
+        if conn in self._waiting and not conn.discarded:
+            self._watch(conn, self._on_readable)
 
     def finish_request(self, conn: Any, fs: Any) -> None:
         """Keep or close the connection of a request that was answered."""
@@ -187,20 +201,24 @@ class GazeWorker(ThreadWorker):
             largest = max((conn for conn in self._waiting if not conn.discarded), key=lambda conn: conn.arrival.size)
             self._refuse(largest, errors.Overloaded(retry_after=1))
 
-    def _on_readable(self, conn: Connection, _: Any = None) -> None:
-        try:
-            piece = conn.sock.recv(BLOCK)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            self._close(conn)
-            return
-        if piece:
-            self._take(conn, piece)
-        elif conn.arrival.head is None:
-            self._close(conn)
-        else:
-            self._refuse(conn, errors.MalformedRequest("The request's body ended before it was whole."))
+    def _on_readable(self, conn: Connection) -> None:
+        """Read what has come, a head before its body: those who are refused for their head cost no more than that."""
+        for _turn in range(_MAX_PIECES):
+            try:
+                piece = conn.sock.recv(_HEAD_BLOCK if conn.arrival.head is None else BLOCK)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                self._close(conn)
+                return
+            if piece:
+                self._take(conn, piece)
+            elif conn.arrival.head is None:
+                self._close(conn)
+            else:
+                self._refuse(conn, errors.MalformedRequest("The request's body ended before it was whole."))
+            if conn not in self._waiting or conn.discarded:
+                return
 
     def _take(self, conn: Connection, piece: bytes) -> None:
         arrival = conn.arrival
@@ -216,7 +234,7 @@ class GazeWorker(ThreadWorker):
             self._wait_for_body(conn)
 
     def _wait_for_body(self, conn: Connection) -> None:
-        if conn.arrival.method_and_path == _COSTLY and admission.is_full:
+        if conn.arrival.method_and_path == COSTLY and admission.is_full:
             self._refuse(conn, errors.Overloaded(retry_after=1))  # at once: the body would be read for nothing
             return
         conn.deadline = conn.started + self._request_seconds
@@ -238,7 +256,7 @@ class GazeWorker(ThreadWorker):
                 return
             self._streamed += 1
             self._submit(conn, self.tpool, partial(self._count, "_streamed"))
-        elif asked == _COSTLY:
+        elif asked == COSTLY:
             if not admission.take():
                 self._refuse(conn, errors.Overloaded(retry_after=1))
                 return
@@ -249,6 +267,17 @@ class GazeWorker(ThreadWorker):
                 return
             self._others += 1
             self._submit(conn, self.tpool, partial(self._count, "_others"))
+
+    def _refuse(self, conn: Connection, error: errors.GazeError) -> None:
+        """Answer in the event loop, and close."""
+        arrival = conn.arrival
+        headers = self._cors.headers(arrival.origin)
+        answer = refused(error, conn.address, arrival.method_and_path, arrival.request_id, headers)
+        self._forget(conn)
+        with suppress(OSError):  # it may be gone; so short an answer always fits into an empty buffer
+            conn.sock.send(answer, socket.MSG_MORE)  # with the end of it, which is sent next
+        self.nr_conns -= 1
+        conn.close(graceful=True)
 
     def _count(self, what: str) -> None:
         setattr(self, what, getattr(self, what) - 1)
@@ -267,11 +296,26 @@ class GazeWorker(ThreadWorker):
 
         future.add_done_callback(lambda future: self.method_queue.defer(done, future))
 
+    def _watch(self, conn: Connection, on_readable: Callable[[Connection], None]) -> None:
+        conn.watched = True
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._safely, on_readable, conn))
+
+    def _safely(self, on_readable: Callable[[Connection], None], conn: Connection, _: Any = None) -> None:
+        """Look at what has come; a defect in that costs one connection, and not the loop with all of them."""
+        try:
+            on_readable(conn)
+        except Exception as error:  # whatever it is
+            log.error("defect", client=conn.address, exc_info=error)
+            if conn in self._waiting:
+                self._close(conn)
+
     def _forget(self, conn: Connection) -> None:
         self._waiting.discard(conn)
         self._held_bytes -= conn.arrival.size if not conn.discarded else 0
-        with suppress(KeyError, ValueError, OSError):
-            self.poller.unregister(conn.sock)
+        if conn.watched:
+            conn.watched = False
+            with suppress(KeyError, ValueError, OSError):
+                self.poller.unregister(conn.sock)
 
     def _close(self, conn: Connection) -> None:
         self._forget(conn)
@@ -295,11 +339,11 @@ class GazeWorker(ThreadWorker):
         conn.discarded = 1
         conn.deadline = time.monotonic() + _LINGER_SECONDS
         self._waiting.add(conn)
-        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_leaving, conn))
+        self._watch(conn, self._on_leaving)
 
-    def _on_leaving(self, conn: Connection, _: Any = None) -> None:
+    def _on_leaving(self, conn: Connection) -> None:
         try:
-            size = len(conn.sock.recv(BLOCK))
+            size = conn.sock.recv_into(self._nowhere, 0, socket.MSG_TRUNC)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -351,37 +395,8 @@ class GazeWorker(ThreadWorker):
             error = errors.MalformedRequest("This is no valid HTTP request.")
         else:
             error = errors.InternalError()
-        request_id = uuid.uuid4().hex
+        address = addr[0] if addr else None
         if isinstance(error, errors.InternalError):
-            log.error("defect", request_id=request_id, exc_info=exc)
-        log.info(
-            "request", request_id=request_id, status=error.status, code=error.code, client=addr[0] if addr else None
-        )
+            log.error("defect", client=address, exc_info=exc)
         with suppress(OSError):
-            util.write_nonblock(client, refusal(error, request_id))
-
-    # --- refusals ---
-
-    def _refuse(self, conn: Connection, error: errors.GazeError) -> None:
-        """Answer in the event loop, and close."""
-        from service.api.metrics import REQUESTS  # noqa: PLC0415  # as below
-
-        self._forget(conn)
-        request_id = conn.arrival.request_id or uuid.uuid4().hex
-        method, path = conn.arrival.method_and_path
-        route = path if (method, path) == _COSTLY else "none"
-        REQUESTS.labels(route, method if route != "none" else "other", error.status, error.code).inc()
-        log.info(
-            "request",
-            request_id=request_id,
-            method=method if route != "none" else "other",
-            route=route,
-            status=error.status,
-            code=error.code,
-            client=conn.address,
-        )
-        answer = refusal(error, request_id, self._cors.headers(conn.arrival.origin))
-        with suppress(OSError):  # it may be gone; so short an answer always fits into an empty buffer
-            conn.sock.send(answer)
-        self.nr_conns -= 1
-        conn.close(graceful=True)
+            util.write_nonblock(client, refused(error, address))

@@ -1,33 +1,54 @@
 """Structured logs: one JSON object a line on standard output, one line a request."""
 
+import json
 import logging
 import sys
+from contextlib import suppress
 from typing import TextIO
 
 import structlog
 
+_TO_JSON = json.JSONEncoder(default=repr)
+
+
+class _Lines:
+    """Writes lines, each whole. Where they cannot be written, to a full disk for one, nobody's request fails for it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream.buffer
+
+    def write(self, line: str) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.write(line.encode() + b"\n")
+            self._stream.flush()
+
+    debug = info = warning = error = critical = write
+
 
 def configure_logs(stream: TextIO | None = None, level: int = logging.INFO) -> None:
     """Send what this service, gunicorn and the libraries log to standard output or a stream, as lines of JSON."""
+    stream = stream or sys.stdout
+    lines = _Lines(stream)
     stamps: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    to_json: list[structlog.typing.Processor] = [
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(lambda line, **_: _TO_JSON.encode(line)),
+    ]
+    # Past the standard library's logging, which takes three times as long for a line.
     structlog.configure(
-        processors=[*stamps, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*stamps, *to_json],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=False,
+        logger_factory=lambda *_: lines,
+        cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(stream or sys.stdout)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=stamps,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                structlog.processors.JSONRenderer(ensure_ascii=True),
-            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *to_json],
         )
     )
     root = logging.getLogger()

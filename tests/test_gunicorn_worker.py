@@ -177,3 +177,14 @@ def test_who_sends_a_large_body_to_its_end_still_reads_why_it_was_refused(
     connection.request("POST", path, body=b"x" * (megabytes * 1024**2), headers={"Content-Type": media_type})
     assert connection.getresponse().status == status
     connection.close()
+
+
+@pytest.mark.parametrize(("soft", "hard", "wanted"), [(256, 10_000, 8192), (256, 4096, 4096), (9000, 10_000, 9000)])
+def test_there_are_descriptors_for_all_connections(soft: int, hard: int, wanted: int) -> None:
+    program = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}));"
+        "import service.gunicorn_conf; print(resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60)
+    assert ended.stdout.splitlines()[-1] == f"({wanted}, {hard})"

@@ -211,3 +211,12 @@ def test_logs_go_where_they_are_sent_from_a_level_on(arguments: str, printed: li
         lines = [json.loads(line) for line in stream.splitlines()]
         assert [line["event"] for line in lines] == events
         assert all(line["timestamp"].endswith("Z") and line["level"] in ("info", "warning") for line in lines)
+
+
+def test_program_goes_on_where_its_log_cannot_be_written() -> None:
+    command = [sys.executable, "-c", LOGS + "print('went on', file=sys.stderr)", "()"]
+    with Path("/dev/full").open("wb") as full:  # every write to it fails, as on a full disk
+        ended = subprocess.run(
+            command, cwd=REPOSITORY, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    assert "went on" in ended.stderr.splitlines()
