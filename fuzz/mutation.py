@@ -14,15 +14,44 @@ _PARTS = {
     "JPEG2000": rb"\xff[\x4f-\x93]|jp2[chi]|ihdr|colr",
     "AVIF": rb"meta|iloc|ipco|ispe|mdat|av1C|iinf|iprp|moov",
 }
+_SIGNATURES = {
+    "JPEG": rb"\xff\xd8\xff",
+    "PNG": rb"\x89PNG\r\n\x1a\n....IHDR",
+    "WEBP": rb"RIFF....WEBPVP8[ LX]",
+    "GIF": rb"GIF8[79]a",
+    "TIFF": rb"II\*\0|MM\0\*",
+    "BMP": rb"BM",
+    "AVIF": rb".{4}ftyp.*?(?=....meta)",
+    "JPEG2000": rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n.{4}ftyp",
+}
+"""What a file begins with, without which no decoder looks at it."""
+
+_PIXELS = {
+    "JPEG": rb"\xff\xda",
+    "PNG": rb"IDAT",
+    "WEBP": rb"VP8[ L]",
+    "GIF": rb",",
+    "TIFF": rb".{180}",
+    "BMP": rb"\x28\0\0\0",
+    "AVIF": rb"mdat",
+    "JPEG2000": rb"\xff\x93",
+}
+"""What comes before the pixels themselves."""
+
+_UNCHANGED = (None, _SIGNATURES, _SIGNATURES, _PIXELS, _PIXELS, _PIXELS)
 _HEAD = 200
 
 
 def mutated(file_format: str, files: Sequence[bytes], random: Generator) -> bytes:
-    """Return one of the files with one to four changes."""
-    changed = bytearray(files[int(random.integers(len(files)))])
+    """Return one of the files with one to four changes, in most cases of what comes after its first bytes."""
+    file = files[int(random.integers(len(files)))]
+    unchanged = _UNCHANGED[random.integers(len(_UNCHANGED))]
+    found = unchanged and re.search(unchanged[file_format], file, re.DOTALL)
+    start = found.end() if found else 0
+    changed = bytearray(file[start:])
     for _ in range(random.integers(1, 5)):
         _CHANGES[random.integers(len(_CHANGES))](changed, file_format, files, random)
-    return bytes(changed)
+    return file[:start] + changed
 
 
 def _place(file: bytearray, random: Generator) -> int:

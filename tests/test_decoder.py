@@ -1,13 +1,15 @@
 """Pictures out of the ordinary are decoded in processes that may hang and die, to the same numbers."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -53,6 +55,111 @@ def test_numbers_are_the_same_to_the_last_bit(decoder: Decoder, file_format: str
         assert (found.width, found.height, found.format, found.sha256) == (
             *(expected.width, expected.height, expected.format, expected.sha256),
         )
+
+
+LARGE = (3_100, 4_700)
+
+
+def turned(picture: Image.Image, file_format: str, **options: Any) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encoded(picture, file_format, exif=exif, **options)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: encoded(noise(*LARGE, "CMYK"), "TIFF"),
+        lambda: turned(noise(*LARGE, "CMYK"), "JPEG", quality=60),
+        lambda: turned(noise(*LARGE, "RGBA"), "TIFF"),
+        lambda: turned(Image.fromarray(np.arange(14_570_000, dtype=np.uint16).reshape(LARGE)), "PNG", compress_level=1),
+        lambda: turned(noise(400, 20_000), "TIFF"),
+        lambda: encoded(noise(400, 20_000, "RGBA"), "TIFF"),
+    ],
+    ids=["CMYK", "CMYK turned", "RGBA turned", "16 bits turned", "wide, turned to be high", "high"],
+)
+def test_numbers_of_large_pictures_are_the_same_to_the_last_bit(make: Callable[[], bytes]) -> None:
+    limits = ImageLimits(100 * 1024**2, 50_000_000)
+    decoder, file = Decoder(limits, 2), make()
+    found, expected = ask(decoder, file), decode(file, limits)
+    decoder.close()
+    assert (found.inputs["pixel_values"] == PREPARE(expected.rgb)["pixel_values"]).all()
+    assert (found.width, found.height) == (expected.width, expected.height)
+
+
+@contextlib.contextmanager
+def watched(decoder: Decoder) -> Iterator[list[int]]:
+    """Give what the decoding processes hold, time after time, above what one holds that has nothing to do, in bytes."""
+    ask(decoder, TIFF)
+    idle, seen, ended = processes()[0].memory_info().rss, [0], threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.002):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                seen.append(sum(child.memory_info().rss for child in processes()) - idle)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        watching.join()
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("file_format", ["JPEG", "TIFF"])
+def test_the_largest_picture_is_in_memory_once(decoder: Decoder, file_format: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"compression": "tiff_adobe_deflate"} if file_format == "TIFF" else {}
+    file = encoded(Image.new("CMYK", (7_000, 7_100), "red"), file_format, exif=exif, **options)
+    with watched(decoder) as seen:
+        ask(decoder, file)
+    assert 0.9 * 4 * 49_700_000 < max(seen) < 4 * 49_700_000 + 40_000_000
+
+
+def test_a_webp_that_will_take_too_much_takes_none_of_it(decoder: Decoder) -> None:
+    file = encoded(Image.new("RGB", (7_000, 7_000), "red"), "WEBP", method=0)
+    with watched(decoder) as seen, pytest.raises(ImageDimensions, match="memory"):
+        ask(decoder, file)
+    assert max(seen) < 50_000_000
+
+
+@pytest.mark.parametrize(
+    ("file_format", "options", "size"),
+    [
+        ("JPEG", {"progressive": True, "subsampling": 0}, (6_000, 6_000)),
+        ("WEBP", {"lossless": True, "method": 0}, (5_500, 5_500)),
+        ("WEBP", {"lossless": True, "method": 0}, (7_000, 7_000)),
+        ("JPEG2000", {}, (4_000, 4_000)),
+        ("TIFF", {"compression": "tiff_adobe_deflate", "strip_size": 3 * 49_000_000}, (7_000, 7_000)),
+    ],
+)
+def test_what_takes_more_memory_than_there_is_is_told_from_what_is_broken(
+    decoder: Decoder, file_format: str, options: dict[str, Any], size: tuple[int, int]
+) -> None:
+    file = encoded(Image.new("RGB", size, "red"), file_format, **options)
+    with pytest.raises(ImageDimensions, match="memory"):
+        ask(decoder, file)
+    ample = Decoder(LIMITS, 6)
+    assert (ask(ample, file).width, ask(ample, file).height) == size
+    ample.close()
+    broken = encoded(noise(300, 200), file_format, **options)
+    with pytest.raises((UndecodableImage, UnsupportedImageFormat)):
+        ask(decoder, broken[: len(broken) // 2])
+
+
+def test_a_large_tiff_that_is_broken_is_not_said_to_lack_memory(decoder: Decoder) -> None:
+    file = bytearray(encoded(Image.new("RGB", (7_000, 7_000), "red"), "TIFF", compression="tiff_adobe_deflate"))
+    middle = len(file) // 2
+    file[middle : middle + 1_000] = bytes(1_000)
+    with pytest.raises(UndecodableImage):
+        ask(decoder, bytes(file))
+
+
+def test_a_webp_of_a_camera_is_decoded(decoder: Decoder) -> None:
+    assert ask(decoder, encoded(Image.new("RGB", (4_608, 3_456), "red"), "WEBP", method=0)).width == 4_608
 
 
 def test_ordinary_pictures_start_no_process(decoder: Decoder) -> None:

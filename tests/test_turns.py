@@ -92,3 +92,43 @@ def test_no_turn_is_lost_among_many_that_give_up(hasty_threads: None) -> None:
     assert most <= 3
     with turns.turn(time.monotonic()), turns.turn(time.monotonic()), turns.turn(time.monotonic()):
         pass
+
+
+def test_a_share_waits_until_there_is_enough_and_who_comes_later_waits_behind_it() -> None:
+    turns = Turns(10)
+    had: list[str] = []
+
+    def take(name: str, share: int) -> None:
+        with turns.turn(share=share):
+            had.append(name)
+
+    with turns.turn(share=4):
+        with turns.turn(share=6):
+            threads = [threading.Thread(target=take, args=each) for each in (("large", 8), ("small", 1))]
+            threads[0].start()
+            time.sleep(0.02)
+        threads[1].start()
+        time.sleep(0.02)
+        assert had == []
+    for thread in threads:
+        thread.join(5)
+    assert had == ["large", "small"]
+    with turns.turn(time.monotonic(), share=10):
+        pass
+
+
+def test_who_waited_behind_a_share_that_was_given_up_goes_on() -> None:
+    turns = Turns(10)
+    had = threading.Event()
+
+    def small() -> None:
+        with turns.turn(share=3):
+            had.set()
+
+    with turns.turn(share=5):
+        waiting = threading.Timer(0.02, small)
+        waiting.start()
+        with pytest.raises(Overloaded), turns.turn(time.monotonic() + 0.1, share=6):
+            pass
+        assert had.wait(5)
+    waiting.join()

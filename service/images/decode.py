@@ -2,18 +2,16 @@
 
 import hashlib
 import io
-import struct
 import warnings
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from service.errors import ImageDimensions, ImageTooLarge, UndecodableImage, UnsupportedImageFormat
+from service.images.pillow_errors import BROKEN, problems_told
+from service.images.upright import TO_UPRIGHT, Upright, upright_size
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000")
 """Pillow's names of the formats that are opened; an MPO is opened as a JPEG, with more pictures behind it."""
@@ -21,34 +19,18 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000")
 MAX_ASPECT_RATIO = 100
 """A longer shape would, once its short side is the model's input, be larger than the picture that was sent."""
 
-_BROKEN = (
-    *(OSError, EOFError, ValueError, SyntaxError, TypeError, AttributeError, LookupError, ArithmeticError),
-    *(RuntimeError, struct.error, zlib.error),
-)
-"""What Pillow's decoders raise on broken files."""
+_OWN_BYTES = {"WEBP": 12, "AVIF": 12, "TIFF": 4}
+"""What decoders take of each pixel at most, as measured, beside the picture itself; others take a few rows.
 
-_TO_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""By EXIF orientation. Pillow's exif_transpose() rewrites the whole EXIF as well, and fails where that is odd."""
+libwebp has two canvases of its own and gives Pillow a third, libavif has the planes and gives Pillow a copy, and a TIFF
+may be in one strip.
+"""
 
-_ON_ITS_SIDE = tuple(_TO_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
-"""The turns that make width of height."""
+_PICTURE_BYTES = 4
+"""What Pillow takes of a pixel at most."""
 
-_BACKWARDS = tuple(_TO_UPRIGHT[orientation] for orientation in (3, 4, 6, 7))
-"""The turns after which what was the first row is the last row or column."""
-
-_BAND_PIXELS = 1_000_000
-"""A picture of more is turned and converted in bands of rows of so many, so that there are never three copies of it."""
-
-_SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-_LAB = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
+_SAY_THE_SAME = ("JPEG", "MPO", "WEBP", "JPEG2000")
+"""Formats whose decoders say the same of a broken file and of memory that they did not get."""
 
 # Pillow warns of odd metadata; what matters raises. Once for all threads: they share the filters.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -64,16 +46,21 @@ class ImageLimits:
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """An upright RGB image, what it was sent as, and the SHA-256 of the bytes that were sent, in hex.
+    """A decoded picture, what it was sent as, and the SHA-256 of the bytes that were sent, in hex.
 
-    width, height: of the upright image that was sent; `rgb` is smaller where it was decoded at a fraction of its size
+    width, height: of the upright image that was sent; `upright` is smaller where it was decoded at a fraction of it
     """
 
-    rgb: Image.Image
+    upright: Upright
     width: int
     height: int
     format: str
     sha256: str
+
+    @cached_property
+    def rgb(self) -> Image.Image:
+        """The upright RGB image as a whole. Raises ImageDimensions or UndecodableImage."""
+        return self.upright.whole()
 
 
 def min_short_side_for(image_size: int) -> int:
@@ -85,20 +72,21 @@ def decode(
     encoded: bytes,
     limits: ImageLimits,
     min_short_side: int | None = None,
-    before_pixels: Callable[[int], object] = lambda _pixels: None,
+    before_pixels: Callable[[int], bool] = lambda _bytes: True,
 ) -> DecodedImage:
     """Return the first frame as an upright RGB image: rotated as EXIF says, in sRGB, on white where it is transparent.
 
     min_short_side: where it is given, a JPEG is decoded at a half, a quarter or an eighth of its size, which libjpeg
     does for a part of the time and of the memory, as long as its short side keeps so many pixels.
-    before_pixels: is called with how many pixels there are, when they are about to be decoded.
+    before_pixels: is called with the bytes that the decoder may take, when the pixels are about to be decoded, and says
+    whether they are there; if not, it is tried all the same.
     Dimensions are checked before pixels are decoded. Raises ImageTooLarge, UnsupportedImageFormat, ImageDimensions or
     UndecodableImage.
     """
     if len(encoded) > limits.max_bytes:
         raise ImageTooLarge(f"The image has more than the {limits.max_bytes} bytes that this service takes.")
     sha256 = hashlib.sha256(encoded).hexdigest()
-    with _problems_told():
+    with problems_told():
         image = _open(encoded)
         _check_dimensions(image, limits.max_pixels)
         if image.format == "JPEG2000" and _lacks_end_of_codestream(encoded):
@@ -106,27 +94,29 @@ def decode(
         whole = image.size
         if min_short_side is not None and image.format in ("JPEG", "MPO"):
             image.draft(None, (min_short_side, min_short_side))
-        reduced = image.size != whole  # what the answer says of the size is what was sent
-        before_pixels(image.width * image.height)
-        image.load()
-        turn = _turn(image)
-        rgb = _upright_rgb(image, turn)
-    width, height = rgb.size
-    if reduced:
-        width, height = whole[::-1] if turn in _ON_ITS_SIDE else whole
-    return DecodedImage(rgb, width, height, "JPEG" if image.format == "MPO" else str(image.format), sha256)
+        reduced = image.size != whole
+        has_memory = before_pixels(_bytes_to_decode(image, whole))
+        turn = _turn_kept_from_pillow(image) if image.format == "TIFF" else None
+        try:
+            image.load()
+        except BROKEN:
+            if not has_memory and image.format in _SAY_THE_SAME:
+                raise MemoryError from None
+            raise
+        upright = Upright(image, _turn(image) if turn is None else turn)  # a PNG may say it behind its pixels
+    # What the answer says of the size is what was sent.
+    width, height = upright_size(whole, upright.turn) if reduced else upright.size
+    return DecodedImage(upright, width, height, "JPEG" if image.format == "MPO" else str(image.format), sha256)
 
 
-@contextmanager
-def _problems_told() -> Iterator[None]:
-    try:
-        yield
-    except Image.DecompressionBombError:
-        raise ImageDimensions from None
-    except MemoryError:
-        raise ImageDimensions("The image needs more memory than there is.") from None
-    except _BROKEN:
-        raise UndecodableImage from None
+def _bytes_to_decode(image: Image.Image, whole: tuple[int, int]) -> int:
+    """Return what the decoder takes at most of a picture whose size as sent is `whole`."""
+    own = _OWN_BYTES.get(str(image.format), 0)
+    if image.format == "JPEG2000":
+        own = 6 * len(image.getbands())  # 32 bits of each sample, and OpenJPEG's work on a tile
+    elif image.info.get("progressive"):
+        own = 2 * len(image.getbands())  # libjpeg keeps the coefficients of all scans
+    return _PICTURE_BYTES * image.width * image.height + own * whole[0] * whole[1]
 
 
 def _open(encoded: bytes) -> Image.Image:
@@ -154,100 +144,14 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     """Return what makes the picture upright, or None if it is."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except _BROKEN:
+    except BROKEN:
         orientation = None  # a picture is no worse for broken EXIF
-    return _TO_UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return TO_UPRIGHT.get(orientation) if isinstance(orientation, int) else None
 
 
-def _upright_rgb(image: Image.Image, turn: Image.Transpose | None) -> Image.Image:
-    to_rgb = _Conversion(image)
-    if to_rgb.changes_nothing or image.width * image.height <= _BAND_PIXELS:
-        rgb = to_rgb(image)
-        return rgb if turn is None else rgb.transpose(turn)
-    upright = Image.new("RGB", image.size[::-1] if turn in _ON_ITS_SIDE else image.size)
-    for top, band in _bands(image):
-        start = image.height - top - band.height if turn in _BACKWARDS else top
-        rgb = to_rgb(band)
-        upright.paste(rgb if turn is None else rgb.transpose(turn), (start, 0) if turn in _ON_ITS_SIDE else (0, start))
-    return upright
-
-
-def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """Yield the picture in bands of rows, each with the number of its first row."""
-    rows = max(1, _BAND_PIXELS // image.width)
-    for top in range(0, image.height, rows):
-        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
-
-
-class _Conversion:
-    """Makes RGB of a picture, or of a band of its rows, since no pixel depends on another."""
-
-    def __init__(self, image: Image.Image) -> None:
-        wide = image.mode.startswith("I") or image.mode == "F"
-        self._white = _white(image) if wide else None
-        self._icc = image.info.get("icc_profile")
-        self._transforms: dict[str, ImageCms.ImageCmsTransform | None] = {}
-        transparent = "transparency" in image.info
-        self.changes_nothing = image.mode == "RGB" and not transparent and not isinstance(self._icc, bytes)
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        """Return the picture, or the band, as RGB."""
-        if self._white is not None:
-            image = _to_eight_bits(image, self._white)
-        if image.mode in ("P", "PA"):
-            image = image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
-        if image.mode in ("LA", "La", "RGBa") or (image.mode in ("L", "RGB", "1") and "transparency" in image.info):
-            image = image.convert("RGBA")
-        if image.mode == "RGBA":
-            image = _on_white(image)
-        if image.mode not in ("RGB", "L", "CMYK", "LAB"):
-            image = image.convert("RGB")
-        image = self._in_srgb(image)
-        return image if image.mode == "RGB" else image.convert("RGB")
-
-    def _in_srgb(self, image: Image.Image) -> Image.Image:
-        if image.mode not in self._transforms:
-            self._transforms[image.mode] = _transform(image.mode, self._icc)
-        transform = self._transforms[image.mode]
-        return image if transform is None else transform.apply(image)
-
-
-def _white(image: Image.Image) -> float:
-    """Return the sample that is white in a grey picture of 16-bit, 32-bit or float samples."""
-    brightest = max(float(_finite(band).max()) for _, band in _bands(image))
-    if image.mode == "F":
-        return next((white for white in (1.0, 255.0, 65535.0) if brightest <= white), brightest)
-    return max(65535.0 if image.mode.startswith("I;16") or brightest > 255.0 else 255.0, brightest)
-
-
-def _finite(image: Image.Image) -> NDArray[np.float32]:
-    samples = np.array(image, dtype=np.float32)
-    return np.nan_to_num(samples, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-
-
-def _to_eight_bits(image: Image.Image, white: float) -> Image.Image:
-    """Return a grey picture of 16-bit, 32-bit or float samples as mode L: Pillow's own convert() only clips."""
-    samples = _finite(image)
-    samples *= 255.0 / white
-    samples += 0.5
-    return Image.fromarray(np.clip(samples, 0.0, 255.0, out=samples).astype(np.uint8), mode="L")
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, image).convert("RGB")
-
-
-def _transform(mode: str, icc: object) -> ImageCms.ImageCmsTransform | None:
-    """Return what turns pictures of this mode into sRGB; None where they are, or their profile is broken or alien."""
-    if mode == "LAB":
-        return ImageCms.ImageCmsTransform(_LAB, _SRGB, mode, "RGB")
-    if not isinstance(icc, bytes):
-        return None
-    try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-        if "srgb" in ImageCms.getProfileDescription(profile).lower():
-            return None
-        return ImageCms.ImageCmsTransform(profile, _SRGB, mode, "RGB")
-    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
-        return None
+def _turn_kept_from_pillow(tiff: Image.Image) -> Image.Transpose | None:
+    """Return what makes the picture upright; Pillow would turn a TIFF itself, which takes a second picture's memory."""
+    turn = _turn(tiff)
+    if turn is not None:
+        del tiff.getexif()[ExifTags.Base.Orientation]
+    return turn

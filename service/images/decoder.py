@@ -9,6 +9,7 @@ and not with the wait for memory, and it takes pickles from a process that reads
 """
 
 import contextlib
+import ctypes
 import os
 import pickle
 import socket
@@ -17,7 +18,7 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
@@ -36,7 +37,7 @@ from service.errors import (
     UnsupportedImageFormat,
 )
 from service.images.decode import ImageLimits, decode
-from service.images.decoding_process import IDLE_SECONDS, SMALL_BYTES
+from service.images.decoding_process import IDLE_SECONDS, PROCESS_BYTES, SMALL_BYTES, WORKING_BYTES
 from service.images.frames import Frames
 from service.images.ordinary import is_ordinary
 from service.images.turns import Turns
@@ -51,11 +52,13 @@ Prepare = Callable[..., Inputs]
 """Called with an upright RGB image, and with the cores that are free for it, by name."""
 
 _ERRORS = {error.code: error for error in (ImageTooLarge, UnsupportedImageFormat, ImageDimensions, UndecodableImage)}
-_COPIES_BYTES = 8
-"""Of each pixel of the largest picture: as it was decoded, and as RGB."""
+_SLOT_BYTES = 200_000_000
+"""What all that decodes may take, for each that may do so at a time."""
 
-_WORKING_BYTES = 64_000_000
-"""Beside those: a band in each of its stages, and what a decoder and the resizing need."""
+_LIBC = ctypes.CDLL(None)
+_ORDINARY_BYTES = 70_000_000
+_PICTURE_BYTES = 4
+"""Of each pixel of the largest picture, which is decoded however few slots there are."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,9 @@ class Decoder:
         self._limits = limits
         self._slots = Turns(slots)
         self._others = Turns(max(1, slots - 1))
-        self._large = Turns(1)
-        self._large_bytes = max(SMALL_BYTES * slots, _COPIES_BYTES * limits.max_pixels) + _WORKING_BYTES
+        largest = PROCESS_BYTES + _PICTURE_BYTES * limits.max_pixels + WORKING_BYTES
+        self._others_bytes = max(_SLOT_BYTES * slots - _ORDINARY_BYTES * (slots - 1), largest)
+        self._memory = Turns(self._others_bytes)
         self._idle: list[_Process] = []
         weakref.finalize(self, _end, self._idle)
 
@@ -137,18 +141,22 @@ class Decoder:
             "min_short_side": min_short_side,
             "prepare": portable,
             "seconds": DECODE_SECONDS,
-            "large_bytes": self._large_bytes,
         }
         frames = process.frames
-        frames.send(pickle.dumps(asked))
-        frames.send(encoded)
-        answer = frames.receive_fields()
-        if "pixels" not in answer:
+        with ExitStack() as memory:
+            memory.enter_context(self._memory.turn(deadline, PROCESS_BYTES + SMALL_BYTES))
+            frames.send(pickle.dumps(asked))
+            frames.send(encoded)
+            answer = frames.receive_fields()
+            if "needed" in answer:
+                process.is_spent = True
+                share = min(PROCESS_BYTES + answer["needed"], self._others_bytes)
+                memory.close()  # two that each waited for the rest would wait for ever
+                memory.enter_context(self._memory.turn(deadline, share))
+                _LIBC.malloc_trim(0)
+                frames.send_fields(given=share - PROCESS_BYTES)
+                answer = frames.receive_fields()
             return _prepared(answer, frames)
-        process.is_spent = True
-        with self._large.turn(deadline):
-            frames.send(b"")
-            return _prepared(frames.receive_fields(), frames)
 
     @contextmanager
     def _process(self, deadline: float) -> Iterator["_Process"]:

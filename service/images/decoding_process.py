@@ -24,12 +24,19 @@ import numpy as np
 from service.errors import GazeError, ImageDimensions
 from service.images.decode import DecodedImage, decode
 from service.images.frames import Frames
+from service.images.pillow_errors import NEEDS_MEMORY
+from service.images.upright import Upright
 
 IDLE_SECONDS = 60.0
-SMALL_PIXELS = 16_000_000
-"""A picture of more waits until no other such picture is being decoded."""
+PROCESS_BYTES = 45_000_000
+"""What a process has in memory before it is asked for anything."""
 
-SMALL_BYTES = 200_000_000
+SMALL_BYTES = 150_000_000
+"""What it may take beside that to read what a picture says of itself, and to decode it where nothing more is needed."""
+
+WORKING_BYTES = 64_000_000
+"""Beside what a decoder takes for the pixels: a band in each of its stages, and the resizing of very long shapes."""
+
 _OUT_OF_MEMORY_SCORE = 900
 _F_SETSIG = 10  # as fcntl(2) numbers it
 
@@ -51,22 +58,30 @@ def _answer(frames: Frames, before: int) -> None:
     asked = pickle.loads(frames.receive())  # noqa: S301  # from the parent
     encoded = bytes(frames.receive())
     _limit_seconds(asked["seconds"])
-    _limit_memory(before + 2 * len(encoded) + SMALL_BYTES)
+    limit = before + 2 * len(encoded)
+    # To open a WebP, libwebp sets two canvases aside; it writes to them only when it decodes.
+    _limit_memory(resource.RLIM_INFINITY if encoded[8:12] == b"WEBP" else limit + SMALL_BYTES)
+    prepare = asked["prepare"] or _samples
 
-    def ask_for_memory(pixels: int) -> None:
-        if pixels > SMALL_PIXELS:
-            frames.send_fields(pixels=pixels)
-            frames.receive()
-            _limit_memory(before + 2 * len(encoded) + asked["large_bytes"])
+    def ask_for_memory(decoder_bytes: int) -> bool:
+        needed = decoder_bytes + WORKING_BYTES
+        given = SMALL_BYTES
+        if needed > given:
+            frames.send_fields(needed=needed)
+            given = frames.receive_fields()["given"]
+        _limit_memory(limit + given)
+        if _data_bytes() > limit + given:
+            raise MemoryError
+        return bool(given >= needed)
 
     frames.deadline = None
     try:
         decoded = decode(encoded, asked["limits"], asked["min_short_side"], ask_for_memory)
-        inputs = (asked["prepare"] or _samples)(decoded.rgb)
+        inputs = prepare(decoded.upright)
     except GazeError as error:
         frames.send_fields(error=error.code, detail=error.detail)
     except MemoryError:
-        frames.send_fields(error=ImageDimensions.code, detail="The image needs more memory than there is.")
+        frames.send_fields(error=ImageDimensions.code, detail=NEEDS_MEMORY)
     else:
         _send(frames, decoded, inputs)
     _limit_memory(resource.RLIM_INFINITY)
@@ -81,11 +96,11 @@ def _send(frames: Frames, decoded: DecodedImage, inputs: Mapping[str, np.ndarray
         inputs={name: [values.dtype.str, values.shape] for name, values in inputs.items()},
     )
     for values in inputs.values():
-        frames.send(np.ascontiguousarray(values).tobytes())
+        frames.send(np.ascontiguousarray(values).data.cast("B"))
 
 
-def _samples(image: Any) -> Mapping[str, np.ndarray[Any, Any]]:
-    return {"rgb": np.asarray(image)}
+def _samples(upright: Upright) -> Mapping[str, np.ndarray[Any, Any]]:
+    return {"rgb": np.asarray(upright.whole())}
 
 
 def _end_with_parent() -> None:

@@ -16,37 +16,42 @@ class Turns:
 
     def __init__(self, at_a_time: int) -> None:
         self._free = at_a_time
-        self._waiting: deque[threading.Event] = deque()
+        self._waiting: deque[tuple[threading.Event, int]] = deque()
         self._lock = threading.Lock()
 
     @contextmanager
-    def turn(self, deadline: float | None = None) -> Iterator[None]:
-        """Wait for a turn, and have it. Raises Overloaded if it has not come by then, on time.monotonic()'s clock."""
-        self._wait(deadline)
+    def turn(self, deadline: float | None = None, share: int = 1) -> Iterator[None]:
+        """Wait for a turn, and have it. Raises Overloaded if it has not come by then, on time.monotonic()'s clock.
+
+        share: how many turns of others it takes, of those that there are at a time
+        """
+        self._wait(deadline, share)
         try:
             yield
         finally:
             with self._lock:
-                self._pass_on()
+                self._pass_on(share)
 
-    def _wait(self, deadline: float | None) -> None:
+    def _wait(self, deadline: float | None, share: int) -> None:
         mine = threading.Event()
         with self._lock:
-            if self._free:
-                self._free -= 1
+            if self._free >= share and not self._waiting:
+                self._free -= share
                 return
-            self._waiting.append(mine)
+            self._waiting.append((mine, share))
         if mine.wait(None if deadline is None else max(0.0, deadline - time.monotonic())):
             return
         with self._lock:
             if mine.is_set():  # in this very moment
-                self._pass_on()
+                self._pass_on(share)
             else:
-                self._waiting.remove(mine)
+                self._waiting.remove((mine, share))
+                self._pass_on(0)  # who waits behind one that wanted more
         raise Overloaded(retry_after=_RETRY_SECONDS)
 
-    def _pass_on(self) -> None:
-        if self._waiting:
-            self._waiting.popleft().set()
-        else:
-            self._free += 1
+    def _pass_on(self, share: int) -> None:
+        self._free += share
+        while self._waiting and self._waiting[0][1] <= self._free:
+            mine, wanted = self._waiting.popleft()
+            self._free -= wanted
+            mine.set()

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.zero_shot.features import ImageInputs
-from service.zero_shot.resizing import resized
+from service.zero_shot.resizing import InParts, resized
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Preparation:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
-    def __call__(self, image: Image.Image, cores: int = 1) -> ImageInputs:
+    def __call__(self, image: Image.Image | InParts, cores: int = 1) -> ImageInputs:
         """Return `pixel_values` [3, height, width], float32, of an upright RGB image, made on so many cores."""
         size = self._resized_size(image.width, image.height)
         small = resized(image, size, Image.Resampling(self.resample), cores)

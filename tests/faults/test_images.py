@@ -8,7 +8,7 @@ import signal
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import psutil
@@ -177,6 +177,51 @@ def test_a_corpus_of_odd_files(service: Service, seen: Callable[[str], None]) ->
     assert outcome.answers["200"] > 50
     assert outcome.answers["422 undecodable_image"] > 200
     seen(f"{len(files)} files, slowest {outcome.slowest:.1f} s, no worker died")
+
+
+def _large() -> Iterator[tuple[str, bytes, str]]:
+    """Yield pictures near the limit of pixels, and how each is answered where there are two cores."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    size = (7_000, 7_100)
+    for mode, file_format, options in (
+        ("RGB", "JPEG", {"exif": exif}),
+        ("CMYK", "JPEG", {}),
+        ("CMYK", "JPEG", {"exif": exif}),
+        ("RGBA", "PNG", {"exif": exif, "compress_level": 1}),
+        ("I;16", "PNG", {"exif": exif, "compress_level": 1}),
+        ("P", "GIF", {}),
+        ("1", "BMP", {}),
+        ("CMYK", "TIFF", {"exif": exif, "compression": "tiff_adobe_deflate"}),
+        ("RGBA", "TIFF", {"compression": "tiff_lzw"}),
+        ("LAB", "TIFF", {"compression": "tiff_adobe_deflate"}),
+        ("F", "TIFF", {"compression": "tiff_adobe_deflate"}),
+    ):
+        yield f"{mode} {file_format}", encoded(Image.new(mode, size), file_format, **options), "200"
+    too_much = "422 image_dimensions"
+    yield "progressive", encoded(Image.new("CMYK", size), "JPEG", progressive=True), too_much
+    yield "WebP", encoded(Image.new("RGB", size), "WEBP", method=0), too_much
+    yield "JPEG 2000", encoded(Image.new("RGB", (4_600, 3_450)), "JPEG2000"), too_much
+    for file_format in ("WEBP", "AVIF"):
+        yield f"16 MP {file_format}", encoded(Image.new("RGB", (4_600, 3_450)), file_format, method=0, speed=10), "200"
+
+
+@pytest.mark.fault(17)
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) != 2, reason="what is too much depends on the cores")
+def test_pictures_near_the_limit_of_pixels(service: Service, seen: Callable[[str], None]) -> None:
+    ranked(service, encoded(noise(61, 47)))
+    workers = service.workers()
+    with Processes(service.address) as processes:
+        before, slowest = processes.resident_bytes(), 0.0
+        for name, file, expected in _large():
+            outcome = send(service.address, [(name, file)] * 2)
+            assert outcome.answers == {expected: 2}, name
+            assert not outcome.faults
+            slowest = max(slowest, outcome.slowest)
+    rise = (processes.peak - before) / 1_000_000
+    assert service.workers() == workers
+    assert 150 < rise < 400
+    seen(f"49 MP in 16 kinds, two at a time: slowest {slowest:.1f} s, {rise:.0f} MB more")
 
 
 @pytest.mark.fault(18)
