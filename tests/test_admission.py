@@ -17,7 +17,10 @@ from tests.test_gaze_urls import LOOPBACK, Origin, origin  # noqa: F401  # a fix
 
 def test_place_is_refused_while_all_are_taken_and_free_again_after() -> None:
     admission = Admission(2, 1)
+    with admission.place():
+        assert not admission.is_full
     with admission.place(), admission.place():
+        assert admission.is_full
         assert not admission.take()
         with pytest.raises(Overloaded) as refused, admission.place():
             pass
@@ -49,6 +52,7 @@ def test_who_fetches_makes_room_and_computes_afterwards_all_the_same() -> None:
         with admission.fetching():
             assert admission.taken == 0
             assert admission.take()
+        assert admission.is_full
         assert (admission.taken, admission.take()) == (2, False)
         admission.give_back()
         assert admission.taken == 1

@@ -41,6 +41,15 @@ def test_caller_that_is_there(ends: tuple[socket.socket, socket.socket]) -> None
     claim.require()
     caller.sendall(b"the next request")
     claim.require()
+    began = time.monotonic()
+    for _ in range(100):
+        claim.require()
+    assert time.monotonic() - began < 1  # others wait meanwhile
+
+
+def test_caller_that_is_there_has_no_more_time_than_others(ends: tuple[socket.socket, socket.socket]) -> None:
+    with pytest.raises(Overloaded):
+        Claim(time.monotonic() - 0.001, ends[0]).require()
 
 
 @pytest.mark.parametrize("linger", [None, struct.pack("ii", 1, 0)], ids=["closed", "reset"])
@@ -53,6 +62,17 @@ def test_caller_that_is_gone(ends: tuple[socket.socket, socket.socket], linger: 
     time.sleep(0.05)  # until the other end of loopback has heard of it
     with pytest.raises(CallerGone):
         claim.require()
+    with pytest.raises(CallerGone):
+        claim.extended(60).require()
+
+
+def test_caller_that_sent_more_before_it_went_is_gone(ends: tuple[socket.socket, socket.socket]) -> None:
+    service, caller = ends
+    caller.sendall(b"the next request")
+    caller.close()
+    time.sleep(0.05)
+    with pytest.raises(CallerGone):
+        Claim(time.monotonic() + 60, service).require()
 
 
 def test_connection_that_this_service_has_closed(ends: tuple[socket.socket, socket.socket]) -> None:

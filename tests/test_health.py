@@ -1,18 +1,26 @@
 """GET /livez and /readyz, and what is answered before the model is there."""
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 from flask.testing import FlaskClient
+from structlog.testing import capture_logs
+from werkzeug.test import TestResponse
 
+from service.api import health
 from service.app import create_app
 from service.errors import CorruptModel
 from service.settings import Settings
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.loading import LoadingClassifier, Report
 from service.zero_shot.phrase_lists import PhraseList
+from tests.held_model import HeldModel, impatient, wait_until
 from tests.problem_shape import checked_problem
+
+PATIENCE = 0.6
+TRIAL_SECONDS = 0.1
 
 
 class Start:
@@ -96,11 +104,133 @@ def test_start_that_fails_is_never_ready(phrase_lists: dict[str, PhraseList]) ->
     assert checked_problem(503, response.headers, response.data, "not_ready")["progress"]["stage"] == "failed"
 
 
-def test_service_that_shuts_down_is_alive_and_not_ready(start: Start) -> None:
-    start.go_on.set()
-    start.loading.wait()
+@pytest.mark.parametrize("loaded", [True, False])
+def test_service_that_shuts_down_is_alive_and_not_ready(start: Start, loaded: bool) -> None:
+    if loaded:
+        start.go_on.set()
+        start.loading.wait()
     start.shutting_down.set()
     response = start.client.get("/readyz")
     assert response.status_code == 503
     checked_problem(503, response.headers, response.data, "shutting_down")
     assert start.client.get("/livez").status_code == 200
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldModel]:
+    monkeypatch.setattr(health, "TRIAL_SECONDS", TRIAL_SECONDS)
+    held = impatient(monkeypatch, PATIENCE)
+    yield held
+    held.error = None
+    held.go_on()
+
+
+@pytest.fixture
+def held(model: HeldModel, phrase_lists: dict[str, PhraseList]) -> FlaskClient:
+    """A client of a service on a model that hangs when the test says so."""
+    return create_app(Settings(model="demo"), phrase_lists, model.loading, threading.Event()).test_client()
+
+
+def unanswered(response: TestResponse) -> None:
+    problem = checked_problem(503, response.headers, response.data, "not_ready")
+    assert "The model last answered " in problem["detail"]
+    assert response.headers["Retry-After"] == "5"
+
+
+def test_service_whose_model_hangs_is_neither_alive_nor_ready_until_it_answers(
+    model: HeldModel, held: FlaskClient
+) -> None:
+    model.answer()
+    model.hang_with_a_caller()
+    assert held.get("/livez").status_code == held.get("/readyz").status_code == 200
+    wait_until(lambda: model.pulse.stuck)
+    unanswered(held.get("/livez"))
+    unanswered(held.get("/readyz"))
+    model.go_on()
+    assert held.get("/livez").status_code == held.get("/readyz").status_code == 200
+
+
+def test_service_of_which_one_lane_hangs_is_neither_alive_nor_ready_though_another_answers(
+    model: HeldModel, held: FlaskClient
+) -> None:
+    model.hang_with_a_caller()
+    model.answer_others()
+    wait_until(lambda: model.pulse.stuck)
+    model.answer()
+    assert model.pulse.seconds_since_success < PATIENCE / 2
+    unanswered(held.get("/livez"))
+    unanswered(held.get("/readyz"))
+
+
+def test_service_whose_model_only_fails_is_neither_alive_nor_ready_until_it_answers(
+    model: HeldModel, held: FlaskClient
+) -> None:
+    model.error = RuntimeError("out of order")
+    time.sleep(PATIENCE)
+    with capture_logs() as logs:
+        unanswered(held.get("/readyz"))
+    assert [(line["event"], line["exc_info"]) for line in logs if line["log_level"] == "error"] == [
+        ("a trial inference failed", model.error)
+    ]
+    assert held.get("/livez").status_code == 200  # it has failed just now for the first time
+    wait_until(lambda: model.pulse.stuck)
+    unanswered(held.get("/livez"))
+    model.error = None
+    assert held.get("/readyz").status_code == held.get("/livez").status_code == 200
+
+
+def test_readiness_tries_an_inference_only_where_none_has_succeeded_for_long(
+    model: HeldModel, held: FlaskClient
+) -> None:
+    model.answer()
+    assert held.get("/readyz").status_code == 200
+    assert model.passes == 1
+    time.sleep(PATIENCE / 2)
+    assert held.get("/livez").status_code == 200
+    assert model.passes == 1
+    assert held.get("/readyz").status_code == held.get("/readyz").status_code == 200
+    assert model.passes == 2
+    time.sleep(2 * PATIENCE)  # and nobody asks
+    assert held.get("/readyz").status_code == 200
+    assert model.passes == 3
+
+
+def test_a_model_that_takes_long_has_time_to_show_that_it_answers(model: HeldModel, held: FlaskClient) -> None:
+    model.answer()
+    model.hang()
+    time.sleep(PATIENCE / 2)
+    assert held.get("/readyz").status_code == 200
+    time.sleep(PATIENCE / 2)
+    unanswered(held.get("/readyz"))
+    model.go_on()
+    wait_until(lambda: held.get("/readyz").status_code == 200)
+    assert model.passes == 2
+
+
+def test_many_who_ask_while_the_model_hangs_wait_for_one_trial(
+    hasty_threads: None, model: HeldModel, held: FlaskClient
+) -> None:
+    model.hang()
+    time.sleep(PATIENCE)
+    together = threading.Barrier(6)
+    took: list[float] = []
+
+    def ask() -> None:
+        own = held.application.test_client()
+        together.wait(60)
+        began = time.monotonic()
+        unanswered(own.get("/readyz"))
+        took.append(time.monotonic() - began)
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(took) == 6
+    assert max(took) >= TRIAL_SECONDS
+    began = time.monotonic()
+    for _ in range(10):
+        unanswered(held.get("/readyz"))
+    assert time.monotonic() - began < 10 * TRIAL_SECONDS  # who comes later does not wait anew
+    assert model.passes == 1

@@ -267,148 +267,8 @@ def test_pictures_of_a_long_request_let_others_in_between() -> None:
     assert own == [list(range(start, start + 4)) for start in range(0, 32, 4)]
 
 
-def test_an_error_reaches_whose_picture_it_was_and_nobody_else() -> None:
-    backend = SquareBackend(image_batch=2)
-    error = MemoryError("of one pass")
-    backend.broken = {2: error, 50: ValueError("of one batch")}
-    with busy(backend) as line:
-        first, second, third = line.pictures(1), line.pictures(2), line.pictures(3)
-        wrong, right = line.phrases(50, 51), line.phrases(52)
-        backend.let_all_on()
-        assert first.wait().features == features(1)
-        assert second.wait().error is error
-        assert second.features is None
-        assert isinstance(wrong.wait().error, ValueError)
-        assert third.wait().features == features(3)
-        assert right.wait().features == features(52)
-    assert line.callers[0].features == features(100)
-    assert line.passes.image_features(pictures(1)).tolist() == features(1)
-    with pytest.raises(MemoryError, match="of one pass"):
-        line.passes.image_features(pictures(2))
-
-
-def test_an_error_in_the_middle_of_a_long_request_is_that_requests() -> None:
-    backend = SquareBackend()
-    backend.broken = {5: MemoryError()}
-    passes = Passes(backend)
-    with pytest.raises(MemoryError):
-        passes.image_features(pictures(*range(32)))
-    assert [values for _, values in backend.passes] == [[0, 1, 2, 3], [4, 5, 6, 7], [4], [5]]
-    assert passes.image_features(pictures(6)).tolist() == features(6)
-
-
-def test_a_pass_that_lacks_memory_is_split_once() -> None:
-    class SmallBackend(SquareBackend):
-        def image_features(self, inputs: ImageInputs) -> NDArray[np.float32]:
-            found = super().image_features(inputs)
-            if len(found) > 1:
-                raise MemoryError
-            return found
-
-    backend = SmallBackend()
-    assert Passes(backend).image_features(pictures(1, 2, 3, 4, 5)).tolist() == features(1, 2, 3, 4, 5)
-    assert [values for _, values in backend.passes] == [[1, 2, 3, 4], [1], [2], [3], [4], [5]]
-
-
-class Unwanted(Exception):
-    """What a caller is told whose features nobody wants any more."""
-
-
-def test_what_is_no_longer_wanted_when_its_pass_is_formed_is_never_computed() -> None:
-    backend = SquareBackend()
-    unwanted: set[int] = set()
-
-    def require(number: int) -> None:
-        if number in unwanted:
-            raise Unwanted
-
-    with busy(backend) as line:
-        ask = line.passes
-        callers = [
-            line._queued(partial(ask.image_features, pictures(number), partial(require, number))) for number in range(6)
-        ]
-        callers += [
-            line._queued(partial(ask.text_features, phrases(number), partial(require, number))) for number in (7, 8)
-        ]
-        unwanted |= {0, 3, 7}
-        backend.let_all_on()
-        for caller, number in zip(callers, [*range(6), 7, 8], strict=True):
-            caller.wait()
-            if number in unwanted:
-                assert isinstance(caller.error, Unwanted)
-            else:
-                assert caller.features == features(number)
-    # The places of those that are left out are taken by others.
-    assert sorted(backend.passes[1:]) == [("phrases", [8]), ("pictures", [1, 2, 4, 5])]
-
-
-def test_who_waits_for_a_pass_that_hangs_gives_up_and_leaves_its_lane_to_others() -> None:
-    backend = SquareBackend(image_batch=1)
-    too_late = threading.Event()
-
-    def require() -> None:
-        if too_late.is_set():
-            raise Unwanted
-
-    with busy(backend) as line:
-        callers = [line._queued(partial(line.passes.image_features, pictures(1), require)), line.pictures(2)]
-        too_late.set()
-        assert isinstance(callers[0].wait().error, Unwanted)
-        assert line._waiting() == 1
-        assert callers[1].thread.is_alive()
-        backend.let_all_on()
-        assert callers[1].wait().features == features(2)
-    assert backend.passes == [("pictures", [100]), ("pictures", [2])]
-    assert line.passes.image_features(pictures(3)).tolist() == features(3)
-
-
-def test_who_gives_up_as_its_turn_comes_leaves_the_pass_to_the_others_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.zero_shot.passes.LOOK_SECONDS", 0.001)
-    backend = SquareBackend(image_batch=2)
-    backend.let_all_on()
-    passes = Passes(backend)
-    looks = iter(range(10**9))
-
-    def fickle() -> None:
-        if next(looks) % 3 == 0:
-            raise Unwanted
-
-    def ask(number: int, require: Callable[[], None]) -> NDArray[np.float32]:
-        for _ in range(200):
-            try:
-                assert passes.image_features(pictures(number), require).tolist() == features(number)
-            except Unwanted:
-                assert require is fickle
-        return np.zeros((0, 2), np.float32)
-
-    callers = [Caller(partial(ask, number, fickle if number % 2 else lambda: None)) for number in range(6)]
-    for caller in callers:
-        assert caller.wait().error is None
-    assert passes.image_features(pictures(3)).tolist() == features(3)
-    assert passes._free_lanes == 1
-
-
-def test_pictures_that_do_not_fit_together_are_an_error_and_no_end() -> None:
-    passes = Passes(SquareBackend())
-    odd: list[ImageInputs] = [*pictures(1), {"value": np.array(2), "twice": np.array([4, 4])}]
-    with pytest.raises(ValueError, match="same shape"):
-        passes.image_features(odd)
-    assert passes.image_features(pictures(3)).tolist() == features(3)
-
-
 class Stop(BaseException):
     """What ends a thread from outside, as SystemExit does."""
-
-
-def test_who_is_stopped_in_a_pass_leaves_nobody_waiting() -> None:
-    backend = SquareBackend(image_batch=2)
-    backend.broken = {1: Stop()}
-    with busy(backend) as line:
-        callers = [line.pictures(1), line.pictures(2), line.pictures(3)]
-        backend.let_all_on()
-        assert isinstance(callers[0].wait().error, Stop)
-        assert isinstance(callers[1].wait().error, RuntimeError)
-        assert callers[2].wait().features == features(3)
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 3])
@@ -470,7 +330,7 @@ def test_who_is_done_goes_home_and_does_not_run_the_next_ones_pass() -> None:
 
 
 @pytest.mark.parametrize(("lanes", "image_batch"), [(1, 1), (1, 8), (2, 4), (3, 2)])
-def test_many_callers_at_once_get_their_own(lanes: int, image_batch: int) -> None:
+def test_many_callers_at_once_get_their_own(hasty_threads: None, lanes: int, image_batch: int) -> None:
     backend = SquareBackend(lanes, image_batch)
     passes = Passes(backend)
     together = threading.Barrier(12)

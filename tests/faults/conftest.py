@@ -1,20 +1,37 @@
-"""A service on the demo model that the faults of a module share."""
+"""Services on the demo model that the faults of a module share."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import CACHE
+from tests.problem_shape import MARKER
 from tests.running_service import Service, served
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """`gaze serve` with its default settings, ready to answer, and alive at the end."""
-    with served(CACHE, tmp_path_factory.mktemp("service") / "log", environment={"GAZE_URL_FETCH": "public"}) as started:
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Service]]:
+    """Start `gaze serve` with these variables; it is ready, and sound when the module's tests are over."""
+    with ExitStack() as services:
+        yield lambda **environment: services.enter_context(_sound(tmp_path_factory.mktemp("service"), environment))
+
+
+@contextmanager
+def _sound(folder: Path, environment: dict[str, str]) -> Iterator[Service]:
+    log = folder / "log"
+    with served(CACHE, log, environment=environment) as started:
         started.wait()
         workers = started.workers()
         yield started
         assert started.workers() == workers, "a worker died"
         defects = started.lines("defect")
         assert not defects, defects
+        assert MARKER not in log.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def service(sound: Callable[..., Service]) -> Service:
+    """A service with its default settings."""
+    return sound(GAZE_URL_FETCH="public")

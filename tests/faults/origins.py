@@ -5,14 +5,15 @@ import ssl
 import struct
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from ipaddress import ip_address
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from tests.faults.__main__ import NAMESERVER
-from tests.origin import Answer
+from tests.origin import Answer, Hosts, Place
 
 PORTS = (80, 443, 22, 3128, 6379, 8000, 8080)
 """Where somebody listens, at every address of IPv4 and IPv6; 443 speaks TLS."""
@@ -22,81 +23,30 @@ _EVERY_PROTOCOL, _IPV4, _IPV6 = 0x0003, 0x0800, 0x86DD
 _SYN, _ACK = 0x02, 0x10
 
 
-class Place(NamedTuple):
-    """What a connection goes to."""
+class Origins(Hosts):
+    """Hosts at all PORTS of all addresses.
 
-    address: str
-    port: int
-
-
-class Origins:
-    """Listens on all PORTS of all addresses in a `with` block; knows where it was connected to, and what was asked.
-
-    answers: by path, whatever the host
+    answers: by path; any other path has the answer of "/", a picture by which it is noticed who gets where they must
+    not go
     certified: by name of a host, how it proves that name; the one of "" is for all others
     """
 
     def __init__(self, answers: Mapping[str, Answer], certified: Mapping[str, ssl.SSLContext]) -> None:
-        self.answers = dict(answers)
-        self.connections: list[Place] = []
-        self.requests: list[str] = []
+        self.answers = defaultdict(lambda: answers["/"], answers)
         self._certified = certified
         self._tls = certified[""]
         self._tls.sni_callback = self._choose
-        self._over = threading.Event()
-        self._listening = ExitStack()
-
-    def __enter__(self) -> Self:
-        for port in PORTS:
-            for family, everywhere in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
-                listening = socket.create_server((everywhere, port), family=family, backlog=128, reuse_port=True)
-                thread = threading.Thread(target=self._listen, args=(listening,))
-                thread.start()
-                self._listening.callback(listening.close)
-                self._listening.callback(thread.join)
-                self._listening.callback(listening.shutdown, socket.SHUT_RDWR)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._listening.close()
+        listening = {
+            socket.create_server((everywhere, port), family=family, backlog=128, reuse_port=True): (
+                self._tls if port == 443 else None
+            )
+            for port in PORTS
+            for family, everywhere in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::"))
+        }
+        super().__init__(self.answers, listening)
 
     def _choose(self, connection: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
         connection.context = self._certified.get(name or "", self._tls)
-
-    def _listen(self, listening: socket.socket) -> None:
-        while not self._over.is_set():
-            with suppress(OSError):  # which accept raises once it is over
-                connection, _ = listening.accept()
-                self.connections.append(Place(*connection.getsockname()[:2]))
-                threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
-
-    def _talk(self, connection: socket.socket) -> None:
-        # Who asked may hang up at any time, and need not believe the certificate.
-        with suppress(OSError), connection:
-            connection.settimeout(60)
-            if connection.getsockname()[1] != 443:
-                self._answer(connection)
-                return
-            with self._tls.wrap_socket(connection, server_side=True) as encrypted:
-                self._answer(encrypted)
-
-    def _answer(self, connection: socket.socket) -> None:
-        request = b""
-        while b"\r\n\r\n" not in request:
-            received = connection.recv(65536)
-            if not received:
-                return
-            request += received
-        self.requests.append(request.decode("latin-1"))
-        # Who gets to where they must not go is to notice it by the picture that they get.
-        answer = self.answers.get(self.requests[-1].split(" ")[1].partition("?")[0], self.answers["/"])
-        if isinstance(answer, bytes):
-            connection.sendall(answer)
-        else:
-            answer(connection)
 
 
 class Attempts:
@@ -187,19 +137,3 @@ def unanswering(address: str, port: int) -> Iterator[None]:
     """Let connections to an address be taken, and nothing come of them."""
     with socket.create_server((address, port), backlog=128, reuse_port=True):
         yield
-
-
-def until_hung_up(beginning: bytes = b"") -> Answer:
-    """Send the beginning, and then nothing until the other side hangs up."""
-
-    def answer(connection: socket.socket) -> None:
-        connection.sendall(beginning)
-        while connection.recv(65536):
-            pass
-
-    return answer
-
-
-def reset(connection: socket.socket) -> None:
-    """Close so that the other side gets a reset."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

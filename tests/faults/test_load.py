@@ -1,6 +1,7 @@
 """More than the service can carry, and requests that nobody waits for any more."""
 
 import json
+import select
 import socket
 import struct
 import time
@@ -14,11 +15,13 @@ from PIL import Image
 
 from benchmarks.open_loop import Crowd, p99
 from benchmarks.overload import overload
+from service.cores import available_cores
 from service.settings import SLOTS
 from tests.conftest import encoded
 from tests.faults.test_requests import POST, assert_answers
 from tests.running_service import Service
-from tests.wire import connect, read_answer
+from tests.test_metrics import of, parsed
+from tests.wire import connect, exchange, read_answer
 
 BOUNDARY = "multipart/form-data; boundary=b"
 Seen = Callable[[str], None]
@@ -62,27 +65,44 @@ def hang_up(connection: socket.socket) -> None:
     connection.close()
 
 
+def pictures(service: Service, outcome: str) -> int:
+    """Return of how many pictures the service has counted that this became of them."""
+    samples = parsed(exchange(service.address, b"GET /metrics HTTP/1.0\r\nHost: gaze\r\n\r\n").body.decode())
+    return int(samples.get(of("gaze_images_total", source="upload", outcome=outcome), 0))
+
+
 @pytest.mark.fault(29)
 @pytest.mark.parametrize("gently", [True, False], ids=["closed", "reset"])
 def test_callers_that_hang_up_in_the_queue(service: Service, seen: Seen, gently: bool) -> None:
     body = costly()
     request = POST + f"Content-Type: {BOUNDARY}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    counted = {outcome: pictures(service, outcome) for outcome in ("caller_gone", "ranked")}
     before = len(service.lines("request"))
     connections = [connect(service.address) for _ in range(SLOTS)]
     for connection in connections:
         connection.sendall(request)
-    for connection in connections:
+    time.sleep(0.02)  # the first are being decoded
+    answered = 0
+    # The last in the queue first: none of them gets on because others before it have gone.
+    for connection in reversed(connections):
+        answered += len(select.select([connection], [], [], 0)[0])
         connection.close() if gently else hang_up(connection)
     deadline = time.monotonic() + 20
     while len(lines := service.lines("request")[before:]) < SLOTS:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    undecoded, ranked = (pictures(service, outcome) - counted[outcome] for outcome in counted)
+    gone = [line["code"] for line in lines].count("caller_gone")
     assert_answers(service)
-    gone = [line for line in lines if line["code"] == "caller_gone"]
-    # Those that were being decoded when their callers went are not stopped in the middle of it.
-    assert len(gone) >= SLOTS // 2
-    assert all("encode" not in (line["stages"] or {}) or not line["stages"]["encode"] for line in gone)
-    seen(f"{len(gone)} of {SLOTS} dropped before they were computed, {'closed' if gently else 'reset'}")
+    assert gone == SLOTS - ranked
+    assert gone >= SLOTS // 2
+    # Neither decoding nor encoding is stopped in the middle: as many as there are cores may be in each when their
+    # callers go, and as many between the two.
+    assert undecoded >= SLOTS - answered - 3 * available_cores()
+    seen(
+        f"{gone} of {SLOTS} never encoded, {undecoded} never decoded, {answered} answered before, "
+        f"{'closed' if gently else 'reset'}"
+    )
 
 
 @pytest.mark.fault(46)

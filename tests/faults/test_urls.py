@@ -16,20 +16,20 @@ import pytest
 import trustme
 
 from service.app import FETCH_SECONDS
-from tests.conftest import CACHE
 from tests.faults.forbidden import EVERY, IPV4, IPV6, PUBLIC, carriers
 from tests.faults.nameserver import Nameserver
-from tests.faults.origins import Attempts, Origins, Place, black_hole, unanswering
+from tests.faults.origins import Attempts, Origins, black_hole, unanswering
 from tests.faults.web import ANSWERS, PNG, ZONE, certified
-from tests.origin import moved
+from tests.origin import Place, moved
 from tests.problem_shape import MARKER, checked_problem
-from tests.running_service import Service, served
+from tests.running_service import Service
 from tests.wire import Answer as Answered
 from tests.wire import exchange
 
 METADATA = ("169.254.169.254", "169.254.170.2", "168.63.129.16", "100.100.100.200", "192.0.0.192")
 METADATA_IPV6 = ("fd00:ec2::254", "fd20:ce::254", "fd00:c1::a9fe:a9fe", "fd00:42::42", "fd00:a9fe:a9fe::1")
 Note = Callable[[str], None]
+Sound = Callable[..., Service]
 
 
 @pytest.fixture(scope="module")
@@ -60,31 +60,26 @@ def network(origins: Origins, nameserver: Nameserver) -> None:
     """What all of these tests need."""
 
 
-def running(folder: Path, authority: trustme.CA, environment: Mapping[str, str]) -> Iterator[Service]:
-    trusted = folder / "authority.pem"
-    authority.cert_pem.write_to_path(str(trusted))
-    with served(CACHE, folder / "log", environment={"SSL_CERT_FILE": str(trusted), **environment}) as started:
-        started.wait()
-        workers = started.workers()
-        yield started
-        assert started.workers() == workers, "a worker died"
-        defects = started.lines("defect")
-        assert not defects, defects
-        assert MARKER not in (folder / "log").read_text(encoding="utf-8")
+@pytest.fixture(scope="module")
+def trusted(tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA) -> dict[str, str]:
+    """What makes a service believe the authority."""
+    certificate = tmp_path_factory.mktemp("trusted") / "authority.pem"
+    authority.cert_pem.write_to_path(str(certificate))
+    return {"SSL_CERT_FILE": str(certificate)}
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA) -> Iterator[Service]:
+def service(sound: Sound, trusted: dict[str, str]) -> Service:
     """A service that fetches from the public."""
-    yield from running(tmp_path_factory.mktemp("public"), authority, {"GAZE_URL_FETCH": "public"})
+    return sound(GAZE_URL_FETCH="public", **trusted)
 
 
 @pytest.fixture(scope="module")
-def museum(tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA) -> Iterator[Service]:
+def museum(sound: Sound, trusted: dict[str, str]) -> Service:
     """A service that may also fetch from networks of its own, and has proxies in its environment."""
     proxies = {name: "http://127.0.0.1:3128" for kind in ("http", "https", "all") for name in _both_cases(kind)}
     networks = "10.1.0.0/16,iiif.example:8080,169.254.0.0/16,168.63.129.0/24,100.64.0.0/10,192.0.0.0/24,fd00::/8,::/0"
-    yield from running(tmp_path_factory.mktemp("museum"), authority, {"GAZE_URL_FETCH": networks, **proxies})
+    return sound(GAZE_URL_FETCH=networks, **trusted, **proxies)
 
 
 def _both_cases(kind: str) -> tuple[str, str]:
@@ -120,7 +115,7 @@ def refused(service: Service, url: str) -> None:
 @pytest.mark.fault(20)
 def test_attempts_are_seen_whether_taken_or_not(service: Service, origins: Origins, seen: Note) -> None:
     # Without this, that nothing was seen elsewhere would mean nothing.
-    origins.connections.clear()
+    origins.reached.clear()
     with Attempts(service.address) as attempts:
         assert attempts.seen() == set()
         fetched(service, f"http://{PUBLIC}/")
@@ -131,30 +126,30 @@ def test_attempts_are_seen_whether_taken_or_not(service: Service, origins: Origi
         with pytest.raises(ConnectionRefusedError):
             exchange("http://10.9.8.7:9", b"")
         assert attempts.seen() == {Place(PUBLIC, 80), Place(PUBLIC, 443), Place("10.9.8.7", 9)}
-    assert origins.connections == [Place(PUBLIC, 80), Place(PUBLIC, 443)]
+    assert origins.reached == [Place(PUBLIC, 80), Place(PUBLIC, 443)]
 
 
 @pytest.mark.fault(20)
 def test_forbidden_addresses_as_they_are_written(service: Service, origins: Origins, seen: Note) -> None:
-    origins.connections.clear()
+    origins.reached.clear()
     with Attempts(service.address) as attempts:
         for written in EVERY:
             refused(service, f"http://{written}/{MARKER}.png")
         for address in (*map(str, IPV4), *(f"[{address}]" for address in IPV6)):
             refused(service, f"HTTPS://{address}/")
         assert attempts.seen() == set()
-    assert not origins.connections
+    assert not origins.reached
     seen(f"{len(EVERY)} spellings: 422, 0 connections tried")
 
 
 @pytest.mark.fault(20, 22)
 def test_forbidden_addresses_that_a_redirect_leads_to(service: Service, origins: Origins, seen: Note) -> None:
-    origins.connections.clear()
+    origins.reached.clear()
     with Attempts(service.address) as attempts:
         for number in range(len(EVERY)):
             refused(service, f"http://{PUBLIC}/to/{number}")
         assert attempts.seen() == {Place(PUBLIC, 80)}
-    assert origins.connections == [Place(PUBLIC, 80)] * len(EVERY)
+    assert origins.reached == [Place(PUBLIC, 80)] * len(EVERY)
     seen(f"{len(EVERY)} redirects: 422, only the redirecting host connected to")
 
 
@@ -163,12 +158,12 @@ def test_forbidden_addresses_that_a_name_has(
     service: Service, origins: Origins, nameserver: Nameserver, seen: Note
 ) -> None:
     names = [name for name in ZONE if name.startswith(("v4-", "v6-", "carried-"))]
-    origins.connections.clear()
+    origins.reached.clear()
     with Attempts(service.address) as attempts:
         for name in names:
             refused(service, f"http://{name}/")
         assert attempts.seen() == set()
-    assert not origins.connections
+    assert not origins.reached
     assert all(nameserver.asked[name, "A"] and nameserver.asked[name, "AAAA"] for name in names)
     seen(f"{len(names)} names: 422, 0 connections tried")
 
@@ -182,7 +177,7 @@ def test_other_schemes_credentials_and_ports(service: Service, origins: Origins,
         *(f"http://{PUBLIC}:{port}/" for port in (0, 22, 79, 81, 444, 6379, 8000, 8080, 65535, 65536)),
         *(f"https://museum.example:{port}/" for port in (22, 8080)),
     )
-    origins.connections.clear()
+    origins.reached.clear()
     with Attempts(service.address) as attempts:
         for url in urls:
             refused(service, url)
@@ -199,12 +194,12 @@ def test_other_schemes_credentials_and_ports(service: Service, origins: Origins,
 def test_names_with_a_public_and_a_private_address(
     service: Service, origins: Origins, nameserver: Nameserver, seen: Note
 ) -> None:
-    origins.connections.clear()
+    origins.reached.clear()
     with Attempts(service.address) as attempts:
         for name in ("both", "htob", "families", "many"):
             refused(service, f"http://{name}.example/")
         assert attempts.seen() == set()
-    assert not origins.connections
+    assert not origins.reached
     assert nameserver.over_tcp, "101 addresses are too long for a datagram"
     seen("mixed answers, 101 of them too: 422")
 
@@ -303,26 +298,26 @@ def test_a_museums_own_network(museum: Service, origins: Origins, seen: Note) ->
         ),
         *(f"[{address}]" for address in METADATA_IPV6),
     )
-    origins.connections.clear()
+    origins.reached.clear()
     with Attempts(museum.address) as attempts:
         for host in forbidden:
             refused(museum, f"http://{host}/a.png")
         assert attempts.seen() == set()
-    assert not origins.connections
+    assert not origins.reached
     origins.answers["/to-metadata"] = moved("http://169.254.169.254/latest/meta-data/")
     refused(museum, "http://10.1.2.3/to-metadata")
-    assert origins.connections == [Place("10.1.2.3", 80)]
+    assert origins.reached == [Place("10.1.2.3", 80)]
     seen(f"{len(allowed)} allowed: 200; {len(forbidden)} others, metadata in every spelling: 422")
 
 
 @pytest.mark.fault(27)
 def test_proxies_in_the_environment(museum: Service, origins: Origins, seen: Note) -> None:
-    origins.connections.clear()
+    origins.reached.clear()
     with Attempts(museum.address) as attempts:
         fetched(museum, f"http://{PUBLIC}/")
         fetched(museum, "https://museum.example/")
         assert attempts.seen() == {Place(PUBLIC, 80), Place(PUBLIC, 443)}
-    assert origins.connections == [Place(PUBLIC, 80), Place(PUBLIC, 443)]
+    assert origins.reached == [Place(PUBLIC, 80), Place(PUBLIC, 443)]
     seen("never connected to")
 
 
