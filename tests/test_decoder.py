@@ -31,6 +31,14 @@ PREPARE = Preparation(224, None, (224, 224), 3, 1 / 255, (0.5, 0.4, 0.3), (0.2, 
 TIFF = encoded(noise(300, 200), "TIFF")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_others() -> None:
+    """End what decoders of other modules' tests have started: this module looks at all there are."""
+    for process in processes():
+        process.kill()
+        process.wait()
+
+
 @pytest.fixture
 def decoder() -> Iterator[Decoder]:
     made = Decoder(LIMITS, 2)

@@ -107,7 +107,10 @@ def _read_body(request: Request, max_bytes: int, deadline: float) -> bytes:
 
 def _from_json(body: bytes) -> GazeQuery:
     try:
-        fields = json.loads(body.decode(), parse_constant=_refuse_constant)
+        text = body.decode()
+        del body  # it may be as large as a request may be, and there are copies enough of it
+        fields = json.loads(text, parse_constant=_refuse_constant)
+        del text
     except (ValueError, RecursionError):
         raise MalformedRequest("The body is not JSON in UTF-8.") from None
     try:
