@@ -4,12 +4,15 @@ libjpeg and zlib take time and memory in proportion to what a header says, as lo
 that is large or says more, and every other format, is decoded where a decoder that hangs or dies does no harm.
 """
 
+import re
 import struct
 import zlib
 
 _MAX_PIXELS = 8_000_000
 _MAX_SCANNED_PIXELS = 80_000_000
 """Of a JPEG, all scans together: each goes over the whole picture again, however few bytes it has."""
+
+_MAX_SCANS = 100
 
 _MAX_METADATA = 65_536
 """Bytes of EXIF, XMP, thumbnails and the like; more take Pillow longer to read through."""
@@ -27,7 +30,9 @@ _CHUNK = 1_024
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
 _FRAMES = (0xC0, 0xC1, 0xC2)  # sequential, extended sequential, progressive
 _TABLES = (0xC4, 0xDB, 0xDD)
-_SCAN, _END, _PROFILE = 0xDA, b"\xff\xd9", 0xE2
+_SCAN, _PROFILE = 0xDA, 0xE2
+_SCAN_OR_END = re.compile(rb"\xff[\xda\xd9]")
+_END = b"\xff\xd9"
 
 
 def is_ordinary(encoded: bytes) -> bool:
@@ -47,8 +52,8 @@ def _is_ordinary_jpeg(encoded: bytes) -> bool:
         if prefix != 0xFF or metadata > _MAX_METADATA:
             return False
         if kind == _SCAN:
-            scans = encoded.count(b"\xff\xda", place, encoded.find(_END, place))
-            return 0 < pixels <= _MAX_PIXELS and pixels * scans <= _MAX_SCANNED_PIXELS
+            scans = _scans(encoded, place)
+            return 0 < pixels <= _MAX_PIXELS and scans <= _MAX_SCANS and pixels * scans <= _MAX_SCANNED_PIXELS
         if kind in _FRAMES and not pixels:
             height, width = struct.unpack_from(">HH", encoded, place + 5)
             pixels = height * width
@@ -60,6 +65,16 @@ def _is_ordinary_jpeg(encoded: bytes) -> bool:
             return False
         place += 2 + length
     return False
+
+
+def _scans(jpeg: bytes, place: int) -> int:
+    """Return how many scans begin from there to the end of the picture; of many, one more than there may be."""
+    scans = 0
+    for marker in _SCAN_OR_END.finditer(jpeg, place):
+        if marker[0] == _END or scans > _MAX_SCANS:
+            break
+        scans += 1
+    return scans
 
 
 def _is_ordinary_png(encoded: bytes) -> bool:
