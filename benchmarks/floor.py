@@ -61,7 +61,7 @@ class Floor:
 
 
 def measure(
-    workplace: Workplace, pictures: Mapping[str, Path], rounds: int = 3, requests: int = 20, seconds: float = 10.0
+    workplace: Workplace, pictures: Mapping[str, Path], rounds: int = 3, requests: int = 60, seconds: float = 10.0
 ) -> Floor:
     """Time each step alone, then Gaze alone, and so again `rounds` times. Raises NotConverted."""
     cores = available_cores()
