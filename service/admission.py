@@ -16,7 +16,7 @@ class Admission:
     fetches an image gives the place back for as long, so that slow hosts keep nobody from computing.
     """
 
-    def __init__(self, places: int, fetches: int) -> None:
+    def __init__(self, places: int, fetches: int = 0) -> None:
         self._places = places
         self._fetches = fetches
         self._taken = 0

@@ -23,6 +23,7 @@ from gunicorn.http import errors as http_errors
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from service import errors
+from service.admission import Admission
 from service.arrival import Arrival
 from service.connection import BLOCK, SEND_SECONDS, Connection
 from service.crew import crew
@@ -67,8 +68,8 @@ class GazeWorker(ThreadWorker):
         self._max_head = self.cfg.limit_request_line + self.cfg.limit_request_field_size + BLOCK
         self._waiting: set[Connection] = set()
         self._held_bytes = 0
-        self._streamed = 0
-        self._others = 0
+        self._streamed = Admission(STREAMED_SLOTS)
+        self._others = Admission(OTHER_SLOTS)
         self._current = threading.local()
         self._next_look = 0.0
         self._next_beat = 0.0
@@ -246,27 +247,17 @@ class GazeWorker(ThreadWorker):
         """Give the request to a thread, or refuse it."""
         arrival = conn.arrival
         asked = arrival.method_and_path
+        places = self._streamed if not arrival.whole else admission if asked == COSTLY else self._others
         if arrival.head is None:
             self._refuse(conn, errors.RequestTooLarge(_HEAD_TOO_LONG))
         elif arrival.whole and asked[1] in _PROBES:
             self._submit(conn, self._probes, lambda: None)
-        elif not arrival.whole:
-            if self._streamed >= STREAMED_SLOTS:
-                self._refuse(conn, errors.Overloaded(retry_after=1))
-                return
-            self._streamed += 1
-            self._submit(conn, self.tpool, partial(self._count, "_streamed"))
-        elif asked == COSTLY:
-            if not admission.take():
-                self._refuse(conn, errors.Overloaded(retry_after=1))
-                return
+        elif not places.take():
+            self._refuse(conn, errors.Overloaded(retry_after=1))
+        elif places is admission:
             self._submit(conn, self.tpool, lambda: None, has_place=True)
         else:
-            if self._others >= OTHER_SLOTS:
-                self._refuse(conn, errors.Overloaded(retry_after=1))
-                return
-            self._others += 1
-            self._submit(conn, self.tpool, partial(self._count, "_others"))
+            self._submit(conn, self.tpool, places.give_back)
 
     def _refuse(self, conn: Connection, error: errors.GazeError) -> None:
         """Answer in the event loop, and close."""
@@ -278,9 +269,6 @@ class GazeWorker(ThreadWorker):
             conn.sock.send(answer, socket.MSG_MORE)  # with the end of it, which is sent next
         self.nr_conns -= 1
         conn.close(graceful=True)
-
-    def _count(self, what: str) -> None:
-        setattr(self, what, getattr(self, what) - 1)
 
     def _submit(
         self, conn: Connection, threads: ThreadPoolExecutor, finished: Callable[[], None], has_place: bool = False
@@ -366,6 +354,10 @@ class GazeWorker(ThreadWorker):
         if self._current.has_place:
             self._current.has_place = False
             admission.give_back()
+
+    def _keepalive_after(self, conn: Any, keepalive: Any) -> bool:
+        """Skip what the app did not read of a body that is here whole; gunicorn gives up on more than 64 KiB."""
+        return bool(keepalive and conn.parser.finish_body())
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Answer one request, and close the connection after it where its body is not read to the end."""

@@ -125,6 +125,16 @@ def test_connection_serves_several_requests(server: str) -> None:
             assert (answer.status, answer.headers["X-Request-ID"]) == (422, request_id)
 
 
+def test_connection_is_kept_after_a_body_that_was_not_read(server: str) -> None:
+    body = b"x" * 300_000
+    head = f"{POST}Content-Length: {len(body)}\r\n\r\n".replace("close", "keep-alive").replace("json", "yaml")
+    with connect(server) as connection:
+        for _ in range(5):
+            connection.sendall(head.encode() + body)
+            answer = checked(read_answer(connection), 415, "unsupported_media_type")
+            assert answer.headers["Connection"] == "keep-alive"
+
+
 @pytest.fixture
 def own_server() -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     port = free_port()
