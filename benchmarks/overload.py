@@ -36,8 +36,9 @@ class Overload:
         """Return the figures in one line."""
         much, latency = self.far_too_much, p99(self.far_too_much.accepted) * 1000
         return (
-            f"peak {self.peak.goodput:.1f} and {self.afterwards.goodput:.1f}/s; asked {FAR_TOO_MUCH:.0f} times that for "
-            f"{much.seconds:.0f} s: goodput {self.goodput_kept:.2f} of peak, accepted p99 {latency:.0f} ms = {self.latency_grown:.2f} x that at 90 % "
+            f"peak {self.peak.goodput:.1f} and {self.afterwards.goodput:.1f}/s; asked {FAR_TOO_MUCH:.0f} times that for"
+            f" {much.seconds:.0f} s: goodput {self.goodput_kept:.2f} of peak, "
+            f"accepted p99 {latency:.0f} ms = {self.latency_grown:.2f} x that at 90 % "
             f"({p99(self.nearly_all.accepted) * 1000:.0f} ms), {len(much.refused)} refused with p99 "
             f"{p99(much.refused) * 1000:.0f} ms, health and metrics at most {max(much.probes) * 1000:.0f} ms, "
             f"{much.hung} hung, {len(much.odd)} odd; afterwards {self.capacity_kept:.2f} of peak"
