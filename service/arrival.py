@@ -46,6 +46,11 @@ class Arrival:
         if end >= 0:
             self._read_head(end + len(_END_OF_HEAD))
 
+    def skip(self, size: int) -> None:
+        """Count bytes of the body that have come and are not kept."""
+        if self._missing is not None:
+            self._missing -= size
+
     @property
     def whole(self) -> bool:
         """Whether the request is here to its end."""

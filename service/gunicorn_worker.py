@@ -265,6 +265,9 @@ class GazeWorker(ThreadWorker):
         headers = self._cors.headers(arrival.origin)
         answer = refused(error, conn.address, arrival.method_and_path, arrival.request_id, headers)
         self._forget(conn)
+        with suppress(OSError):
+            if not arrival.whole:  # what has come is thrown away, which is often all that there is
+                arrival.skip(conn.sock.recv_into(self._nowhere, 0, socket.MSG_TRUNC))
         with suppress(OSError):  # it may be gone; so short an answer always fits into an empty buffer
             conn.sock.send(answer, socket.MSG_MORE)  # with the end of it, which is sent next
         self.nr_conns -= 1

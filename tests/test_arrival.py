@@ -105,3 +105,20 @@ def test_caller_that_waits_to_be_told_to_go_on() -> None:
     assert b"".join(waiting.release()) == POST + b"Content-Length: 3\r\n\r\nabc"
     in_chunks = POST + b"Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"
     assert b"".join(arrival(in_chunks).release()) == in_chunks
+
+
+def test_what_is_skipped_counts_as_come() -> None:
+    arrival = Arrival(1000, 1000)
+    arrival.add(b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc")
+    arrival.skip(6)
+    assert not arrival.whole
+    arrival.skip(1)
+    assert arrival.whole
+    assert arrival.release()[1:] == [b"abc"]
+
+
+def test_nothing_of_a_body_in_chunks_can_be_skipped() -> None:
+    arrival = Arrival(1000, 1000)
+    arrival.add(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+    arrival.skip(1000)
+    assert not arrival.whole
