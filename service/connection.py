@@ -86,7 +86,15 @@ class Connection(TConn):
 
     def close(self, graceful: bool = False) -> None:
         """Close the connection; gracefully: a caller that is still sending has time to read the answer first."""
-        if graceful and not self.arrival.whole:
+        if graceful and not (self.arrival.whole and self._all_is_read()):
             self._linger(self)
         else:
             super().close()
+
+    def _all_is_read(self) -> bool:
+        """Whether nothing more has come: what is unread when a connection is closed takes the answer with it."""
+        try:
+            self.sock.setblocking(False)
+            return not self.sock.recv(1, socket.MSG_PEEK)
+        except OSError:  # nothing is there, or nobody
+            return True

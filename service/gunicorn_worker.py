@@ -11,6 +11,7 @@ import selectors
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -65,6 +66,7 @@ class GazeWorker(ThreadWorker):
         settings = read_settings()
         self._request_seconds = settings.request_timeout
         self._max_body = settings.max_request_bytes
+        self._max_held = _MAX_HELD * self._max_body
         self._max_head = self.cfg.limit_request_line + self.cfg.limit_request_field_size + BLOCK
         self._waiting: set[Connection] = set()
         self._held_bytes = 0
@@ -82,7 +84,8 @@ class GazeWorker(ThreadWorker):
         self._probes = ThreadPoolExecutor(2, thread_name_prefix="probe")
         self._addresses = {listener: listener.getsockname() for listener in self.sockets}
         for listener in self.sockets:
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # its connections have it as well
+            with suppress(OSError):  # its connections have it as well
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().init_process()
 
     def load_wsgi(self) -> None:
@@ -146,10 +149,7 @@ class GazeWorker(ThreadWorker):
         conn.sock.setblocking(False)
         self._waiting.add(conn)
         early = conn.received.take_all()
-        if early:
-            self._take(conn, early)
-        else:
-            self._safely(self._on_readable, conn)
+        self._safely(partial(self._take, piece=early) if early else self._on_readable, conn)
         if conn in self._waiting and not conn.discarded:
             self._watch(conn, self._on_readable)
 
@@ -198,7 +198,7 @@ class GazeWorker(ThreadWorker):
                 self._close(min(self._waiting, key=lambda conn: (not conn.discarded, conn.arrival.size, conn.started)))
             else:
                 break
-        while self._held_bytes > _MAX_HELD * self._max_body:
+        while self._held_bytes > self._max_held:
             largest = max((conn for conn in self._waiting if not conn.discarded), key=lambda conn: conn.arrival.size)
             self._refuse(largest, errors.Overloaded(retry_after=1))
 
@@ -218,7 +218,7 @@ class GazeWorker(ThreadWorker):
                 self._close(conn)
             else:
                 self._refuse(conn, errors.MalformedRequest("The request's body ended before it was whole."))
-            if conn not in self._waiting or conn.discarded:
+            if conn not in self._waiting or conn.discarded or self._held_bytes > self._max_held:
                 return
 
     def _take(self, conn: Connection, piece: bytes) -> None:
@@ -391,7 +391,8 @@ class GazeWorker(ThreadWorker):
         else:
             error = errors.InternalError()
         address = addr[0] if addr else None
+        request_id = uuid.uuid4().hex
         if isinstance(error, errors.InternalError):
-            log.error("defect", client=address, exc_info=exc)
+            log.error("defect", request_id=request_id, exc_info=exc)
         with suppress(OSError):
-            util.write_nonblock(client, refused(error, address))
+            util.write_nonblock(client, refused(error, address, request_id=request_id))

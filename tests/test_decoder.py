@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,14 @@ from PIL import Image
 
 from fuzz.bombs import scan_bomb
 from fuzz.seeds import VARIANTS, seeds
-from service.errors import GazeError, ImageDimensions, ImageTooLarge, UndecodableImage, UnsupportedImageFormat
+from service.errors import (
+    GazeError,
+    ImageDimensions,
+    ImageTooLarge,
+    Overloaded,
+    UndecodableImage,
+    UnsupportedImageFormat,
+)
 from service.images import decoder as module
 from service.images.decode import ImageLimits, decode
 from service.images.decoder import Decoder, PreparedImage
@@ -216,6 +224,17 @@ def test_a_decoder_that_takes_minutes_is_killed(decoder: Decoder, monkeypatch: p
     assert 1.9 < time.monotonic() - begun < 4
     assert not processes()
     assert ask(decoder, TIFF).width == 300
+
+
+def test_who_was_let_in_late_is_told_to_come_again(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DECODE_SECONDS", 2.0)
+    with ThreadPoolExecutor(1) as another:
+        with decoder.slot(TIFF):
+            late = another.submit(ask, decoder, scan_bomb())
+            time.sleep(1.3)
+        with pytest.raises(Overloaded):
+            late.result(10)
+    assert not processes()
 
 
 @pytest.mark.parametrize("sent", [signal.SIGSEGV, signal.SIGKILL, signal.SIGSTOP])

@@ -135,6 +135,16 @@ def test_connection_is_kept_after_a_body_that_was_not_read(server: str) -> None:
             assert answer.headers["Connection"] == "keep-alive"
 
 
+@pytest.mark.parametrize("head", [HEAD, HEAD.replace("livez", "nothing"), f"{HEAD}Host: again\r\n"])
+def test_answer_reaches_who_has_sent_more_than_the_request(server: str, head: str) -> None:
+    with connect(server) as connection:
+        connection.sendall(head.encode() + b"\r\n" + b"x" * 200_000)
+        time.sleep(0.2)
+        answer = read_answer(connection)
+    assert answer.status in (200, 404, 400)
+    assert len(answer.body) == int(answer.headers["Content-Length"])
+
+
 @pytest.fixture
 def own_server() -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     port = free_port()

@@ -12,6 +12,12 @@ from tests.conftest import encoded, noise
 JPEG = seeds("JPEG")[0]
 
 
+def between_scans(jpeg: bytes, inserted: bytes) -> bytes:
+    """Return a JPEG with something between its first two scans."""
+    second = jpeg.index(b"\xff\xda", jpeg.index(b"\xff\xda") + 2)
+    return jpeg[:second] + inserted + jpeg[second:]
+
+
 @pytest.mark.parametrize(
     "file",
     [
@@ -20,6 +26,8 @@ JPEG = seeds("JPEG")[0]
         encoded(noise(2175, 1713), "JPEG"),
         encoded(noise(2175, 1713), "JPEG", progressive=True),
         JPEG[:2] + b"\xff\xfe\0\2" * 50 + JPEG[2:],
+        between_scans(encoded(noise(90, 60), "JPEG", progressive=True), b"\xff\xfe\0\4\xff\xd9"),
+        JPEG + b"\xff\xda" * 1_000,
     ],
 )
 def test_usual_jpegs_and_pngs_are_ordinary(file: bytes) -> None:
@@ -34,6 +42,11 @@ def test_usual_jpegs_and_pngs_are_ordinary(file: bytes) -> None:
         b"A picture of a river.",
         *(seeds(name)[0] for name in ("WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000")),
         scan_bomb(2_000, 100),
+        # What looks like the end of the picture is in a segment that libjpeg skips.
+        between_scans(scan_bomb(2_000, 90), b"\xff\xfe\0\4\xff\xd9"),
+        between_scans(scan_bomb(2_000, 90), b"\xff\xdb\0\x43\1\xff\xd9" + bytes(62)),
+        between_scans(encoded(noise(90, 60), "JPEG", progressive=True), b"\xff\xd8"),
+        JPEG.replace(b"\xff\xd9", b""),
         JPEG[:2] + b"\xff\xfe\0\2" * 101 + JPEG[2:],
         JPEG[:2] + b"\xff" * 20 + JPEG[2:],
         JPEG[:2] + b"\xff\xe2\x10\1" + bytes(4095) + JPEG[2:],

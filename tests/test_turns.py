@@ -104,7 +104,7 @@ def test_a_share_waits_until_there_is_enough_and_who_comes_later_waits_behind_it
 
     with turns.turn(share=4):
         with turns.turn(share=6):
-            threads = [threading.Thread(target=take, args=each) for each in (("large", 8), ("small", 1))]
+            threads = [threading.Thread(target=take, args=each) for each in (("large", 8), ("small", 3))]
             threads[0].start()
             time.sleep(0.02)
         threads[1].start()

@@ -26,7 +26,7 @@ libwebp has two canvases of its own and gives Pillow a third, libavif has the pl
 may be in one strip.
 """
 
-_PICTURE_BYTES = 4
+PICTURE_BYTES = 4
 """What Pillow takes of a pixel at most."""
 
 _SAY_THE_SAME = ("JPEG", "MPO", "WEBP", "JPEG2000")
@@ -116,7 +116,7 @@ def _bytes_to_decode(image: Image.Image, whole: tuple[int, int]) -> int:
         own = 6 * len(image.getbands())  # 32 bits of each sample, and OpenJPEG's work on a tile
     elif image.info.get("progressive"):
         own = 2 * len(image.getbands())  # libjpeg keeps the coefficients of all scans
-    return _PICTURE_BYTES * image.width * image.height + own * whole[0] * whole[1]
+    return PICTURE_BYTES * image.width * image.height + own * whole[0] * whole[1]
 
 
 def _open(encoded: bytes) -> Image.Image:

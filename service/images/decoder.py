@@ -36,7 +36,7 @@ from service.errors import (
     UndecodableImage,
     UnsupportedImageFormat,
 )
-from service.images.decode import ImageLimits, decode
+from service.images.decode import PICTURE_BYTES, ImageLimits, decode
 from service.images.decoding_process import IDLE_SECONDS, PROCESS_BYTES, SMALL_BYTES, WORKING_BYTES
 from service.images.frames import Frames
 from service.images.ordinary import is_ordinary
@@ -55,10 +55,8 @@ _ERRORS = {error.code: error for error in (ImageTooLarge, UnsupportedImageFormat
 _SLOT_BYTES = 200_000_000
 """What all that decodes may take, for each that may do so at a time."""
 
-_LIBC = ctypes.CDLL(None)
 _ORDINARY_BYTES = 70_000_000
-_PICTURE_BYTES = 4
-"""Of each pixel of the largest picture, which is decoded however few slots there are."""
+_LIBC = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ class Decode(Protocol):
         prepare: runs in another process where it can be pickled and the picture is out of the ordinary.
         min_short_side: as decode() has it
         Raises what decode() does, and UndecodableImage also where the decoder hangs or dies, or Overloaded where
-        another large picture took too long.
+        others took so long that too little time was left.
         """
 
 
@@ -92,7 +90,8 @@ class Decoder:
         self._limits = limits
         self._slots = Turns(slots)
         self._others = Turns(max(1, slots - 1))
-        largest = PROCESS_BYTES + _PICTURE_BYTES * limits.max_pixels + WORKING_BYTES
+        # The largest picture is decoded however few slots there are.
+        largest = PROCESS_BYTES + PICTURE_BYTES * limits.max_pixels + WORKING_BYTES
         self._others_bytes = max(_SLOT_BYTES * slots - _ORDINARY_BYTES * (slots - 1), largest)
         self._memory = Turns(self._others_bytes)
         self._idle: list[_Process] = []
@@ -145,15 +144,18 @@ class Decoder:
         frames = process.frames
         with ExitStack() as memory:
             memory.enter_context(self._memory.turn(deadline, PROCESS_BYTES + SMALL_BYTES))
+            process.begun = time.monotonic()
             frames.send(pickle.dumps(asked))
             frames.send(encoded)
             answer = frames.receive_fields()
             if "needed" in answer:
                 process.is_spent = True
-                share = min(PROCESS_BYTES + answer["needed"], self._others_bytes)
+                share = min(PROCESS_BYTES + _positive(answer["needed"]), self._others_bytes)
                 memory.close()  # two that each waited for the rest would wait for ever
                 memory.enter_context(self._memory.turn(deadline, share))
-                _LIBC.malloc_trim(0)
+                process.begun = time.monotonic()
+                with contextlib.suppress(AttributeError):  # glibc's: what requests have left is given back first
+                    _LIBC.malloc_trim(0)
                 frames.send_fields(given=share - PROCESS_BYTES)
                 answer = frames.receive_fields()
             return _prepared(answer, frames)
@@ -167,6 +169,8 @@ class Decoder:
             yield process
         except TimeoutError:
             process.kill()
+            if deadline - process.begun < DECODE_SECONDS / 2:  # it was not slow, but late
+                raise Overloaded(retry_after=1) from None
             log.warning("decoder hung", pid=process.pid)
             raise UndecodableImage("The image could not be decoded in time.") from None
         except (EOFError, OSError):
@@ -220,7 +224,7 @@ class _Process:
                 env=environment,
             )
         self.frames = Frames(ours)
-        self.idle_since = time.monotonic()
+        self.begun = self.idle_since = time.monotonic()
         self.is_spent = False  # what a large picture took is not always given back
 
     @property
@@ -249,6 +253,13 @@ class _Process:
 def _end(processes: list[_Process]) -> None:
     while processes:
         processes.pop().kill()
+
+
+def _positive(number: object) -> int:
+    """Return a number that a process said. Raises EOFError, as if it had died, where it is none."""
+    if not isinstance(number, int) or number <= 0:
+        raise EOFError
+    return number
 
 
 def _portable(prepare: Prepare) -> Prepare | None:

@@ -60,7 +60,8 @@ def _answer(frames: Frames, before: int) -> None:
     _limit_seconds(asked["seconds"])
     limit = before + 2 * len(encoded)
     # To open a WebP, libwebp sets two canvases aside; it writes to them only when it decodes.
-    _limit_memory(resource.RLIM_INFINITY if encoded[8:12] == b"WEBP" else limit + SMALL_BYTES)
+    is_webp = encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP"
+    _limit_memory(resource.RLIM_INFINITY if is_webp else limit + SMALL_BYTES)
     prepare = asked["prepare"] or _samples
 
     def ask_for_memory(decoder_bytes: int) -> bool:

@@ -12,8 +12,6 @@ _MAX_PIXELS = 8_000_000
 _MAX_SCANNED_PIXELS = 80_000_000
 """Of a JPEG, all scans together: each goes over the whole picture again, however few bytes it has."""
 
-_MAX_SCANS = 100
-
 _MAX_METADATA = 65_536
 """Bytes of EXIF, XMP, thumbnails and the like; more take Pillow longer to read through."""
 
@@ -31,7 +29,9 @@ _JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
 _FRAMES = (0xC0, 0xC1, 0xC2)  # sequential, extended sequential, progressive
 _TABLES = (0xC4, 0xDB, 0xDD)
 _SCAN, _PROFILE = 0xDA, 0xE2
-_SCAN_OR_END = re.compile(rb"\xff[\xda\xd9]")
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+"""What ends a scan's data: not an FF among them, not a restart in them, not what fills up to a marker."""
+
 _END = b"\xff\xd9"
 
 
@@ -46,16 +46,23 @@ def is_ordinary(encoded: bytes) -> bool:
 
 
 def _is_ordinary_jpeg(encoded: bytes) -> bool:
-    place, pixels, metadata = len(_JPEG), 0, 0
+    """Go from segment to segment as libjpeg does, to the end of the picture."""
+    place, pixels, metadata, scans = len(_JPEG), 0, 0, 0
     for _ in range(_MAX_SEGMENTS):
         prefix, kind, length = struct.unpack_from(">BBH", encoded, place)
         if prefix != 0xFF or metadata > _MAX_METADATA:
             return False
+        place += 2 + length
         if kind == _SCAN:
-            scans = _scans(encoded, place)
-            return 0 < pixels <= _MAX_PIXELS and scans <= _MAX_SCANS and pixels * scans <= _MAX_SCANNED_PIXELS
-        if kind in _FRAMES and not pixels:
-            height, width = struct.unpack_from(">HH", encoded, place + 5)
+            scans += 1
+            marker = _MARKER.search(encoded, place)
+            if marker is None:
+                return False
+            if marker[0] == _END:
+                return 0 < pixels <= _MAX_PIXELS and pixels * scans <= _MAX_SCANNED_PIXELS
+            place = marker.start()
+        elif kind in _FRAMES and not pixels:
+            height, width = struct.unpack_from(">HH", encoded, place - length + 3)
             pixels = height * width
         elif kind == 0xFE or 0xE0 <= kind <= 0xEF:
             metadata += length
@@ -63,18 +70,7 @@ def _is_ordinary_jpeg(encoded: bytes) -> bool:
                 return False
         elif kind not in _TABLES:
             return False
-        place += 2 + length
     return False
-
-
-def _scans(jpeg: bytes, place: int) -> int:
-    """Return how many scans begin from there to the end of the picture; of many, one more than there may be."""
-    scans = 0
-    for marker in _SCAN_OR_END.finditer(jpeg, place):
-        if marker[0] == _END or scans > _MAX_SCANS:
-            break
-        scans += 1
-    return scans
 
 
 def _is_ordinary_png(encoded: bytes) -> bool:

@@ -23,7 +23,7 @@ class Turns:
     def turn(self, deadline: float | None = None, share: int = 1) -> Iterator[None]:
         """Wait for a turn, and have it. Raises Overloaded if it has not come by then, on time.monotonic()'s clock.
 
-        share: how many turns of others it takes, of those that there are at a time
+        share: how much it takes of what there is at a time
         """
         self._wait(deadline, share)
         try:
