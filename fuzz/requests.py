@@ -16,7 +16,7 @@ with atheris.instrument_imports(include=["service.api", "service.zero_shot.phras
     from flask import Request
 
     from service.api.query import QueryLimits, read_query
-    from service.api.schemas import EXAMPLE_IMAGE, MAX_IMAGES
+    from service.api.asked import EXAMPLE_IMAGE, MAX_IMAGES
     from service.errors import GazeError
 
 CORPUS = Path(".fuzz/corpus/requests")

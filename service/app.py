@@ -14,17 +14,20 @@ from service.admission import Admission
 from service.api import metrics, problems
 from service.api.clients import client_address
 from service.api.cors import PREFLIGHT
+from service.api.explain import explain_blueprint
 from service.api.gaze import gaze_blueprint
 from service.api.health import health_blueprint
 from service.api.keys import Keys
 from service.api.lists import lists_blueprint
 from service.api.model import model_blueprint
 from service.api.page import page_blueprint
+from service.api.pictures import PictureParts
 from service.api.query import QueryLimits
 from service.api.quota import Quota, counted_as
 from service.cores import available_cores
 from service.errors import NotFound, Unauthorized
 from service.images.decode import ImageLimits
+from service.images.decoder import Decoder
 from service.images.fetch import FetchLimits, ImageFetcher
 from service.settings import FETCH_SLOTS, SLOTS, Settings
 from service.zero_shot.loading import LoadingClassifier
@@ -61,18 +64,23 @@ def create_app(
     app.url_map.merge_slashes = False
     served = dict(phrase_lists)
     fetcher = ImageFetcher(settings.fetch_policy, FetchLimits(settings.max_image_bytes, FETCH_SECONDS))
+    image_limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+    cores = max(1, available_cores() // settings.workers)
+    parts = PictureParts(
+        fetcher=fetcher,
+        admission=admission or Admission(SLOTS, FETCH_SLOTS),
+        decoder=Decoder(image_limits, cores),
+        limits=image_limits,
+        cores=cores,
+        fast=settings.decode == "fast",
+    )
+    query_limits = QueryLimits(settings.max_request_bytes, settings.max_phrases)
+    seconds = settings.request_timeout
     app.register_blueprint(
-        gaze_blueprint(
-            loading=loading,
-            served=served,
-            fetcher=fetcher,
-            admission=admission or Admission(SLOTS, FETCH_SLOTS),
-            request_seconds=settings.request_timeout,
-            query_limits=QueryLimits(settings.max_request_bytes, settings.max_phrases),
-            image_limits=ImageLimits(settings.max_image_bytes, settings.max_image_pixels),
-            cores=max(1, available_cores() // settings.workers),
-            decode_fast=settings.decode == "fast",
-        )
+        gaze_blueprint(loading=loading, served=served, parts=parts, request_seconds=seconds, query_limits=query_limits)
+    )
+    app.register_blueprint(
+        explain_blueprint(loading=loading, parts=parts, request_seconds=seconds, query_limits=query_limits)
     )
     app.register_blueprint(lists_blueprint(served))
     app.register_blueprint(model_blueprint(loading))

@@ -235,7 +235,7 @@ class GazeWorker(ThreadWorker):
             self._wait_for_body(conn)
 
     def _wait_for_body(self, conn: Connection) -> None:
-        if conn.arrival.method_and_path == COSTLY and admission.is_full:
+        if conn.arrival.method_and_path in COSTLY and admission.is_full:
             self._refuse(conn, errors.Overloaded(retry_after=1))  # at once: the body would be read for nothing
             return
         conn.deadline = conn.started + self._request_seconds
@@ -247,7 +247,7 @@ class GazeWorker(ThreadWorker):
         """Give the request to a thread, or refuse it."""
         arrival = conn.arrival
         asked = arrival.method_and_path
-        places = self._streamed if not arrival.whole else admission if asked == COSTLY else self._others
+        places = self._streamed if not arrival.whole else admission if asked in COSTLY else self._others
         if arrival.head is None:
             self._refuse(conn, errors.RequestTooLarge(_HEAD_TOO_LONG))
         elif arrival.whole and asked[1] in _PROBES:

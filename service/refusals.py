@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-COSTLY = ("POST", "/v1/gaze")
+COSTLY = (("POST", "/v1/gaze"), ("POST", "/v1/explain"))
 
 _NO_ID = "-"
 
@@ -40,7 +40,7 @@ def refused(
     from service.api import problems  # noqa: PLC0415
 
     request_id = request_id or uuid.uuid4().hex
-    method, route = asked if asked == COSTLY else ("other", "none")
+    method, route = asked if asked in COSTLY else ("other", "none")
     _counter(route, method, error.status, error.code).inc()
     log.info(
         "request",

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from service import __version__
-from service.api.schemas import RankedPhrase
+from service.api.answered import RankedPhrase
 from service.zero_shot.phrase_lists import PhraseList
 from tests import tiny_models
 from tests.conftest import noise

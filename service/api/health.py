@@ -10,7 +10,7 @@ from PIL import Image
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from service.api import metrics
-from service.api.schemas import Alive, Ready
+from service.api.answered import Alive, Ready
 from service.errors import NotReady, ShuttingDown
 from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.pulse import Pulse

@@ -6,7 +6,8 @@ from flask import Blueprint, Response, request
 from pydantic import ValidationError
 
 from service.api import problems
-from service.api.schemas import ListDetails, ListItem, ListPage, Lists, ListSummary
+from service.api.answered import ListDetails, ListItem, Lists, ListSummary
+from service.api.asked import ListPage
 from service.zero_shot.classifier import require_list
 from service.zero_shot.phrase_lists import PhraseList
 

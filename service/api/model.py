@@ -3,8 +3,8 @@
 from flask import Blueprint, Response
 
 from service import __version__
+from service.api.answered import ModelDetails
 from service.api.gaze import model_of
-from service.api.schemas import ModelDetails
 from service.zero_shot.loading import LoadingClassifier
 
 
@@ -18,6 +18,7 @@ def model_blueprint(loading: LoadingClassifier) -> Blueprint:
         details = ModelDetails(
             **model_of(described).model_dump(),
             image_size=described.image_size,
+            patch_size=described.patch_size,
             feature_size=described.feature_size,
             max_tokens=described.max_tokens,
             logit_scale=described.logit_scale,

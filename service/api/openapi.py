@@ -7,20 +7,20 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service import __version__, errors
-from service.api import schemas
+from service.api import answered, asked
+from service.api.body import MAX_PARTS
 from service.api.problems import MEDIA_TYPE
-from service.api.query import MAX_PARTS
 from service.errors import GazeError
 
-_SENT = (schemas.GazeRequest,)
+_SENT = (asked.GazeRequest,)
 _ANSWERED = (
-    schemas.GazeAnswer,
-    schemas.Lists,
-    schemas.ListDetails,
-    schemas.ModelDetails,
-    schemas.Alive,
-    schemas.Ready,
-    schemas.Problem,
+    answered.GazeAnswer,
+    answered.Lists,
+    answered.ListDetails,
+    answered.ModelDetails,
+    answered.Alive,
+    answered.Ready,
+    answered.Problem,
 )
 _GAZE_ERRORS = (
     errors.MalformedRequest,
@@ -120,23 +120,23 @@ def _gaze(names: list[str]) -> dict[str, Any]:
             "required": True,
             "content": {
                 "application/json": {
-                    "schema": _ref(schemas.GazeRequest),
+                    "schema": _ref(asked.GazeRequest),
                     "examples": {
                         "own phrases": {
                             "value": {
-                                "image": {"base64": schemas.EXAMPLE_IMAGE},
+                                "image": {"base64": asked.EXAMPLE_IMAGE},
                                 "phrases": {"colour": ["red", "green", "blue"]},
                                 "template": "a {} square",
                             }
                         },
                         "served lists": {
-                            "value": {"image": {"base64": schemas.EXAMPLE_IMAGE}, "lists": names[:2], "top_k": 3}
+                            "value": {"image": {"base64": asked.EXAMPLE_IMAGE}, "lists": names[:2], "top_k": 3}
                         },
                         "several images": {
                             "value": {
                                 "images": [
-                                    {"base64": schemas.EXAMPLE_IMAGE},
-                                    {"base64": f"data:image/webp;base64,{schemas.OTHER_EXAMPLE_IMAGE}"},
+                                    {"base64": asked.EXAMPLE_IMAGE},
+                                    {"base64": f"data:image/webp;base64,{asked.OTHER_EXAMPLE_IMAGE}"},
                                 ],
                                 "lists": names[:1],
                                 "top_k": None,
@@ -148,7 +148,7 @@ def _gaze(names: list[str]) -> dict[str, Any]:
             },
         },
         "responses": {
-            "200": _answer("The ranked lists.", schemas.GazeAnswer, "Server-Timing"),
+            "200": _answer("The ranked lists.", answered.GazeAnswer, "Server-Timing"),
             **_problems(*_GAZE_ERRORS),
         },
     }
@@ -156,7 +156,7 @@ def _gaze(names: list[str]) -> dict[str, Any]:
 
 def _form() -> dict[str, Any]:
     text = {"type": "string"}
-    fields = schemas.GazeForm.model_json_schema()["properties"]
+    fields = asked.GazeForm.model_json_schema()["properties"]
     name = "[a-z0-9_-]{1,64}"
     return {
         "type": "object",
@@ -167,21 +167,21 @@ def _form() -> dict[str, Any]:
                 "type": "array",
                 "items": {**text, "format": "binary"},
                 "minItems": 1,
-                "maxItems": schemas.MAX_IMAGES,
-                "description": f"The images, as files; with those by URL, {schemas.MAX_IMAGES} at most.",
+                "maxItems": asked.MAX_IMAGES,
+                "description": f"The images, as files; with those by URL, {asked.MAX_IMAGES} at most.",
             },
             "image_url": {
                 "type": "array",
                 "items": {**fields["image_url"]["items"], "format": "uri"},
                 "minItems": 1,
-                "maxItems": schemas.MAX_IMAGES,
+                "maxItems": asked.MAX_IMAGES,
                 "description": "Images that the service fetches.",
             },
             "lists": {
                 "type": "array",
                 "items": {**text, "pattern": f"^{name}(, ?{name})*$"},
                 "minItems": 1,
-                "maxItems": schemas.MAX_LISTS,
+                "maxItems": asked.MAX_LISTS,
                 "description": "Names of lists, repeated or comma-separated.",
             },
             "phrases": {
@@ -194,7 +194,7 @@ def _form() -> dict[str, Any]:
             "top_k": {
                 **text,
                 "pattern": "^([1-9][0-9]{0,8}|all)$",
-                "description": f"`all` for every phrase. Default {schemas.DEFAULT_TOP_K}.",
+                "description": f"`all` for every phrase. Default {asked.DEFAULT_TOP_K}.",
             },
         },
         "allOf": [
@@ -212,7 +212,7 @@ def _lists() -> dict[str, Any]:
         "summary": "Name the served lists.",
         "responses": {
             "200": {
-                **_answer("The lists, in order.", schemas.Lists),
+                **_answer("The lists, in order.", answered.Lists),
                 "links": _links_to_a_list("$response.body#/lists/0/name"),
             },
             **_problems(errors.Unauthorized, errors.RateLimited),
@@ -221,7 +221,7 @@ def _lists() -> dict[str, Any]:
 
 
 def _list(names: list[str]) -> dict[str, Any]:
-    page = schemas.ListPage.model_json_schema()["properties"]
+    page = asked.ListPage.model_json_schema()["properties"]
     return {
         "operationId": "list",
         "tags": ["lists and model"],
@@ -241,7 +241,7 @@ def _list(names: list[str]) -> dict[str, Any]:
         ],
         "responses": {
             "200": {
-                **_answer("The list and a page of it, with an ETag.", schemas.ListDetails),
+                **_answer("The list and a page of it, with an ETag.", answered.ListDetails),
                 "links": _links_to_a_list("$response.body#/name"),
             },
             "304": {"description": "The caller has this page already.", "headers": _headers()},
@@ -258,7 +258,7 @@ def _model() -> dict[str, Any]:
         "tags": ["lists and model"],
         "summary": "Describe the model that answers.",
         "responses": {
-            "200": _answer("The model.", schemas.ModelDetails),
+            "200": _answer("The model.", answered.ModelDetails),
             **_problems(errors.Unauthorized, errors.RateLimited, errors.NotReady),
         },
     }
@@ -270,7 +270,7 @@ def _livez() -> dict[str, Any]:
         "tags": ["state"],
         "summary": "Say that the process answers, and that no inference in it has hung or keeps failing.",
         "security": [],
-        "responses": {"200": _answer("It does.", schemas.Alive), **_problems(errors.NotReady)},
+        "responses": {"200": _answer("It does.", answered.Alive), **_problems(errors.NotReady)},
     }
 
 
@@ -281,7 +281,7 @@ def _readyz() -> dict[str, Any]:
         "summary": "Say whether the model has answered and the lists' text features are in memory.",
         "security": [],
         "responses": {
-            "200": _answer("They are.", schemas.Ready),
+            "200": _answer("They are.", answered.Ready),
             **_problems(errors.NotReady, errors.ShuttingDown),
         },
     }
@@ -335,10 +335,10 @@ def _answer(description: str, model: type[BaseModel], *headers: str) -> dict[str
 
 def _links_to_a_list(name: str) -> dict[str, Any]:
     """Return what can be done with a list, whose name is found in an answer by this expression."""
-    asked = {"image": {"base64": schemas.EXAMPLE_IMAGE}, "lists": [name]}
+    question = {"image": {"base64": asked.EXAMPLE_IMAGE}, "lists": [name]}
     return {
         "show": {"operationId": "list", "parameters": {"name": name}, "description": "Show the list."},
-        "ask": {"operationId": "gaze", "requestBody": asked, "description": "Rank the list's phrases for an image."},
+        "ask": {"operationId": "gaze", "requestBody": question, "description": "Rank the list's phrases for an image."},
     }
 
 
@@ -362,7 +362,7 @@ def _problems(*kinds: type[GazeError]) -> dict[str, Any]:
                 MEDIA_TYPE: {
                     "schema": {
                         "allOf": [
-                            _ref(schemas.Problem),
+                            _ref(answered.Problem),
                             {
                                 "properties": {
                                     "status": {"const": status},

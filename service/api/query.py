@@ -1,36 +1,35 @@
-"""A request's body -> GazeQuery, whether it came as JSON or as a form; everything is bounded and kept in memory."""
+"""What a request's body asks for -> GazeQuery or ExplainQuery, whether it came as JSON or as a form."""
 
-import json
 import re
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from flask import Request
-from gunicorn.http.errors import ParseException
-from pydantic import ValidationError
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
-from werkzeug.http import parse_options_header
-from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData
+from pydantic import BaseModel, ValidationError
 
 from service.api import problems
-from service.api.schemas import MAX_IMAGES, GazeForm, GazeRequest, ImageByUrl, ImageInput
-from service.errors import (
-    FieldError,
-    InvalidRequest,
-    MalformedRequest,
-    Overloaded,
-    RequestTooLarge,
-    UnsupportedMediaType,
+from service.api.asked import (
+    MAX_IMAGES,
+    ExplainForm,
+    ExplainRequest,
+    GazeForm,
+    GazeRequest,
+    ImageByUrl,
+    ImageInput,
+    Included,
+    RankBy,
 )
+from service.api.body import Form, file_name, read_body
+from service.errors import FieldError, InvalidRequest
+from service.zero_shot.framing import Fit
 from service.zero_shot.phrase_lists import OWN_LIST, PhraseList, own_list
 
-MAX_PARTS = 1_000
-_BLOCK = 64 * 1024
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,8}")
-_NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_DECIMAL = re.compile(r"[0-9]{1,3}(\.[0-9]{0,20})?|\.[0-9]{1,20}")
+_TRUTH = {"true": True, "false": False}
+_Sent = TypeVar("_Sent", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -44,12 +43,29 @@ class ImageSource:
 
 @dataclass(frozen=True)
 class GazeQuery:
-    """What a caller wants to know."""
+    """What a caller wants to know.
+
+    fit: how pictures are to be framed; None for the model's own way
+    """
 
     images: tuple[ImageSource, ...]
     lists: tuple[str, ...]
     own_lists: tuple[PhraseList, ...]
     top_k: int | None
+    min_probability: float
+    rank_by: RankBy
+    fit: Fit | None
+    include: frozenset[Included]
+
+
+@dataclass(frozen=True)
+class ExplainQuery:
+    """What a caller wants to see: where in an image these phrases are, and whether as pictures too."""
+
+    image: ImageSource
+    phrases: PhraseList
+    fit: Fit | None
+    overlay: bool
 
 
 @dataclass(frozen=True)
@@ -61,88 +77,51 @@ class QueryLimits:
 
 
 def read_query(request: Request, limits: QueryLimits, deadline: float) -> GazeQuery:
-    """Return what the request asks for.
+    """Return what the request asks for; raises as read_body does.
 
     deadline: by when the body must be here, on time.monotonic()'s clock.
-    Raises MalformedRequest, RequestTooLarge, UnsupportedMediaType, InvalidRequest or Overloaded.
     """
-    media_type, options = parse_options_header(request.headers.get("Content-Type", ""))
-    media_type = media_type.lower()
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise UnsupportedMediaType
-    if media_type == "application/json":
-        query = _from_json(_read_body(request, limits.max_bytes, deadline))
-    elif media_type == "multipart/form-data" and options.get("boundary"):
-        query = _from_form(_read_body(request, limits.max_bytes, deadline), options["boundary"])
-    else:
-        raise UnsupportedMediaType
+    body = read_body(request, limits.max_bytes, deadline)
+    query = _query_of_form(body) if isinstance(body, Form) else _query_of_json(body)
     if sum(len(own.labels) for own in query.own_lists) > limits.max_phrases:
         too_many = FieldError("/phrases", f"All own lists together may have {limits.max_phrases} phrases.")
         raise InvalidRequest(errors=(too_many,))
     return query
 
 
-def _read_body(request: Request, max_bytes: int, deadline: float) -> bytes:
-    too_large = RequestTooLarge(f"A request may have {max_bytes} bytes.")
-    if (request.content_length or 0) > max_bytes:
-        raise too_large
-    blocks: list[bytes] = []
-    size = 0
-    whole = True
-    try:
-        while block := request.stream.read(_BLOCK):
-            size += len(block)
-            if size > max_bytes:
-                raise too_large
-            blocks.append(block)
-    except (ClientDisconnected, OSError, ValueError, EOFError, ParseException):
-        # gunicorn parses chunks while they are read, and raises its own errors of broken ones.
-        whole = False
-    if time.monotonic() > deadline:
-        raise Overloaded("The request's body came too slowly.", retry_after=1)
-    if not whole or size < (request.content_length or 0):
-        raise MalformedRequest("The request's body is broken, or it ended before it was whole.")
-    return b"".join(blocks)
+def read_explain_query(request: Request, limits: QueryLimits, deadline: float) -> ExplainQuery:
+    """Return what the request asks to be shown; raises as read_body does."""
+    body = read_body(request, limits.max_bytes, deadline)
+    if isinstance(body, Form):
+        form = _validated(ExplainForm, _named(body.fields, ExplainForm))
+        images = _images_of(body, form.image_url)
+        if len(images) != 1:
+            raise InvalidRequest(errors=(FieldError("/image", "Send one image, as file 'image' or as 'image_url'."),))
+        phrases = own_list(OWN_LIST, tuple(form.phrases), form.template)
+        return ExplainQuery(images[0], phrases, form.fit, form.overlay)
+    sent = _validated(ExplainRequest, body)
+    phrases = own_list(OWN_LIST, tuple(sent.phrases), sent.template)
+    return ExplainQuery(_as_source(sent.image), phrases, sent.fit, sent.overlay)
 
 
-def _from_json(body: bytes) -> GazeQuery:
-    try:
-        text = body.decode()
-        del body  # it may be as large as a request may be, and there are copies enough of it
-        fields = json.loads(text, parse_constant=_refuse_constant)
-        del text
-    except (ValueError, RecursionError):
-        raise MalformedRequest("The body is not JSON in UTF-8.") from None
-    try:
-        sent = GazeRequest.model_validate(fields)
-    except ValidationError as error:
-        raise problems.invalid(error) from None
+def _query_of_json(fields: Any) -> GazeQuery:
+    sent = _validated(GazeRequest, fields)
     images = sent.images if sent.images is not None else [sent.image]
     return GazeQuery(
         images=tuple(_as_source(image) for image in images if image is not None),
         lists=tuple(sent.lists or ()),
         own_lists=tuple(own_list(name, tuple(own), sent.template) for name, own in (sent.phrases or {}).items()),
         top_k=sent.top_k,
+        min_probability=sent.min_probability,
+        rank_by=sent.rank_by,
+        fit=sent.fit,
+        include=frozenset(sent.include),
     )
 
 
-def _refuse_constant(_name: str) -> NoReturn:
-    raise ValueError("NaN and Infinity are not JSON")
-
-
-def _as_source(image: ImageInput) -> ImageSource:
-    if isinstance(image, ImageByUrl):
-        return ImageSource("url", _url_name(image.url), image.url)
-    return ImageSource("base64", None, image.base64)
-
-
-def _from_form(body: bytes, boundary: str) -> GazeQuery:
-    files, fields = _read_parts(body, boundary)
-    try:
-        sent = GazeForm.model_validate(_named(fields))
-    except ValidationError as error:
-        raise problems.invalid(error) from None
-    images = (*files, *(ImageSource("url", _url_name(url), url) for url in sent.image_url))
+def _query_of_form(form: Form) -> GazeQuery:
+    sent = _validated(GazeForm, _named(form.fields, GazeForm))
+    images = _images_of(form, sent.image_url)
     wrong: list[FieldError] = []
     if not 1 <= len(images) <= MAX_IMAGES:
         wrong.append(FieldError("/image", f"Send 1 to {MAX_IMAGES} images as files 'image' or fields 'image_url'."))
@@ -155,82 +134,54 @@ def _from_form(body: bytes, boundary: str) -> GazeQuery:
         lists=tuple(sent.lists),
         own_lists=(own_list(OWN_LIST, tuple(sent.phrases), sent.template),) if sent.phrases else (),
         top_k=sent.top_k,
+        min_probability=sent.min_probability,
+        rank_by=sent.rank_by,
+        fit=sent.fit,
+        include=frozenset(sent.include),
     )
 
 
-def _read_parts(body: bytes, boundary: str) -> tuple[list[ImageSource], list[tuple[str, str]]]:
-    """Return the files `image` and the other fields of a form, each in the order sent."""
-    decoder = MultipartDecoder(boundary.encode("latin-1", "replace"), max_parts=MAX_PARTS)
-    files: list[ImageSource] = []
-    fields: list[tuple[str, str]] = []
-    part: Field | File | None = None
-    content = bytearray()
-    event: Event = NeedData()
+def _validated(kind: type[_Sent], fields: Any) -> _Sent:
     try:
-        for event in _events(decoder, body):
-            if isinstance(event, (Field, File)):
-                part, content = event, bytearray()
-            elif isinstance(event, Data):
-                content += event.data
-                if event.more_data:
-                    continue
-                if part is not None and part.name == "image":
-                    # A file need not have a name (RFC 7578, section 4.2).
-                    name = _file_name(part.filename) if isinstance(part, File) else None
-                    files.append(ImageSource("upload", name, bytes(content)))
-                elif isinstance(part, Field):
-                    fields.append((part.name or "", content.decode()))
-                else:
-                    raise InvalidRequest(errors=(FieldError("", "A file must be a part named 'image'."),))
-    except RequestEntityTooLarge:
-        raise RequestTooLarge(f"A form may have {MAX_PARTS} parts; send more phrases as JSON.") from None
-    except (ValueError, UnicodeDecodeError):
-        raise MalformedRequest("The body is not a form as multipart/form-data in UTF-8.") from None
-    if not isinstance(event, Epilogue):
-        raise MalformedRequest("The form ends before its last boundary.")
-    return files, fields
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        raise problems.invalid(error) from None
 
 
-def _events(decoder: MultipartDecoder, body: bytes) -> Iterator[Event]:
-    """Yield what a form consists of.
-
-    In blocks, because the decoder looks for the next boundary with a slow search in all that it was given, and with a
-    fast one where there is none in it: 3 ms less for a picture of 1 MB.
-    """
-    for start in range(0, len(body), _BLOCK):
-        decoder.receive_data(body[start : start + _BLOCK])
-        while not isinstance(event := decoder.next_event(), NeedData):
-            yield event
-    decoder.receive_data(None)
-    while not isinstance(event := decoder.next_event(), (Epilogue, NeedData)):
-        yield event
-    yield event
+def _images_of(form: Form, urls: list[str]) -> tuple[ImageSource, ...]:
+    files = (ImageSource("upload", file.name, file.content) for file in form.files)
+    return (*files, *(ImageSource("url", _url_name(url), url) for url in urls))
 
 
-def _named(fields: list[tuple[str, str]]) -> Mapping[str, Any]:
-    """Return a form's fields in the types that GazeForm expects."""
+def _as_source(image: ImageInput) -> ImageSource:
+    if isinstance(image, ImageByUrl):
+        return ImageSource("url", _url_name(image.url), image.url)
+    return ImageSource("base64", None, image.base64)
+
+
+def _named(fields: tuple[tuple[str, str], ...], kind: type[BaseModel]) -> Mapping[str, Any]:
+    """Return a form's fields in the types that its model expects."""
     named: dict[str, Any] = {}
     for name, text in fields:
-        if name == "lists":
+        if name in ("lists", "include"):
             named.setdefault(name, []).extend(part.strip() for part in text.split(","))
         elif name in ("phrases", "image_url"):
             named.setdefault(name, []).append(text)
-        elif name in named and name in GazeForm.model_fields:
+        elif name in named and name in kind.model_fields:
             raise InvalidRequest(errors=(FieldError(f"/{name}", "This field may be sent once."),))
         elif name == "top_k":
             named[name] = None if text == "all" else int(text) if _WHOLE.fullmatch(text) else text
+        elif name == "min_probability":
+            named[name] = float(text) if _DECIMAL.fullmatch(text) else text
+        elif name == "overlay":
+            named[name] = _TRUTH.get(text, text)
         else:
             named[name] = text
     return named
 
 
-def _file_name(name: str | None) -> str | None:
-    """Return the last part of what a caller says a file is called; it is only ever told back to that caller."""
-    return _NOT_IN_NAMES.sub("", re.split(r"[/\\]", name or "")[-1])[:255] or None
-
-
 def _url_name(url: str) -> str | None:
     try:
-        return _file_name(unquote(urlsplit(url).path))
+        return file_name(unquote(urlsplit(url).path))
     except ValueError:
         return None

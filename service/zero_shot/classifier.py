@@ -5,6 +5,7 @@ features; an image's features times that matrix, times the logit scale, are the 
 """
 
 import difflib
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.errors import FieldError, Overloaded, UnknownList
+from service.errors import FieldError, InvalidRequest, Overloaded, UnknownList
 from service.zero_shot.features import (
     Encoder,
     ImageInputs,
@@ -24,6 +25,9 @@ from service.zero_shot.features import (
     TextFeatures,
     always,
 )
+from service.zero_shot.framing import Framing
+from service.zero_shot.lift import Neutral
+from service.zero_shot.neutral import neutral_pictures
 from service.zero_shot.phrase_lists import PhraseList
 from service.zero_shot.pulse import Pulse
 
@@ -50,12 +54,28 @@ class Prediction:
     uri: str | None
 
 
+@dataclass(frozen=True)
+class Scores:
+    """How the phrases of one list fare for one image; all are [count], in the order of the list."""
+
+    similarities: NDArray[np.float32]
+    logits: NDArray[np.float64]
+    log_probabilities: NDArray[np.float64]
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """The softmax of the logits."""
+        return np.asarray(np.exp(self.log_probabilities))
+
+
 class ZeroShotClassifier:
     """Ranks the phrases of lists for an image; the served lists' text features are computed once, before it is made."""
 
     def __init__(self, encoder: Encoder, served: Mapping[str, EncodedList]) -> None:
         self._encoder = encoder
         self._served = served
+        self._neutral: Neutral | None = None
+        self._neutral_lock = threading.Lock()
 
     @property
     def model(self) -> ModelDescription:
@@ -99,6 +119,32 @@ class ZeroShotClassifier:
         with _too_little_memory():
             return self._encoder.encode_images(prepared, require)
 
+    def require_framing(self, pointer: str) -> Framing:
+        """Return how pictures come to the model's size.
+
+        Raises InvalidRequest where the model has a way of its own; `pointer` is to what in the request needs it.
+        """
+        framing = self._encoder.framing
+        if framing is None:
+            found = "This model takes pictures of any proportions as they are, so that this cannot be had."
+            raise InvalidRequest(errors=(FieldError(pointer, found),))
+        return framing
+
+    def encode_views(self, views: Sequence[Image.Image], require: Require = always) -> NDArray[np.float32]:
+        """Return the unit features [n, feature_size] of n RGB pictures at the model's size; raises as encode_images."""
+        return self.encode_images([self._encoder.normalised(view) for view in views], require)
+
+    def neutral(self, require: Require = always) -> Neutral:
+        """Return what the model makes of neutral pictures, which is computed once; raises as encode_images does."""
+        with self._neutral_lock:
+            if self._neutral is None:
+                pictures = [self.prepare(picture) for picture in neutral_pictures().values()]
+                features = self.encode_images(pictures, require)
+                of_all = [encoded.text_features.features @ features.T for encoded in self._served.values()]
+                numbers = np.concatenate([each.ravel() for each in of_all]) if of_all else np.array([0.0, 1.0])
+                self._neutral = Neutral(features, float(numbers.mean()), float(numbers.std()))
+            return self._neutral
+
     def encode_image(self, image: Image.Image) -> NDArray[np.float32]:
         """Return the unit features [feature_size] of one upright RGB image."""
         features: NDArray[np.float32] = self.encode_images([self.prepare(image)])[0]
@@ -111,23 +157,40 @@ class ZeroShotClassifier:
 
         The softmax is over all phrases of the list, before it is cut to `top_k`.
         """
+        scores = self.scores(image_features, encoded)
+        # Of the logits, not of the probabilities: those may be equal only because they are tiny.
+        return predictions(scores, encoded, highest_first(scores.logits, top_k))
+
+    def scores(self, image_features: NDArray[np.float32], encoded: EncodedList) -> Scores:
+        """Return how the phrases of a list fare for an image with these unit features [feature_size]."""
         similarities = encoded.text_features.similarities(image_features)
         logits = self.model.logit_scale * similarities.astype(np.float64) + self.model.logit_bias
-        probabilities = _softmax(logits)
-        # Of the logits, not of the probabilities: those may be equal only because they are tiny.
-        order = _highest_first(logits, top_k)
-        phrase_list = encoded.phrase_list
-        return tuple(
-            Prediction(
-                rank=rank,
-                label=phrase_list.labels[index],
-                phrase=phrase_list.phrases[index],
-                probability=float(probabilities[index]),
-                similarity=float(similarities[index]),
-                uri=phrase_list.uris[index],
-            )
-            for rank, index in enumerate(order, start=1)
+        return Scores(similarities, logits, _log_softmax(logits))
+
+
+def predictions(scores: Scores, encoded: EncodedList, order: NDArray[np.intp]) -> tuple[Prediction, ...]:
+    """Return the phrases of a list at these places, which is their ranking."""
+    phrase_list, probabilities = encoded.phrase_list, scores.probabilities
+    return tuple(
+        Prediction(
+            rank=rank,
+            label=phrase_list.labels[index],
+            phrase=phrase_list.phrases[index],
+            probability=float(probabilities[index]),
+            similarity=float(scores.similarities[index]),
+            uri=phrase_list.uris[index],
         )
+        for rank, index in enumerate(order, start=1)
+    )
+
+
+def highest_first(values: NDArray[np.float64], top_k: int | None) -> NDArray[np.intp]:
+    """Return the indices of the highest values, equal ones in list order, without sorting all of a long list."""
+    if top_k is None or top_k >= values.size:
+        return np.argsort(-values, kind="stable")
+    lowest = np.partition(values, values.size - top_k)[values.size - top_k]
+    candidates = np.flatnonzero(values >= lowest)  # more than top_k where some are equal to the lowest
+    return candidates[np.argsort(-values[candidates], kind="stable")][:top_k]
 
 
 @contextmanager
@@ -175,16 +238,6 @@ def encode_served(
     return served
 
 
-def _highest_first(logits: NDArray[np.float64], top_k: int | None) -> NDArray[np.intp]:
-    """Return the indices of the highest logits, equal ones in list order, without sorting all of a long list."""
-    if top_k is None or top_k >= logits.size:
-        return np.argsort(-logits, kind="stable")
-    lowest = np.partition(logits, logits.size - top_k)[logits.size - top_k]
-    candidates = np.flatnonzero(logits >= lowest)  # more than top_k where some are equal to the lowest
-    return candidates[np.argsort(-logits[candidates], kind="stable")][:top_k]
-
-
-def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    exponentials = np.exp(logits - logits.max())
-    probabilities: NDArray[np.float64] = exponentials / exponentials.sum()
-    return probabilities
+def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    below = logits - logits.max()
+    return np.asarray(below - np.log(np.exp(below).sum()))

@@ -26,7 +26,7 @@ IMAGE_TOWER, TEXT_TOWER = "image_tower.xml", "text_tower.xml"
 TOKENIZER = "tokenizer.json"
 SAMPLE_FEATURES = "sample_features.npy"
 _MODEL = "model.json"
-_FORMAT = 1
+_FORMAT = 2
 """Raised when older entries must not be used any more."""
 
 

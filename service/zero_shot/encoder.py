@@ -10,8 +10,10 @@ from PIL import Image
 from service.errors import CorruptModel, InvalidSettings
 from service.zero_shot.backend import LoadedModel
 from service.zero_shot.features import ImageInputs, ModelDescription, Prepare, Progress, Require, TextFeatures, always
+from service.zero_shot.framing import Framing
 from service.zero_shot.passes import Passes
 from service.zero_shot.phrase_cache import EncodedPhrase, PhraseCache
+from service.zero_shot.preparation import Preparation
 from service.zero_shot.pulse import Pulse
 from service.zero_shot.tokenizer import TokenIds
 
@@ -41,6 +43,17 @@ class ClipEncoder:
     def prepare(self) -> Prepare:
         """What resizes, cuts and normalises one upright RGB image as the model wants it; knows nothing of the model."""
         return self._loaded.prepare
+
+    @property
+    def framing(self) -> Framing | None:
+        """How pictures come to the model's size; None where that is not one size for all."""
+        prepare = self._loaded.prepare
+        return prepare.framing if isinstance(prepare, Preparation) else None
+
+    def normalised(self, small: Image.Image) -> ImageInputs:
+        """Return what the tower takes of one RGB picture that is at the model's size."""
+        prepare = self._loaded.prepare
+        return prepare.normalised(small) if isinstance(prepare, Preparation) else prepare(small)
 
     def encode_images(self, prepared: Sequence[ImageInputs], require: Require = always) -> NDArray[np.float32]:
         """Return the unit features [n, feature_size] of n prepared pictures.

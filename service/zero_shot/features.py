@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from service.zero_shot.framing import Framing
 from service.zero_shot.pulse import Pulse
 
 Progress = Callable[[int, int], object]
@@ -32,6 +33,7 @@ class ModelDescription:
     device: str
     demo: bool
     image_size: int
+    patch_size: int
     feature_size: int
     max_tokens: int
     logit_scale: float
@@ -84,6 +86,13 @@ class Encoder(Protocol):
     @property
     def prepare(self) -> Prepare:
         """What makes of one upright RGB image what the model takes."""
+
+    @property
+    def framing(self) -> Framing | None:
+        """How pictures come to the model's size; None where that is not one size for all."""
+
+    def normalised(self, small: Image.Image) -> ImageInputs:
+        """Return what the tower takes of one RGB picture that is at the model's size."""
 
     def encode_images(self, prepared: Sequence[ImageInputs], require: Require = always) -> NDArray[np.float32]:
         """Return the unit features [n, feature_size] of n prepared pictures; `require` is called before each pass."""

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.zero_shot.features import ImageInputs
+from service.zero_shot.framing import Framing, with_short_side
 from service.zero_shot.resizing import InParts, resized
 
 
@@ -36,12 +37,13 @@ class Preparation:
 
     def __call__(self, image: Image.Image | InParts, cores: int = 1) -> ImageInputs:
         """Return `pixel_values` [3, height, width], float32, of an upright RGB image, made on so many cores."""
-        size = self._resized_size(image.width, image.height)
-        small = resized(image, size, Image.Resampling(self.resample), cores)
-        if self.crop:
-            height, width = self.crop
-            left, top = (small.width - width) // 2, (small.height - height) // 2
-            small = small.crop((left, top, left + width, top + height))
+        if self.framing:
+            return self.normalised(self.framing(image, self.framing.own, cores))
+        size = with_short_side(self.shortest_edge or 0, image.width, image.height)
+        return self.normalised(resized(image, size, Image.Resampling(self.resample), cores))
+
+    def normalised(self, small: Image.Image) -> ImageInputs:
+        """Return `pixel_values` [3, height, width], float32, of an RGB picture at the model's size."""
         samples = np.asarray(small)  # [height, width, 3], uint8
         pixel_values = np.empty((3, *samples.shape[:2]), dtype=np.float32)
         for channel, values in enumerate(self._normalised):
@@ -56,10 +58,9 @@ class Preparation:
         normalised: NDArray[np.float32] = np.ascontiguousarray(((rescaled[:, None] - mean) / std).T)
         return normalised
 
-    def _resized_size(self, width: int, height: int) -> tuple[int, int]:
-        if self.size:
-            return self.size[1], self.size[0]
-        edge = self.shortest_edge or min(width, height)
-        if width <= height:
-            return edge, int(edge * height / width)
-        return int(edge * width / height), edge
+    @cached_property
+    def framing(self) -> Framing | None:
+        """How pictures come to the model's size; None where that is not one size for all."""
+        if self.crop and self.shortest_edge:
+            return Framing(self.crop, self.shortest_edge, self.resample, "crop")
+        return Framing(self.size, max(self.size), self.resample, "stretch") if self.size else None

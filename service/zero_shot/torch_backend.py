@@ -111,6 +111,7 @@ def load_torch(files: ModelFiles, device: str, precision: str, threads: int) -> 
         device=place.type,
         demo=files.demo,
         image_size=_image_size(model.config.vision_config),
+        patch_size=int(model.config.vision_config.patch_size),
         feature_size=_feature_size(model),
         max_tokens=min(model.config.text_config.max_position_embeddings, tokenizer.model_max_length),
         logit_scale=scale,

@@ -1,7 +1,7 @@
-"""The wire contract: what a request may say and what an answer says, as pydantic models."""
+"""The wire contract: what a request may say, as pydantic models."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -10,21 +10,21 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
-    SerializerFunctionWrapHandler,
     StringConstraints,
     Tag,
     WithJsonSchema,
-    model_serializer,
     model_validator,
 )
-from pydantic.json_schema import SkipJsonSchema
 
 from service.images.fetch import MAX_URL_CHARACTERS
+from service.zero_shot.framing import Fit
 from service.zero_shot.phrase_lists import MAX_PHRASE_CHARACTERS
 
 MAX_IMAGES = 32
 MAX_LISTS = 100
 MAX_OWN_LISTS = 32
+MAX_EXPLAINED = 16
+MAX_INCLUDED = 16
 DEFAULT_TOP_K = 5
 # A red square of 8 x 8 pixels as PNG, and a blue one as WebP, so that the documentation's examples can be sent.
 EXAMPLE_IMAGE = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEklEQVR4nGP8z4AdMOEQH6QSAM1BAQ/oQeJvAAAAAElFTkSuQmCC"
@@ -140,9 +140,37 @@ Template = Annotated[
 ]
 Digits = Annotated[int, BeforeValidator(_digits)]
 TopK = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
+Included = Literal["certainty", "lift", "stability", "none_of_these"]
+INCLUDED: tuple[Included, ...] = get_args(Included)
+Include = Annotated[list[Included], Field(max_length=MAX_INCLUDED, fail_fast=True)]
+RankBy = Literal["probability", "lift"]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class GazeRequest(_Sent):
+class _Question(_Sent):
+    """What is sent as JSON: a field that is not used is left out, and not null."""
+
+    _nullable: ClassVar[str | None] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_too_many(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and len(fields) > len(cls.model_fields):
+            raise ValueError("There is a field here that is not part of the contract.")
+        return fields
+
+    @model_validator(mode="before")
+    @classmethod
+    def _absent_not_null(cls, fields: Any) -> Any:
+        if isinstance(fields, dict):
+            for name in cls.model_fields:
+                if name != cls._nullable and fields.get(name, "") is None:
+                    only = f"Only {cls._nullable} may be null" if cls._nullable else "No field may be null"
+                    raise ValueError(f"{only}; leave out a field that is not used.")
+        return fields
+
+
+class GazeRequest(_Question):
     """Rank the phrases of one or more lists for one or more images."""
 
     model_config = ConfigDict(
@@ -151,6 +179,8 @@ class GazeRequest(_Sent):
             "anyOf": [{"required": ["lists"]}, {"required": ["phrases"]}],
         }
     )
+
+    _nullable = "top_k"
 
     image: ImageInput | None = Field(
         None, description="The one image; or give `images`, not both.", json_schema_extra=_never_null
@@ -175,22 +205,20 @@ class GazeRequest(_Sent):
     )
     template: Template = Field("{}", description="Applied to `phrases` only; contains {} once.")
     top_k: TopK | None = Field(DEFAULT_TOP_K, description="Phrases of each list in the answer; null for every one.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _not_too_many(cls, fields: Any) -> Any:
-        if isinstance(fields, dict) and len(fields) > len(cls.model_fields):
-            raise ValueError("There is a field here that is not part of the contract.")
-        return fields
-
-    @model_validator(mode="before")
-    @classmethod
-    def _absent_not_null(cls, fields: Any) -> Any:
-        if isinstance(fields, dict) and any(
-            fields.get(name, "") is None for name in cls.model_fields if name != "top_k"
-        ):
-            raise ValueError("Only top_k may be null; leave out a field that is not used.")
-        return fields
+    min_probability: Share = Field(0.0, description="Phrases that are less probable are left out.")
+    rank_by: RankBy = Field("probability", description="What phrases are ranked by; `lift` includes it, too.")
+    fit: Fit | None = Field(
+        None,
+        description="What of the picture the model sees: `crop`, the middle square; `pad`, all of it, on bars of its "
+        "edge's colour; `stretch`, all of it, out of proportion. Left out: as the model was trained, which for CLIP "
+        "is `crop`.",
+        json_schema_extra=_never_null,
+    )
+    include: Include = Field(
+        [],
+        description="What else the answer says, to show how far it is to be trusted.",
+        examples=[["certainty", "none_of_these"]],
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> "GazeRequest":
@@ -209,6 +237,32 @@ class GazeForm(_Sent):
     phrases: list[Phrase] = []
     template: Template = "{}"
     top_k: TopK | None = DEFAULT_TOP_K
+    min_probability: Share = 0.0
+    rank_by: RankBy = "probability"
+    fit: Fit | None = None
+    include: Include = []
+
+
+class ExplainRequest(_Question):
+    """Show what parts of an image raise some phrases."""
+
+    image: ImageInput
+    phrases: Annotated[Phrases, Field(max_length=MAX_EXPLAINED)] = Field(examples=[["a red square", "a blue square"]])
+    template: Template = Field("{}", description="Applied to `phrases`; contains {} once.")
+    fit: Fit | None = Field(
+        None, description="What of the picture the model sees, as for /v1/gaze.", json_schema_extra=_never_null
+    )
+    overlay: bool = Field(False, description="Whether each heat map comes as a PNG as well, to lay on the picture.")
+
+
+class ExplainForm(_Sent):
+    """The fields of a form beside its file."""
+
+    image_url: list[Annotated[str, StringConstraints(min_length=1, max_length=MAX_URL_CHARACTERS)]] = []
+    phrases: Annotated[list[Phrase], Field(min_length=1, max_length=MAX_EXPLAINED, fail_fast=True)]
+    template: Template = "{}"
+    fit: Fit | None = None
+    overlay: bool = False
 
 
 class ListPage(_Sent):
@@ -216,161 +270,3 @@ class ListPage(_Sent):
 
     offset: Digits = Field(0, ge=0, le=10**9, description="How many items to skip.")
     limit: Digits = Field(100, ge=1, le=10_000, description="How many items to give at most.")
-
-
-class ProblemField(BaseModel):
-    """One thing wrong with a request."""
-
-    pointer: str = Field(description="Where in the request, as a JSON pointer.", examples=["/lists/0"])
-    detail: str
-
-
-class Progress(BaseModel):
-    """What a start still lacks, and how far it is."""
-
-    stage: str
-    done: int
-    total: int
-
-
-class Problem(BaseModel):
-    """An error, as RFC 9457 has it."""
-
-    type: Literal["about:blank"]
-    title: str
-    status: int
-    code: str
-    detail: str
-    request_id: str
-    errors: list[ProblemField] | SkipJsonSchema[None] = None
-    progress: Progress | SkipJsonSchema[None] = None
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_absent(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in dump(self).items() if value is not None}
-
-
-class Model(BaseModel):
-    """The model that answered."""
-
-    id: str = Field(examples=["openai/clip-vit-base-patch32"])
-    revision: str | None
-    backend: str = Field(description="What ran the model.", examples=["openvino", "torch"])
-    precision: str = Field(description="What it computed in.", examples=["float32", "bfloat16", "float16"])
-    demo: bool = Field(description="True where the demo model answered, which is of no use for cataloguing.")
-
-
-class ModelDetails(Model):
-    """The model, what may be of use to know about it, and the version of the service."""
-
-    image_size: int
-    feature_size: int
-    max_tokens: int
-    logit_scale: float
-    device: str
-    version: str
-
-
-class ImageInfo(BaseModel):
-    """The image that was ranked; width and height are the upright image's."""
-
-    source: Literal["upload", "base64", "url"]
-    name: str | None
-    sha256: str
-    format: str
-    width: int
-    height: int
-
-
-class FailedImage(BaseModel):
-    """The image that failed, as far as it is known."""
-
-    source: Literal["upload", "base64", "url"]
-    name: str | None
-
-
-class RankedPhrase(BaseModel):
-    """A phrase's place in its list; its probability is relative to the list, never the chance that it is true."""
-
-    rank: int
-    label: str
-    phrase: str
-    probability: float = Field(ge=0, le=1)
-    similarity: float
-    uri: str | None
-
-
-class RankedList(BaseModel):
-    """The most probable phrases of one list."""
-
-    count: int = Field(description="How many phrases the list has; the probabilities of all of them add up to 1.")
-    hash: str = Field(description="SHA-256 of the list's exact contents.")
-    predictions: list[RankedPhrase]
-
-
-class Result(BaseModel):
-    """The ranked lists of one image."""
-
-    image: ImageInfo
-    lists: dict[str, RankedList]
-
-
-class FailedResult(BaseModel):
-    """Why one of several images has no answer."""
-
-    image: FailedImage
-    error: Problem
-
-
-class GazeAnswer(BaseModel):
-    """The ranked lists of every image, in the order of the images."""
-
-    model: Model
-    results: list[Result | FailedResult]
-    warnings: list[str] = Field(description="What a person should know and a program may ignore.")
-
-
-class ListSummary(BaseModel):
-    """What a served list is."""
-
-    name: str
-    title: str
-    description: str
-    count: int
-    template: str
-    source: str
-    licence: str
-    hash: str
-
-
-class Lists(BaseModel):
-    """The served lists, in order."""
-
-    lists: list[ListSummary]
-
-
-class ListItem(BaseModel):
-    """A label, the phrase that CLIP is asked, and the term's authority URI."""
-
-    label: str
-    phrase: str
-    uri: str | None
-
-
-class ListDetails(ListSummary):
-    """A served list and a page of its items."""
-
-    items: list[ListItem]
-    next: str | None = Field(description="The path of the next page, or null.")
-
-
-class Alive(BaseModel):
-    """The process answers."""
-
-    status: Literal["alive"] = "alive"
-
-
-class Ready(BaseModel):
-    """The model has answered, and the served lists' text features are in memory."""
-
-    status: Literal["ready"] = "ready"

@@ -1,0 +1,149 @@
+"""A request's body, as JSON or as a form -> its fields and files; everything is bounded and kept in memory."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from flask import Request
+from gunicorn.http.errors import ParseException
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from werkzeug.http import parse_options_header
+from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData
+
+from service.errors import (
+    FieldError,
+    InvalidRequest,
+    MalformedRequest,
+    Overloaded,
+    RequestTooLarge,
+    UnsupportedMediaType,
+)
+
+MAX_PARTS = 1_000
+_BLOCK = 64 * 1024
+_NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class SentFile:
+    """A file `image` of a form, and the last part of what the caller says it is called."""
+
+    name: str | None
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Form:
+    """The files `image` of a form and its other fields, each in the order sent."""
+
+    files: tuple[SentFile, ...]
+    fields: tuple[tuple[str, str], ...]
+
+
+def read_body(request: Request, max_bytes: int, deadline: float) -> Any | Form:
+    """Return what JSON says, or a form.
+
+    deadline: by when the body must be here, on time.monotonic()'s clock.
+    Raises MalformedRequest, RequestTooLarge, UnsupportedMediaType, InvalidRequest or Overloaded.
+    """
+    media_type, options = parse_options_header(request.headers.get("Content-Type", ""))
+    media_type = media_type.lower()
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType
+    if media_type == "application/json":
+        return _from_json(_read(request, max_bytes, deadline))
+    if media_type == "multipart/form-data" and options.get("boundary"):
+        return _from_form(_read(request, max_bytes, deadline), options["boundary"])
+    raise UnsupportedMediaType
+
+
+def _read(request: Request, max_bytes: int, deadline: float) -> bytes:
+    too_large = RequestTooLarge(f"A request may have {max_bytes} bytes.")
+    if (request.content_length or 0) > max_bytes:
+        raise too_large
+    blocks: list[bytes] = []
+    size = 0
+    whole = True
+    try:
+        while block := request.stream.read(_BLOCK):
+            size += len(block)
+            if size > max_bytes:
+                raise too_large
+            blocks.append(block)
+    except (ClientDisconnected, OSError, ValueError, EOFError, ParseException):
+        # gunicorn parses chunks while they are read, and raises its own errors of broken ones.
+        whole = False
+    if time.monotonic() > deadline:
+        raise Overloaded("The request's body came too slowly.", retry_after=1)
+    if not whole or size < (request.content_length or 0):
+        raise MalformedRequest("The request's body is broken, or it ended before it was whole.")
+    return b"".join(blocks)
+
+
+def _from_json(body: bytes) -> Any:
+    try:
+        text = body.decode()
+        del body  # it may be as large as a request may be, and there are copies enough of it
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise MalformedRequest("The body is not JSON in UTF-8.") from None
+
+
+def _refuse_constant(_name: str) -> NoReturn:
+    raise ValueError("NaN and Infinity are not JSON")
+
+
+def _from_form(body: bytes, boundary: str) -> Form:
+    decoder = MultipartDecoder(boundary.encode("latin-1", "replace"), max_parts=MAX_PARTS)
+    files: list[SentFile] = []
+    fields: list[tuple[str, str]] = []
+    part: Field | File | None = None
+    content = bytearray()
+    event: Event = NeedData()
+    try:
+        for event in _events(decoder, body):
+            if isinstance(event, (Field, File)):
+                part, content = event, bytearray()
+            elif isinstance(event, Data):
+                content += event.data
+                if event.more_data:
+                    continue
+                if part is not None and part.name == "image":
+                    # A file need not have a name (RFC 7578, section 4.2).
+                    name = file_name(part.filename) if isinstance(part, File) else None
+                    files.append(SentFile(name, bytes(content)))
+                elif isinstance(part, Field):
+                    fields.append((part.name or "", content.decode()))
+                else:
+                    raise InvalidRequest(errors=(FieldError("", "A file must be a part named 'image'."),))
+    except RequestEntityTooLarge:
+        raise RequestTooLarge(f"A form may have {MAX_PARTS} parts; send more phrases as JSON.") from None
+    except (ValueError, UnicodeDecodeError):
+        raise MalformedRequest("The body is not a form as multipart/form-data in UTF-8.") from None
+    if not isinstance(event, Epilogue):
+        raise MalformedRequest("The form ends before its last boundary.")
+    return Form(tuple(files), tuple(fields))
+
+
+def _events(decoder: MultipartDecoder, body: bytes) -> Iterator[Event]:
+    """Yield what a form consists of.
+
+    In blocks, because the decoder looks for the next boundary with a slow search in all that it was given, and with a
+    fast one where there is none in it: 3 ms less for a picture of 1 MB.
+    """
+    for start in range(0, len(body), _BLOCK):
+        decoder.receive_data(body[start : start + _BLOCK])
+        while not isinstance(event := decoder.next_event(), NeedData):
+            yield event
+    decoder.receive_data(None)
+    while not isinstance(event := decoder.next_event(), (Epilogue, NeedData)):
+        yield event
+    yield event
+
+
+def file_name(name: str | None) -> str | None:
+    """Return the last part of what a caller says a file is called; it is only ever told back to that caller."""
+    return _NOT_IN_NAMES.sub("", re.split(r"[/\\]", name or "")[-1])[:255] or None

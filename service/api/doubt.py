@@ -1,0 +1,136 @@
+"""What an answer says of one list for one picture: its ranking, and, where it is asked for, how far to trust it."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.api import answered
+from service.api.query import GazeQuery
+from service.zero_shot.certainty import NEAR_TIE_SIMILARITY, certainty
+from service.zero_shot.classifier import EncodedList, Scores, ZeroShotClassifier, highest_first, predictions
+from service.zero_shot.features import Require, TextFeatures
+from service.zero_shot.lift import NONE_OF_THESE_BELOW
+from service.zero_shot.phrase_lists import own_list
+from service.zero_shot.stability import MAX_PHRASES, TEMPLATES, Spread, spreads
+
+Features = NDArray[np.float32]
+
+
+class Ranker:
+    """Ranks lists for the pictures of one request, in the way that it asks for.
+
+    Raises Overloaded, and what `require` does, where neutral pictures have to be encoded first.
+    """
+
+    def __init__(self, classifier: ZeroShotClassifier, query: GazeQuery, require: Require) -> None:
+        self._classifier = classifier
+        self._query = query
+        self._require = require
+        wants_neutral = query.rank_by == "lift" or not query.include.isdisjoint(("lift", "none_of_these"))
+        self._neutral = classifier.neutral(require) if wants_neutral else None
+
+    def ranked(self, views: Mapping[str, Features], encoded: EncodedList) -> answered.RankedList:
+        """Return a list's ranking for a picture; raises as the constructor does.
+
+        views: the unit features [feature_size] of the picture's views by name, the one that is ranked by first
+        """
+        first = next(iter(views.values()))
+        scores = self._classifier.scores(first, encoded)
+        neutral = self._neutral_scores(encoded)
+        lifts = self._lifts(first, scores, neutral)
+        ranked_by = lifts if lifts is not None and self._query.rank_by == "lift" else scores.logits
+        order = highest_first(ranked_by, self._query.top_k)
+        order = order[scores.probabilities[order] >= self._query.min_probability]
+        ranked = answered.RankedList(
+            count=len(encoded.phrase_list.labels),
+            hash=encoded.phrase_list.hash,
+            predictions=[
+                answered.RankedPhrase(**vars(prediction)) for prediction in predictions(scores, encoded, order)
+            ],
+        )
+        if lifts is not None:
+            for phrase, lift in zip(ranked.predictions, lifts[order], strict=True):
+                phrase.lift = float(lift)
+        if "certainty" in self._query.include:
+            _add_certainty(ranked, scores, order)
+        if "none_of_these" in self._query.include and self._neutral:
+            of_neutral = np.stack([each.similarities for each in neutral])
+            evidence = self._neutral.evidence(scores.similarities, of_neutral)
+            ranked.none_of_these = answered.Verdict(
+                verdict=evidence < NONE_OF_THESE_BELOW, evidence=evidence, threshold=NONE_OF_THESE_BELOW
+            )
+        if "stability" in self._query.include:
+            self._add_stability(ranked, views, encoded, order[:MAX_PHRASES])
+        return ranked
+
+    def _neutral_scores(self, encoded: EncodedList) -> list[Scores]:
+        features = self._neutral.features if self._neutral else ()
+        return [self._classifier.scores(each, encoded) for each in features]
+
+    def _lifts(self, image_features: Features, scores: Scores, neutral: list[Scores]) -> NDArray[np.float64] | None:
+        if self._neutral is None or not (self._query.rank_by == "lift" or "lift" in self._query.include):
+            return None
+        of_neutral = np.stack([each.log_probabilities for each in neutral])
+        return self._neutral.lifts(image_features, scores.log_probabilities, of_neutral)
+
+    def _add_stability(
+        self, ranked: answered.RankedList, views: Mapping[str, Features], encoded: EncodedList, told: NDArray[np.intp]
+    ) -> None:
+        seen = {name: self._classifier.scores(features, encoded) for name, features in views.items()}
+        asked = self._in_templates(next(iter(views.values())), encoded, told)
+        labels = encoded.phrase_list.labels
+        ranked.stability = answered.ListStability(
+            views={name: _first(scores, labels) for name, scores in seen.items()},
+            templates={name: _first(scores, [labels[index] for index in told]) for name, scores in asked.items()},
+            edges_matter=_edges_matter(seen["crop"], seen["pad"]),
+        )
+        of_pictures = spreads(list(seen.values()), told)
+        of_templates = spreads(list(asked.values()), np.arange(len(told)))
+        for phrase, pictures, templates in zip(ranked.predictions, of_pictures, of_templates, strict=False):
+            phrase.stability = answered.PhraseStability(pictures=_spread(pictures), templates=_spread(templates))
+
+    def _in_templates(
+        self, image_features: Features, encoded: EncodedList, told: NDArray[np.intp]
+    ) -> dict[str, Scores]:
+        """Return how some phrases of a list fare against each other, in the list's own words and in other templates."""
+        if not len(told):
+            return {}
+        own = encoded.phrase_list
+        phrases = tuple(own.phrases[index] for index in told)
+        other = self._classifier.encode_lists(
+            [own_list(own.name, phrases, template) for template in TEMPLATES], require=self._require
+        )
+        text_features = encoded.text_features
+        as_asked = EncodedList(
+            own_list(own.name, phrases, "{}"), TextFeatures(text_features.features, text_features.row_of[told], ())
+        )
+        named = zip((own.template, *TEMPLATES), (as_asked, *other), strict=True)
+        return {template: self._classifier.scores(image_features, each) for template, each in named}
+
+
+def _add_certainty(ranked: answered.RankedList, scores: Scores, order: NDArray[np.intp]) -> None:
+    found = certainty(scores.similarities, scores.probabilities)
+    ranked.certainty = answered.Certainty(
+        entropy=found.entropy, effective_count=found.effective_count, margin=found.margin
+    )
+    for phrase, group in zip(ranked.predictions, found.group_of[order], strict=True):
+        phrase.near_tie_group = int(group)
+
+
+def _first(scores: Scores, labels: "tuple[str, ...] | list[str]") -> answered.First:
+    index = int(scores.logits.argmax())
+    return answered.First(label=labels[index], probability=float(scores.probabilities[index]))
+
+
+def _edges_matter(crop: Scores, pad: Scores) -> bool:
+    """Say whether another phrase comes first with all of the picture in view, and by more than a near tie."""
+    ahead = pad.similarities.max() - pad.similarities[int(crop.logits.argmax())]
+    return bool(ahead >= NEAR_TIE_SIMILARITY)
+
+
+def _spread(found: Spread) -> answered.Spread:
+    return answered.Spread(
+        rank=answered.RankSpread(lowest=found.ranks[0], highest=found.ranks[1]),
+        probability=answered.ProbabilitySpread(lowest=found.probabilities[0], highest=found.probabilities[1]),
+    )

@@ -1,0 +1,100 @@
+"""POST /v1/explain: show what parts of an image raise some phrases."""
+
+import base64
+import io
+from contextlib import nullcontext
+
+import numpy as np
+from flask import Blueprint, Response, g, request
+from PIL import Image
+
+from service.api import answered, metrics
+from service.api.claim import Claim
+from service.api.gaze import model_of
+from service.api.pictures import PictureParts, PictureReader, StageTimes
+from service.api.query import ExplainQuery, QueryLimits, read_explain_query
+from service.errors import GazeError
+from service.zero_shot.caveats import caveats
+from service.zero_shot.classifier import ZeroShotClassifier
+from service.zero_shot.heat_map import METHOD, HeatMap, heat_maps, overlay_of, pictures_to_ask
+from service.zero_shot.loading import LoadingClassifier
+from service.zero_shot.views import Views
+
+
+def explain_blueprint(
+    *, loading: LoadingClassifier, parts: PictureParts, request_seconds: float, query_limits: QueryLimits
+) -> Blueprint:
+    """Return the route that explains, on the parts that it needs."""
+    blueprint = Blueprint("explain", __name__)
+
+    @blueprint.post("/v1/explain")
+    def explain() -> Response:
+        classifier = loading.require()
+        claim = Claim(g.started + request_seconds, request.environ.get("gunicorn.socket"))
+        query = read_explain_query(request, query_limits, claim.deadline)
+        with nullcontext() if request.environ.get("gaze.has_place") else parts.admission.place():
+            answer = _explained(classifier, parts, claim, query)
+        return Response(answer.model_dump_json(exclude_unset=True), content_type="application/json")
+
+    return blueprint
+
+
+def _explained(
+    classifier: ZeroShotClassifier, parts: PictureParts, claim: Claim, query: ExplainQuery
+) -> answered.Explanation:
+    """Return the heat maps of a query's phrases. Raises what the image raises."""
+    times = StageTimes()
+    g.stages = times.milliseconds
+    framing = classifier.require_framing("/fit" if query.fit else "")
+    fit = query.fit or framing.own
+    picture = PictureReader(parts, claim, times).read(query.image, Views(framing, fit), None)
+    if isinstance(picture, GazeError):
+        raise picture
+    seen = picture.inputs[fit]
+    with times.of("encode"):
+        [phrases] = classifier.encode_lists([query.phrases], require=claim.require)
+        features = classifier.encode_views(pictures_to_ask(seen), claim.require)
+    with times.of("rank"):
+        similarities = np.stack([phrases.text_features.similarities(each) for each in features])
+        height, width = framing.size
+        patch = classifier.model.patch_size
+        maps = heat_maps(similarities, height // patch, width // patch)
+    metrics.IMAGES.labels(query.image.source, "explained").inc()
+    g.images, g.phrases = 1, len(maps)
+    left, top, across, down = framing.region(picture.info.width, picture.info.height, fit)
+    answer = answered.Explanation(
+        model=model_of(classifier.model),
+        image=picture.info,
+        region=answered.Region(left=left, top=top, width=across, height=down),
+        method=METHOD,
+        maps=[
+            _heat_map(label, phrase, each, (width, height) if query.overlay else None)
+            for label, phrase, each in zip(query.phrases.labels, query.phrases.phrases, maps, strict=True)
+        ],
+        warnings=caveats(classifier.model, [phrases], ranked=False),
+    )
+    if query.overlay:
+        answer.seen = _png(Image.fromarray(seen))
+    return answer
+
+
+def _heat_map(label: str, phrase: str, found: HeatMap, overlay_size: tuple[int, int] | None) -> answered.HeatMap:
+    row, column = np.unravel_index(int(found.values.argmax()), found.values.shape)
+    heat_map = answered.HeatMap(
+        label=label,
+        phrase=phrase,
+        similarity=found.similarity,
+        gain=found.gain,
+        values=found.values.tolist(),
+        strongest=answered.Place(row=int(row), column=int(column)),
+        flat=found.flat,
+    )
+    if overlay_size:
+        heat_map.overlay = _png(overlay_of(found, overlay_size))
+    return heat_map
+
+
+def _png(picture: Image.Image) -> str:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

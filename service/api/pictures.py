@@ -1,0 +1,126 @@
+"""Images as they were sent -> pictures that the model can take, within a request's time."""
+
+import base64
+import binascii
+import string
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from service.admission import Admission
+from service.api import metrics
+from service.api.answered import ImageInfo
+from service.api.claim import Claim
+from service.api.query import ImageSource
+from service.errors import GazeError, ImageTooLarge, UndecodableImage
+from service.images.decode import ImageLimits
+from service.images.decoder import Decoder, Prepare, PreparedImage
+from service.images.fetch import ImageFetcher
+
+STAGES = ("fetch", "decode", "encode", "rank")
+
+
+@dataclass
+class StageTimes:
+    """Milliseconds that a request spent on each stage; 0 where it had none of it."""
+
+    milliseconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+
+    @contextmanager
+    def of(self, stage: str) -> Iterator[None]:
+        """Add the time that the block takes to a stage."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.milliseconds[stage] += (time.perf_counter() - started) * 1000
+
+
+@dataclass(frozen=True)
+class PictureParts:
+    """What reading pictures takes.
+
+    cores: what all requests of this process have for decoding, together
+    fast:  whether JPEG may be decoded at a fraction of its size
+    """
+
+    fetcher: ImageFetcher
+    admission: Admission
+    decoder: Decoder
+    limits: ImageLimits
+    cores: int
+    fast: bool
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that was decoded: what an answer says of it, and what was made of it, by name."""
+
+    info: ImageInfo
+    inputs: Mapping[str, NDArray[Any]]
+
+
+class PictureReader:
+    """Fetches and decodes the pictures of one request."""
+
+    def __init__(self, parts: PictureParts, claim: Claim, times: StageTimes) -> None:
+        self._parts = parts
+        self._claim = claim
+        self._times = times
+
+    def read(self, source: ImageSource, prepare: Prepare, min_short_side: int | None) -> Picture | GazeError:
+        """Return what `prepare` makes of one picture, or what is wrong with the picture."""
+        try:
+            self._claim.require()
+            encoded_image = self._bytes(source)
+            # Decoding takes memory for the whole picture: so many at a time as can run at a time.
+            with self._parts.decoder.slot(encoded_image) as decode, self._times.of("decode"):
+                self._claim.require()
+                # A request that is alone has the other cores as well.
+                cores = self._parts.cores // self._parts.admission.taken
+                image = decode(prepare, min_short_side if self._parts.fast else None, cores)
+                return Picture(_info(source, image), image.inputs)
+        except GazeError as error:
+            metrics.IMAGES.labels(source.source, error.code).inc()
+            # Its frames, and those of what it came of, would keep the whole picture in memory.
+            error.__context__ = None
+            return error.with_traceback(None)
+
+    def _bytes(self, source: ImageSource) -> bytes:
+        if isinstance(source.content, bytes):
+            return source.content
+        if source.source == "url":
+            with self._times.of("fetch"), self._parts.admission.fetching():
+                return self._parts.fetcher.fetch(source.content, self._claim.deadline)
+        return _from_base64(source.content, self._parts.limits.max_bytes)
+
+
+def _from_base64(text: str, max_bytes: int) -> bytes:
+    if text[:5].lower() == "data:":
+        text = text.partition(",")[2]
+    if any(white in text for white in string.whitespace):  # rare, and another copy
+        text = "".join(text.split())
+    if len(text) * 3 // 4 > max_bytes + 2:
+        raise ImageTooLarge(f"The image has more than the {max_bytes} bytes that this service takes.")
+    try:
+        decoded = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        decoded = b""
+    if not decoded:
+        raise UndecodableImage("The image is no base64 text, or it is empty.")
+    return decoded
+
+
+def _info(source: ImageSource, image: PreparedImage) -> ImageInfo:
+    return ImageInfo(
+        source=source.source,
+        name=source.name,
+        sha256=image.sha256,
+        format=image.format,
+        width=image.width,
+        height=image.height,
+    )

@@ -1,0 +1,43 @@
+// The answer and the question as text, to take elsewhere.
+
+import { fieldsOf } from "./api.js";
+
+const COLUMNS = ["picture", "list", "rank", "label", "phrase", "probability", "similarity", "lift", "near_tie_group", "uri"];
+
+export function asJson(answers) {
+  return JSON.stringify(answers.length === 1 ? answers[0] : answers, null, 2);
+}
+
+// RFC 4180. A spreadsheet takes what begins with = + - @ for a formula: an apostrophe keeps it a text.
+function cell(value) {
+  if (value === undefined || value === null) return "";
+  let text = String(value);
+  if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = `'${text}`;
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+export function asCsv(answers) {
+  const lines = [COLUMNS];
+  answers.forEach((answer, number) => {
+    const [{ image, lists }] = answer.results;
+    for (const [list, ranked] of Object.entries(lists)) {
+      for (const each of ranked.predictions) {
+        const row = { ...each, picture: image.name || `picture ${number + 1}`, list };
+        lines.push(COLUMNS.map((column) => row[column]));
+      }
+    }
+  });
+  return lines.map((line) => line.map(cell).join(",")).join("\r\n") + "\r\n";
+}
+
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
+export function asCurl(pictures, question, address) {
+  return pictures
+    .map((picture) => {
+      const image = picture instanceof File ? ["-F", quoted(`image=@"${picture.name.replaceAll(/["\\]/g, "\\$&")}"`)] : ["--form-string", quoted(`image_url=${picture}`)];
+      const fields = fieldsOf(question).flatMap(([name, value]) => ["--form-string", quoted(`${name}=${value}`)]);
+      return ["curl", ...image, ...fields, quoted(new URL("v1/gaze", address).href)].join(" ");
+    })
+    .join("\n");
+}

@@ -1,0 +1,50 @@
+"""How far a ranking is to be trusted: how evenly its probabilities lie, and which phrases have no order among them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+NEAR_TIE_SIMILARITY = 0.002
+"""Neighbours in a ranking whose similarities differ by less are near ties: their order is not to be trusted.
+
+So much changes when a picture is saved again as JPEG of quality 90, or moved by a pixel: python -m
+benchmarks.near_ties. At a logit scale of 100 the first of two is then up to 1.22 times as probable as the second.
+"""
+
+
+@dataclass(frozen=True)
+class Certainty:
+    """What the probabilities of all phrases of one list say of the list's ranking.
+
+    entropy:         in bits; 0 where one phrase has all the probability, log2(count) where all have the same
+    effective_count: 2 ** entropy, the number of equally probable phrases that would be as uncertain
+    margin:          probability of the first phrase less that of the second, or 1 where there is no second
+    group_of:        [count], the number of each phrase's group of near ties, 1 the group of the most similar phrase
+    """
+
+    entropy: float
+    effective_count: float
+    margin: float
+    group_of: NDArray[np.intp]
+
+
+def certainty(similarities: NDArray[np.float32], probabilities: NDArray[np.float64]) -> Certainty:
+    """Return the certainty of a list's ranking from its phrases' similarities [count] and probabilities [count]."""
+    likely = probabilities[probabilities > 0]
+    entropy = max(0.0, float(-(likely * np.log2(likely)).sum()))
+    two = np.partition(probabilities, -2)[-2:] if probabilities.size > 1 else np.array([0.0, 1.0])
+    return Certainty(entropy, 2.0**entropy, float(two[1] - two[0]), near_ties(similarities))
+
+
+def near_ties(similarities: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Return the number of each phrase's group, 1 for the most similar: [count].
+
+    A group ends where the next phrase's similarity is lower by NEAR_TIE_SIMILARITY or more, so that phrases whose
+    similarities differ by less are always of one group.
+    """
+    order = np.argsort(-similarities, kind="stable")
+    steps = -np.diff(similarities[order].astype(np.float64)) >= NEAR_TIE_SIMILARITY
+    groups = np.empty(similarities.size, dtype=np.intp)
+    groups[order] = 1 + np.concatenate([[0], np.cumsum(steps)])
+    return groups
