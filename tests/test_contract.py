@@ -15,8 +15,8 @@ import schemathesis
 from hypothesis import HealthCheck, settings, strategies
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from service.api.openapi import document
 from service.api.asked import MAX_IMAGES
+from service.api.openapi import document
 from service.zero_shot.phrase_lists import built_in_folder, read_lists
 from tests.conftest import encoded, noise
 
@@ -49,16 +49,21 @@ def map_case(_context: schemathesis.HookContext, case: Case) -> Case:
     return case
 
 
-def too_many_together(body: Any) -> bool:
-    """Say whether files and URLs of a form are too many together: a schema can only limit either, the text says so."""
-    sent = [body.get(name) for name in ("image", "image_url")] if isinstance(body, dict) else []
-    return sum(len(images) for images in sent if isinstance(images, list)) > MAX_IMAGES
+def too_many_together(case: Case) -> bool:
+    """Say whether files and URLs of a form are too many together: a schema can only limit either, the text says so.
+
+    Of /v1/explain's the schema says it, but schemathesis does not heed `oneOf` in forms.
+    """
+    body: Any = case.body
+    sent = [body[name] for name in ("image", "image_url") if name in body] if isinstance(body, dict) else []
+    most = 1 if case.path == "/v1/explain" else MAX_IMAGES
+    return sum(len(images) if isinstance(images, list) else 1 for images in sent) > most
 
 
 def unfit(case: Case, response: Any) -> list[Any]:
     """Return the checks that the contract cannot pass, for the reasons given here."""
     excluded: list[Any] = []
-    if response.status_code >= 400 and (response.json()["code"] in BEYOND_A_SCHEMA or too_many_together(case.body)):
+    if response.status_code >= 400 and (response.json()["code"] in BEYOND_A_SCHEMA or too_many_together(case)):
         excluded.append(positive_data_acceptance)
     if case.media_type == "multipart/form-data":
         # A form is text: an empty array, a lone value in place of an array, or a number in place of a text are on the

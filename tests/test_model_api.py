@@ -18,6 +18,7 @@ def test_model_that_answers_is_described(client: FlaskClient, classifier: ZeroSh
         "precision": described.precision,
         "demo": True,
         "image_size": described.image_size,
+        "patch_size": described.patch_size,
         "feature_size": described.feature_size,
         "max_tokens": 77,
         "logit_scale": described.logit_scale,

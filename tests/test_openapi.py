@@ -106,13 +106,13 @@ def test_only_what_is_open_is_documented_as_open(document: dict[str, Any]) -> No
 
 
 def test_every_example_is_answered(client: FlaskClient, document: dict[str, Any]) -> None:
-    content = document["paths"]["/v1/gaze"]["post"]["requestBody"]["content"]
-    examples = content["application/json"]["examples"]
-    assert len(examples) >= 3
-    for name, example in examples.items():
-        response = client.post("/v1/gaze", data=json.dumps(example["value"]), content_type="application/json")
-        assert response.status_code == 200, name
-        assert all("lists" in result for result in response.get_json()["results"])
+    for path, answered_with in (("/v1/gaze", "results"), ("/v1/explain", "maps")):
+        examples = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["examples"]
+        assert examples
+        for name, example in examples.items():
+            response = client.post(path, data=json.dumps(example["value"]), content_type="application/json")
+            assert response.status_code == 200, name
+            assert not any("error" in each for each in response.get_json()[answered_with])
     [name] = [each for each in document["paths"]["/v1/lists/{name}"]["get"]["parameters"] if each["name"] == "name"]
     assert client.get(f"/v1/lists/{name['example']}").status_code == 200
 
@@ -146,9 +146,15 @@ def test_limits_in_the_document_are_those_of_the_service(document: dict[str, Any
 
 def test_fields_of_a_form_are_those_that_are_read(client: FlaskClient, document: dict[str, Any]) -> None:
     form = document["paths"]["/v1/gaze"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-    assert set(form["properties"]) == {"image", "image_url", "lists", "phrases", "template", "top_k"}
-    sent = {"lists": "qualities", "phrases": "a river", "template": "{}", "top_k": "all"}
+    sent = {"lists": "qualities", "phrases": "a river", "template": "{}", "top_k": "all", "rank_by": "lift"}
+    sent |= {"fit": "pad", "include": "certainty, lift,stability,none_of_these", "min_probability": "0.001"}
+    assert set(form["properties"]) == {"image", "image_url", *sent}
     response = client.post("/v1/gaze", data={**sent, "image": upload(PNG, "a.png")})
+    assert response.status_code == 200
+    form = document["paths"]["/v1/explain"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    sent = {"phrases": "a river", "template": "{}", "fit": "stretch", "overlay": "true"}
+    assert set(form["properties"]) == {"image", "image_url", *sent}
+    response = client.post("/v1/explain", data={**sent, "image": upload(PNG, "a.png")})
     assert response.status_code == 200
 
 

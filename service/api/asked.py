@@ -24,7 +24,6 @@ MAX_IMAGES = 32
 MAX_LISTS = 100
 MAX_OWN_LISTS = 32
 MAX_EXPLAINED = 16
-MAX_INCLUDED = 16
 DEFAULT_TOP_K = 5
 # A red square of 8 x 8 pixels as PNG, and a blue one as WebP, so that the documentation's examples can be sent.
 EXAMPLE_IMAGE = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEklEQVR4nGP8z4AdMOEQH6QSAM1BAQ/oQeJvAAAAAElFTkSuQmCC"
@@ -142,8 +141,11 @@ Digits = Annotated[int, BeforeValidator(_digits)]
 TopK = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
 Included = Literal["certainty", "lift", "stability", "none_of_these"]
 INCLUDED: tuple[Included, ...] = get_args(Included)
-Include = Annotated[list[Included], Field(max_length=MAX_INCLUDED, fail_fast=True)]
+Include = Annotated[list[Included], Field(fail_fast=True)]
 RankBy = Literal["probability", "lift"]
+SHARE_PATTERN = r"0(\.[0-9]{1,20})?|1(\.0{1,20})?"
+"""A share in a form, between 0 and 1."""
+
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

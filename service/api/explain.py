@@ -8,17 +8,22 @@ import numpy as np
 from flask import Blueprint, Response, g, request
 from PIL import Image
 
+from service.admission import Admission
 from service.api import answered, metrics
 from service.api.claim import Claim
 from service.api.gaze import model_of
 from service.api.pictures import PictureParts, PictureReader, StageTimes
 from service.api.query import ExplainQuery, QueryLimits, read_explain_query
 from service.errors import GazeError
+from service.images.turns import Turns
 from service.zero_shot.caveats import caveats
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.heat_map import METHOD, HeatMap, heat_maps, overlay_of, pictures_to_ask
 from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.views import Views
+
+_AT_A_TIME = 3
+"""Explanations that may be under way, of which one computes: each is 51 passes, and rankings must get on meanwhile."""
 
 
 def explain_blueprint(
@@ -26,13 +31,15 @@ def explain_blueprint(
 ) -> Blueprint:
     """Return the route that explains, on the parts that it needs."""
     blueprint = Blueprint("explain", __name__)
+    places, turns = Admission(_AT_A_TIME), Turns(1)
 
     @blueprint.post("/v1/explain")
     def explain() -> Response:
         classifier = loading.require()
         claim = Claim(g.started + request_seconds, request.environ.get("gunicorn.socket"))
         query = read_explain_query(request, query_limits, claim.deadline)
-        with nullcontext() if request.environ.get("gaze.has_place") else parts.admission.place():
+        place = nullcontext() if request.environ.get("gaze.has_place") else parts.admission.place()
+        with place, places.place(), turns.turn(claim.deadline):
             answer = _explained(classifier, parts, claim, query)
         return Response(answer.model_dump_json(exclude_unset=True), content_type="application/json")
 

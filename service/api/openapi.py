@@ -3,43 +3,23 @@
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service import __version__, errors
 from service.api import answered, asked
-from service.api.body import MAX_PARTS
-from service.api.problems import MEDIA_TYPE
-from service.errors import GazeError
+from service.api.openapi_fragments import answer, headers, problems, text
+from service.api.openapi_questions import explain, gaze
 
-_SENT = (asked.GazeRequest,)
+_SENT = (asked.GazeRequest, asked.ExplainRequest)
 _ANSWERED = (
     answered.GazeAnswer,
+    answered.Explanation,
     answered.Lists,
     answered.ListDetails,
     answered.ModelDetails,
     answered.Alive,
     answered.Ready,
     answered.Problem,
-)
-_GAZE_ERRORS = (
-    errors.MalformedRequest,
-    errors.Unauthorized,
-    errors.UnknownList,
-    errors.RequestTooLarge,
-    errors.ImageTooLarge,
-    errors.UnsupportedMediaType,
-    errors.UnsupportedImageFormat,
-    errors.InvalidRequest,
-    errors.UndecodableImage,
-    errors.ImageDimensions,
-    errors.UrlNotAllowed,
-    errors.RateLimited,
-    errors.InternalError,
-    errors.ImageFetchFailed,
-    errors.Overloaded,
-    errors.NotReady,
-    errors.ImageFetchTimeout,
 )
 _ABOUT = """Send a picture and the names of lists, or phrases of your own; each list comes back ranked.
 
@@ -77,7 +57,8 @@ def document(list_names: Iterable[str]) -> dict[str, Any]:
         ],
         "security": [{}, {"key": []}],
         "paths": {
-            "/v1/gaze": {"post": _gaze(names)},
+            "/v1/gaze": {"post": gaze(names)},
+            "/v1/explain": {"post": explain()},
             "/v1/lists": {"get": _lists()},
             "/v1/lists/{name}": {"get": _list(names)},
             "/v1/model": {"get": _model()},
@@ -108,103 +89,6 @@ def document(list_names: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def _gaze(names: list[str]) -> dict[str, Any]:
-    return {
-        "operationId": "gaze",
-        "tags": ["ranking"],
-        "summary": "Rank the phrases of one or more lists for one or more images.",
-        "description": "Every list is its own softmax. Results come in the order of the images. With `images`, "
-        "one that fails has an `error` in place of `lists` and the others are answered, with status 200; with `image`, "
-        "or when every image fails, the request fails.",
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": _ref(asked.GazeRequest),
-                    "examples": {
-                        "own phrases": {
-                            "value": {
-                                "image": {"base64": asked.EXAMPLE_IMAGE},
-                                "phrases": {"colour": ["red", "green", "blue"]},
-                                "template": "a {} square",
-                            }
-                        },
-                        "served lists": {
-                            "value": {"image": {"base64": asked.EXAMPLE_IMAGE}, "lists": names[:2], "top_k": 3}
-                        },
-                        "several images": {
-                            "value": {
-                                "images": [
-                                    {"base64": asked.EXAMPLE_IMAGE},
-                                    {"base64": f"data:image/webp;base64,{asked.OTHER_EXAMPLE_IMAGE}"},
-                                ],
-                                "lists": names[:1],
-                                "top_k": None,
-                            }
-                        },
-                    },
-                },
-                "multipart/form-data": {"schema": _form()},
-            },
-        },
-        "responses": {
-            "200": _answer("The ranked lists.", answered.GazeAnswer, "Server-Timing"),
-            **_problems(*_GAZE_ERRORS),
-        },
-    }
-
-
-def _form() -> dict[str, Any]:
-    text = {"type": "string"}
-    fields = asked.GazeForm.model_json_schema()["properties"]
-    name = "[a-z0-9_-]{1,64}"
-    return {
-        "type": "object",
-        "description": f"At most {MAX_PARTS} parts; send more phrases as JSON. Files come before URLs in `results`. "
-        "Every field may be sent more than once, but for `template` and `top_k`.",
-        "properties": {
-            "image": {
-                "type": "array",
-                "items": {**text, "format": "binary"},
-                "minItems": 1,
-                "maxItems": asked.MAX_IMAGES,
-                "description": f"The images, as files; with those by URL, {asked.MAX_IMAGES} at most.",
-            },
-            "image_url": {
-                "type": "array",
-                "items": {**fields["image_url"]["items"], "format": "uri"},
-                "minItems": 1,
-                "maxItems": asked.MAX_IMAGES,
-                "description": "Images that the service fetches.",
-            },
-            "lists": {
-                "type": "array",
-                "items": {**text, "pattern": f"^{name}(, ?{name})*$"},
-                "minItems": 1,
-                "maxItems": asked.MAX_LISTS,
-                "description": "Names of lists, repeated or comma-separated.",
-            },
-            "phrases": {
-                "type": "array",
-                "items": fields["phrases"]["items"],
-                "minItems": 1,
-                "description": "Own phrases, ranked as the list `phrases`.",
-            },
-            "template": {**fields["template"], "description": "Applied to `phrases` only; contains {} once."},
-            "top_k": {
-                **text,
-                "pattern": "^([1-9][0-9]{0,8}|all)$",
-                "description": f"`all` for every phrase. Default {asked.DEFAULT_TOP_K}.",
-            },
-        },
-        "allOf": [
-            {"anyOf": [{"required": ["image"]}, {"required": ["image_url"]}]},
-            {"anyOf": [{"required": ["lists"]}, {"required": ["phrases"]}]},
-        ],
-        "additionalProperties": False,
-    }
-
-
 def _lists() -> dict[str, Any]:
     return {
         "operationId": "lists",
@@ -212,10 +96,10 @@ def _lists() -> dict[str, Any]:
         "summary": "Name the served lists.",
         "responses": {
             "200": {
-                **_answer("The lists, in order.", answered.Lists),
+                **answer("The lists, in order.", answered.Lists),
                 "links": _links_to_a_list("$response.body#/lists/0/name"),
             },
-            **_problems(errors.Unauthorized, errors.RateLimited),
+            **problems(errors.Unauthorized, errors.RateLimited),
         },
     }
 
@@ -241,11 +125,11 @@ def _list(names: list[str]) -> dict[str, Any]:
         ],
         "responses": {
             "200": {
-                **_answer("The list and a page of it, with an ETag.", answered.ListDetails),
+                **answer("The list and a page of it, with an ETag.", answered.ListDetails),
                 "links": _links_to_a_list("$response.body#/name"),
             },
-            "304": {"description": "The caller has this page already.", "headers": _headers()},
-            **_problems(
+            "304": {"description": "The caller has this page already.", "headers": headers()},
+            **problems(
                 errors.Unauthorized, errors.UnknownList, errors.NotFound, errors.InvalidRequest, errors.RateLimited
             ),
         },
@@ -258,8 +142,8 @@ def _model() -> dict[str, Any]:
         "tags": ["lists and model"],
         "summary": "Describe the model that answers.",
         "responses": {
-            "200": _answer("The model.", answered.ModelDetails),
-            **_problems(errors.Unauthorized, errors.RateLimited, errors.NotReady),
+            "200": answer("The model.", answered.ModelDetails),
+            **problems(errors.Unauthorized, errors.RateLimited, errors.NotReady),
         },
     }
 
@@ -270,7 +154,7 @@ def _livez() -> dict[str, Any]:
         "tags": ["state"],
         "summary": "Say that the process answers, and that no inference in it has hung or keeps failing.",
         "security": [],
-        "responses": {"200": _answer("It does.", answered.Alive), **_problems(errors.NotReady)},
+        "responses": {"200": answer("It does.", answered.Alive), **problems(errors.NotReady)},
     }
 
 
@@ -281,8 +165,8 @@ def _readyz() -> dict[str, Any]:
         "summary": "Say whether the model has answered and the lists' text features are in memory.",
         "security": [],
         "responses": {
-            "200": _answer("They are.", answered.Ready),
-            **_problems(errors.NotReady, errors.ShuttingDown),
+            "200": answer("They are.", answered.Ready),
+            **problems(errors.NotReady, errors.ShuttingDown),
         },
     }
 
@@ -293,8 +177,8 @@ def _metrics() -> dict[str, Any]:
         "tags": ["state"],
         "summary": "Count requests, images and phrases, and measure latencies.",
         "responses": {
-            "200": _text("Prometheus' text format.", "text/plain; version=0.0.4; charset=utf-8"),
-            **_problems(errors.Unauthorized),
+            "200": text("Prometheus' text format.", "text/plain; version=0.0.4; charset=utf-8"),
+            **problems(errors.Unauthorized),
         },
     }
 
@@ -308,7 +192,7 @@ def _openapi() -> dict[str, Any]:
         "responses": {
             "200": {
                 "description": "OpenAPI 3.1.",
-                "headers": _headers(),
+                "headers": headers(),
                 "content": {"application/json": {"schema": {"type": "object"}}},
             }
         },
@@ -321,15 +205,7 @@ def _page(operation: str, summary: str) -> dict[str, Any]:
         "tags": ["lists and model"],
         "summary": summary,
         "security": [],
-        "responses": {"200": _text("A page.", "text/html; charset=utf-8")},
-    }
-
-
-def _answer(description: str, model: type[BaseModel], *headers: str) -> dict[str, Any]:
-    return {
-        "description": description,
-        "headers": _headers(*headers),
-        "content": {"application/json": {"schema": _ref(model)}},
+        "responses": {"200": text("A page.", "text/html; charset=utf-8")},
     }
 
 
@@ -340,42 +216,3 @@ def _links_to_a_list(name: str) -> dict[str, Any]:
         "show": {"operationId": "list", "parameters": {"name": name}, "description": "Show the list."},
         "ask": {"operationId": "gaze", "requestBody": question, "description": "Rank the list's phrases for an image."},
     }
-
-
-def _text(description: str, media_type: str) -> dict[str, Any]:
-    return {"description": description, "headers": _headers(), "content": {media_type: {"schema": {"type": "string"}}}}
-
-
-def _headers(*names: str) -> dict[str, Any]:
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-ID", *names)}
-
-
-def _problems(*kinds: type[GazeError]) -> dict[str, Any]:
-    """Return the problems that an operation may answer with, one response a status that names each code."""
-    responses: dict[str, Any] = {}
-    for status in sorted({kind.status for kind in kinds}):
-        codes = [kind for kind in kinds if kind.status == status]
-        responses[str(status)] = {
-            "description": " ".join(f"`{kind.code}`: {(kind.__doc__ or '').splitlines()[0]}" for kind in codes),
-            "headers": _headers(*(["Retry-After"] if status in (429, 503) else [])),
-            "content": {
-                MEDIA_TYPE: {
-                    "schema": {
-                        "allOf": [
-                            _ref(answered.Problem),
-                            {
-                                "properties": {
-                                    "status": {"const": status},
-                                    "code": {"enum": [kind.code for kind in codes]},
-                                }
-                            },
-                        ]
-                    }
-                }
-            },
-        }
-    return responses
-
-
-def _ref(model: type[BaseModel]) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{model.__name__}"}

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from service.api import problems
 from service.api.asked import (
     MAX_IMAGES,
+    SHARE_PATTERN,
     ExplainForm,
     ExplainRequest,
     GazeForm,
@@ -27,7 +28,7 @@ from service.zero_shot.framing import Fit
 from service.zero_shot.phrase_lists import OWN_LIST, PhraseList, own_list
 
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,8}")
-_DECIMAL = re.compile(r"[0-9]{1,3}(\.[0-9]{0,20})?|\.[0-9]{1,20}")
+_DECIMAL = re.compile(SHARE_PATTERN)
 _TRUTH = {"true": True, "false": False}
 _Sent = TypeVar("_Sent", bound=BaseModel)
 

@@ -24,8 +24,8 @@ FLAT_SIMILARITY = 2 * NEAR_TIE_SIMILARITY
 """A map is flat where no disc's gain differs from another's by more: what is covered changes next to nothing."""
 
 _A_SIDE = 5
-_MARGIN = 0.15
-_RADIUS = 0.10
+_MARGIN = 0.18
+_RADIUS = 0.12
 """Discs stand in rows of five, the first and the last this far from the edges, and fall off like a bell curve with
 this standard deviation; all as shares of the picture's side. Measured: python -m benchmarks.heat_maps."""
 

@@ -1,0 +1,92 @@
+"""What the demo model's heat maps are worth, and how long one takes: python -m benchmarks.heat_maps."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+from tqdm import tqdm
+
+from benchmarks.drawn import hull, two_objects
+from service.composition import load_classifier
+from service.settings import read_settings
+from service.zero_shot import hub
+from service.zero_shot.classifier import ZeroShotClassifier
+from service.zero_shot.heat_map import HeatMap, heat_maps, pictures_to_ask
+from service.zero_shot.phrase_lists import own_list
+
+_STEPS = 8
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Mean similarity while a picture's parts, the hottest first, are put into a blur, and while they are taken out.
+
+    Insertion and deletion as Petsiuk et al. 2018 have them, of similarity in place of probability.
+    """
+
+    insertion: float
+    deletion: float
+
+
+def maps_of(classifier: ZeroShotClassifier, seen: NDArray[np.uint8], phrases: Sequence[str]) -> list[HeatMap]:
+    """Return the heat maps of phrases on what the model sees of a picture: [height, width, 3]."""
+    [encoded] = classifier.encode_lists([own_list("phrases", tuple(phrases), "{}")])
+    features = classifier.encode_views(pictures_to_ask(seen))
+    similarities = np.stack([encoded.text_features.similarities(each) for each in features])
+    patch = classifier.model.patch_size
+    return heat_maps(similarities, seen.shape[0] // patch, seen.shape[1] // patch)
+
+
+def curves(classifier: ZeroShotClassifier, seen: NDArray[np.uint8], phrase: str, values: NDArray[np.float32]) -> Curves:
+    """Return the curves of a map [rows, columns] for a phrase."""
+    [encoded] = classifier.encode_lists([own_list("phrases", (phrase,), "{}")])
+    blurred = np.asarray(Image.fromarray(seen).filter(ImageFilter.GaussianBlur(seen.shape[0] / 5)))
+    ranks = np.argsort(np.argsort(-values.ravel())).reshape(values.shape)
+    height, width = seen.shape[0] // values.shape[0], seen.shape[1] // values.shape[1]
+    rank_of_pixel = np.kron(ranks, np.ones((height, width), dtype=np.intp))[..., None]
+    inserted, deleted = [], []
+    for step in range(1, _STEPS):
+        hot = rank_of_pixel < values.size * step / _STEPS
+        inserted.append(Image.fromarray(np.where(hot, seen, blurred)))
+        deleted.append(Image.fromarray(np.where(hot, blurred, seen)))
+    features = classifier.encode_views([*inserted, *deleted])
+    similarities = np.array([encoded.text_features.similarities(each)[0] for each in features])
+    return Curves(float(similarities[: _STEPS - 1].mean()), float(similarities[_STEPS - 1 :].mean()))
+
+
+def main() -> None:
+    """Print how often the hottest patch's middle lies within the outline of what the phrase names, or on the thing."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--pictures", type=int, default=200, help="drawn pictures of two objects")
+    pictures = parser.parse_args().pictures
+    settings = read_settings({"GAZE_MODEL": "demo"})
+    classifier = load_classifier(settings, hub.locate("demo", None), {})
+    framing = classifier.require_framing("")
+    within = on = 0
+    for seed in tqdm(range(pictures), leave=False):
+        scene = two_objects(seed)
+        seen = np.asarray(framing(scene.picture, "crop"))
+        for found, mask in zip(maps_of(classifier, seen, scene.phrases), scene.masks, strict=True):
+            place = tuple(
+                int((index + 0.5) * length / count)
+                for index, length, count in zip(
+                    np.unravel_index(int(found.values.argmax()), found.values.shape),
+                    seen.shape,
+                    found.values.shape,
+                    strict=False,
+                )
+            )
+            inside = framing(mask.convert("RGB"), "crop").convert("L")
+            within += bool(hull(inside)[place])
+            on += bool(np.asarray(inside)[place] > 127)
+    print(
+        f"{pictures} pictures of two objects: {within / pictures / 2:.1%} within the outline of the named one, "
+        f"{on / pictures / 2:.1%} on the thing itself"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""What the operations of the OpenAPI document share: answers, problems, headers, references."""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from service.api import answered
+from service.api.problems import MEDIA_TYPE
+from service.errors import GazeError
+
+
+def answer(description: str, model: type[BaseModel], *named: str) -> dict[str, Any]:
+    """Return an answer in JSON, with these headers besides the common ones."""
+    return {
+        "description": description,
+        "headers": headers(*named),
+        "content": {"application/json": {"schema": ref(model)}},
+    }
+
+
+def text(description: str, media_type: str) -> dict[str, Any]:
+    """Return an answer that is text."""
+    return {"description": description, "headers": headers(), "content": {media_type: {"schema": {"type": "string"}}}}
+
+
+def headers(*names: str) -> dict[str, Any]:
+    """Return the headers that every answer has, and these."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-ID", *names)}
+
+
+def problems(*kinds: type[GazeError]) -> dict[str, Any]:
+    """Return the problems that an operation may answer with, one response a status that names each code."""
+    responses: dict[str, Any] = {}
+    for status in sorted({kind.status for kind in kinds}):
+        codes = [kind for kind in kinds if kind.status == status]
+        responses[str(status)] = {
+            "description": " ".join(f"`{kind.code}`: {(kind.__doc__ or '').splitlines()[0]}" for kind in codes),
+            "headers": headers(*(["Retry-After"] if status in (429, 503) else [])),
+            "content": {
+                MEDIA_TYPE: {
+                    "schema": {
+                        "allOf": [
+                            ref(answered.Problem),
+                            {
+                                "properties": {
+                                    "status": {"const": status},
+                                    "code": {"enum": [kind.code for kind in codes]},
+                                }
+                            },
+                        ]
+                    }
+                }
+            },
+        }
+    return responses
+
+
+def ref(model: type[BaseModel]) -> dict[str, str]:
+    """Return a reference to a wire model's schema."""
+    return {"$ref": f"#/components/schemas/{model.__name__}"}

@@ -1,0 +1,223 @@
+"""The operations of the OpenAPI document that ask about pictures: rank and explain."""
+
+from typing import Any, get_args
+
+from service import errors
+from service.api import answered, asked
+from service.api.body import MAX_PARTS
+from service.api.openapi_fragments import answer, problems, ref
+from service.zero_shot.framing import Fit
+
+_ERRORS = (
+    errors.MalformedRequest,
+    errors.Unauthorized,
+    errors.UnknownList,
+    errors.RequestTooLarge,
+    errors.ImageTooLarge,
+    errors.UnsupportedMediaType,
+    errors.UnsupportedImageFormat,
+    errors.InvalidRequest,
+    errors.UndecodableImage,
+    errors.ImageDimensions,
+    errors.UrlNotAllowed,
+    errors.RateLimited,
+    errors.InternalError,
+    errors.ImageFetchFailed,
+    errors.Overloaded,
+    errors.NotReady,
+    errors.ImageFetchTimeout,
+)
+
+
+_EXPLAIN_ERRORS = tuple(error for error in _ERRORS if error is not errors.UnknownList)
+_FIT = {
+    "type": "string",
+    "enum": list(get_args(Fit)),
+    "description": "What of the picture the model sees. Left out: as the model was trained.",
+}
+
+
+def gaze(names: list[str]) -> dict[str, Any]:
+    """Return the operation that ranks; `names` are those of served lists."""
+    return {
+        "operationId": "gaze",
+        "tags": ["ranking"],
+        "summary": "Rank the phrases of one or more lists for one or more images.",
+        "description": "Every list is its own softmax. Results come in the order of the images. With `images`, "
+        "one that fails has an `error` in place of `lists` and the others are answered, with status 200; with `image`, "
+        "or when every image fails, the request fails.",
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": ref(asked.GazeRequest),
+                    "examples": {
+                        "own phrases": {
+                            "value": {
+                                "image": {"base64": asked.EXAMPLE_IMAGE},
+                                "phrases": {"colour": ["red", "green", "blue"]},
+                                "template": "a {} square",
+                            }
+                        },
+                        "served lists": {
+                            "value": {"image": {"base64": asked.EXAMPLE_IMAGE}, "lists": names[:2], "top_k": 3}
+                        },
+                        "several images": {
+                            "value": {
+                                "images": [
+                                    {"base64": asked.EXAMPLE_IMAGE},
+                                    {"base64": f"data:image/webp;base64,{asked.OTHER_EXAMPLE_IMAGE}"},
+                                ],
+                                "lists": names[:1],
+                                "top_k": None,
+                            }
+                        },
+                        "how far to trust it": {
+                            "value": {
+                                "image": {"base64": asked.EXAMPLE_IMAGE},
+                                "phrases": {"subject": ["plain red", "a red circle", "a blue gradient"]},
+                                "fit": "pad",
+                                "rank_by": "lift",
+                                "min_probability": 0.001,
+                                "include": list(asked.INCLUDED),
+                            }
+                        },
+                    },
+                },
+                "multipart/form-data": {"schema": _form()},
+            },
+        },
+        "responses": {
+            "200": answer("The ranked lists.", answered.GazeAnswer, "Server-Timing"),
+            **problems(*_ERRORS),
+        },
+    }
+
+
+def explain() -> dict[str, Any]:
+    """Return the operation that explains."""
+    return {
+        "operationId": "explain",
+        "tags": ["ranking"],
+        "summary": "Show what parts of an image raise some phrases.",
+        "description": "A heat map for each phrase, on the grid of the model's patches. It is found by covering soft "
+        "discs of the picture, and by leaving one alone, and asking the model again: about 50 times the work of a "
+        "ranking. It says where, and not why; it is no outline of a thing, and no finer than a third of the picture. "
+        "A phrase that is not true of the picture has a map as well.",
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": ref(asked.ExplainRequest),
+                    "examples": {
+                        "two phrases": {
+                            "value": {
+                                "image": {"base64": asked.EXAMPLE_IMAGE},
+                                "phrases": ["a red square", "a blue circle"],
+                                "overlay": True,
+                            }
+                        }
+                    },
+                },
+                "multipart/form-data": {"schema": _explain_form()},
+            },
+        },
+        "responses": {
+            "200": answer("A heat map for each phrase, in their order.", answered.Explanation, "Server-Timing"),
+            **problems(*_EXPLAIN_ERRORS),
+        },
+    }
+
+
+def _explain_form() -> dict[str, Any]:
+    text = {"type": "string"}
+    fields = asked.ExplainForm.model_json_schema()["properties"]
+    return {
+        "type": "object",
+        "description": "Only `phrases` may be sent more than once.",
+        "properties": {
+            "image": {**text, "format": "binary", "description": "The image, as a file."},
+            "image_url": {
+                **fields["image_url"]["items"],
+                "format": "uri",
+                "description": "Or an image that the service fetches.",
+            },
+            "phrases": {
+                "type": "array",
+                "items": fields["phrases"]["items"],
+                "minItems": 1,
+                "maxItems": asked.MAX_EXPLAINED,
+            },
+            "template": {**fields["template"], "description": "Applied to `phrases`; contains {} once."},
+            "fit": _FIT,
+            "overlay": {**text, "enum": ["true", "false"], "description": "Whether each map comes as a PNG as well."},
+        },
+        "required": ["phrases"],
+        "oneOf": [{"required": ["image"]}, {"required": ["image_url"]}],
+        "additionalProperties": False,
+    }
+
+
+def _form() -> dict[str, Any]:
+    text = {"type": "string"}
+    fields = asked.GazeForm.model_json_schema()["properties"]
+    name = "[a-z0-9_-]{1,64}"
+    included = "|".join(asked.INCLUDED)
+    return {
+        "type": "object",
+        "description": f"At most {MAX_PARTS} parts; send more phrases as JSON. Files come before URLs in `results`. "
+        "Every field may be sent more than once, but for those that are no arrays.",
+        "properties": {
+            "image": {
+                "type": "array",
+                "items": {**text, "format": "binary"},
+                "minItems": 1,
+                "maxItems": asked.MAX_IMAGES,
+                "description": f"The images, as files; with those by URL, {asked.MAX_IMAGES} at most.",
+            },
+            "image_url": {
+                "type": "array",
+                "items": {**fields["image_url"]["items"], "format": "uri"},
+                "minItems": 1,
+                "maxItems": asked.MAX_IMAGES,
+                "description": "Images that the service fetches.",
+            },
+            "lists": {
+                "type": "array",
+                "items": {**text, "pattern": f"^{name}(, ?{name})*$"},
+                "minItems": 1,
+                "maxItems": asked.MAX_LISTS,
+                "description": "Names of lists, repeated or comma-separated.",
+            },
+            "phrases": {
+                "type": "array",
+                "items": fields["phrases"]["items"],
+                "minItems": 1,
+                "description": "Own phrases, ranked as the list `phrases`.",
+            },
+            "template": {**fields["template"], "description": "Applied to `phrases` only; contains {} once."},
+            "top_k": {
+                **text,
+                "pattern": "^([1-9][0-9]{0,8}|all)$",
+                "description": f"`all` for every phrase. Default {asked.DEFAULT_TOP_K}.",
+            },
+            "min_probability": {
+                **text,
+                "pattern": f"^({asked.SHARE_PATTERN})$",
+                "description": "Phrases that are less probable are left out. Default 0.",
+            },
+            "rank_by": {**text, "enum": list(get_args(asked.RankBy)), "description": "Default `probability`."},
+            "fit": _FIT,
+            "include": {
+                "type": "array",
+                "items": {**text, "pattern": f"^({included})(, ?({included}))*$"},
+                "minItems": 1,
+                "description": f"What else the answer says, repeated or comma-separated: {', '.join(asked.INCLUDED)}.",
+            },
+        },
+        "allOf": [
+            {"anyOf": [{"required": ["image"]}, {"required": ["image_url"]}]},
+            {"anyOf": [{"required": ["lists"]}, {"required": ["phrases"]}]},
+        ],
+        "additionalProperties": False,
+    }
