@@ -20,7 +20,7 @@ from service.zero_shot.certainty import NEAR_TIE_SIMILARITY
 
 METHOD = "occlusion and isolation of 25 soft discs (Zeiler & Fergus 2014; Petsiuk et al. 2018)"
 
-FLAT_SIMILARITY = 2 * NEAR_TIE_SIMILARITY
+FLAT_SIMILARITY = NEAR_TIE_SIMILARITY
 """A map is flat where no disc's gain differs from another's by more: what is covered changes next to nothing."""
 
 _A_SIDE = 5
