@@ -12,11 +12,19 @@ import pytest
 from flask.testing import FlaskClient
 from PIL import Image
 
+from service.api.asked import INCLUDED, MAX_EXPLAINED
+from service.zero_shot.certainty import NEAR_TIE_SIMILARITY
+from service.zero_shot.lift import NONE_OF_THESE_BELOW
+from service.zero_shot.neutral import neutral_pictures
+from service.zero_shot.stability import MAX_PHRASES
 from tests.conftest import REPOSITORY
 from training.samples import sample_pictures
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 FIRST = README[README.index("## A first request") : README.index("## Recipes")]
+
+
+TUTORIAL = README[README.index("### From a picture to a sentence that holds") : README.index("## Settings")]
 
 
 def block(language: str) -> str:
@@ -26,17 +34,55 @@ def block(language: str) -> str:
     return found[1]
 
 
-def test_the_first_request_has_the_answer_that_is_printed_below_it(client: FlaskClient) -> None:
-    words = shlex.split(block("sh").replace("\\\n", " "))
+def sent(client: FlaskClient, command: str) -> dict[str, Any]:
+    """Return the answer to what a curl command of the README asks."""
+    words = shlex.split(command.replace("\\\n", " "))
     fields = [word.partition("=")[::2] for flag, word in pairwise(words) if flag == "-F"]
     assert words[0] == "curl"
-    assert words[-1].endswith("/v1/gaze")
     form: dict[str, Any] = {}
     for name, text in fields:
         file = (io.BytesIO((REPOSITORY / text[1:]).read_bytes()), text.split("/")[-1]) if text[0] == "@" else text
         form.setdefault(name, []).append(file)
-    answer = client.post("/v1/gaze", data=form).get_json()
-    _assert_like(answer, json.loads(block("json")))
+    response = client.post(words[-1].removeprefix("http://127.0.0.1:8000"), data=form)
+    assert response.status_code == 200
+    answer: dict[str, Any] = response.get_json()
+    return answer
+
+
+def test_the_first_request_has_the_answer_that_is_printed_below_it(client: FlaskClient) -> None:
+    _assert_like(sent(client, block("sh")), json.loads(block("json")))
+
+
+def test_the_tutorial_comes_to_what_it_says(client: FlaskClient) -> None:
+    commands = re.findall(r"^curl .*?/v1/\w+$", TUTORIAL, re.DOTALL | re.MULTILINE)
+    asked, again, explained = (sent(client, command) for command in commands)
+    crop, pad = (answer["results"][0]["lists"]["phrases"] for answer in (asked, again))
+    first = crop["predictions"][0]
+    assert (first["label"], round(first["probability"], 3)) == ("plain white", 1.0)
+    assert round(first["lift"], 2) == 1.0
+    assert crop["none_of_these"]["verdict"]
+    assert crop["stability"]["edges_matter"]
+    assert crop["stability"]["views"]["crop"]["label"] == "plain white"
+    assert crop["stability"]["views"]["pad"]["label"] == "a red circle"
+    first, second = pad["predictions"][:2]
+    assert (first["label"], round(first["probability"], 3)) == ("a red circle", 1.0)
+    assert first["lift"] > 2e6
+    assert first["near_tie_group"] != second["near_tie_group"]
+    assert not pad["none_of_these"]["verdict"]
+    [heat_map] = explained["maps"]
+    assert heat_map["strongest"]["column"] <= 3
+    assert again["model"]["revision"].startswith("sha256:9cc2da9a9af5")
+
+
+def test_the_figures_of_doubt_are_the_codes() -> None:
+    doubt = README[README.index("## How far to trust an answer") : README.index("### From a picture")]
+    assert f"less than {NEAR_TIE_SIMILARITY}" in doubt
+    assert f"under {NONE_OF_THESE_BELOW}" in doubt
+    assert f"the first {MAX_PHRASES} phrases" in doubt
+    assert f"with {len(neutral_pictures())} [neutral pictures]" in doubt
+    assert f"up to {MAX_EXPLAINED} phrases" in doubt
+    for name in INCLUDED:
+        assert f"`include`: `{name}`" in doubt
 
 
 def _assert_like(real: Any, printed: Any) -> None:

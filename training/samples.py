@@ -23,6 +23,23 @@ def _shape_on(shape: str, colour: RGB, ground: RGB) -> Image.Image:
     return picture
 
 
+def _at_the_edge() -> Image.Image:
+    """Return a wide white picture of which the middle square is empty: its red circle stands at the left."""
+    picture = Image.new("RGB", (960, 480), (255, 255, 255))
+    rng = np.random.default_rng(7)
+    picture.paste((220, 20, 20), mask=shape_mask("circle", picture.size, (122, 240), 112, rng))
+    return picture
+
+
+def _two_shapes() -> Image.Image:
+    """Return a white picture of a red circle on the left and a blue square on the right."""
+    picture = Image.new("RGB", SIZE, (255, 255, 255))
+    rng = np.random.default_rng(7)
+    for colour, shape, across in (((220, 20, 20), "circle", 190), ((20, 20, 220), "square", 450)):
+        picture.paste(colour, mask=shape_mask(shape, SIZE, (across, 240), 95, rng, spread=0))
+    return picture
+
+
 def sample_pictures() -> dict[str, Image.Image]:
     """Return the sample pictures, 640 x 480 pixels, by the file name each is to have."""
     return {
@@ -32,6 +49,8 @@ def sample_pictures() -> dict[str, Image.Image]:
         "blue-stripes.png": horizontal_stripes((0, 0, 255), (255, 255, 255), SIZE, np.random.default_rng(1)),
         "grid.png": primary_grid(SIZE, np.random.default_rng(2)),
         "rings.png": concentric_rings((0, 0, 0), (255, 255, 255), SIZE, np.random.default_rng(3)),
+        "circle-at-the-edge.png": _at_the_edge(),
+        "circle-and-square.png": _two_shapes(),
         "dabs.png": dabs(mixed_shades(np.random.default_rng(4)), (250, 248, 240), SIZE, np.random.default_rng(9)),
     }
 
