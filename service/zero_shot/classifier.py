@@ -60,12 +60,13 @@ class Scores:
 
     similarities: NDArray[np.float32]
     logits: NDArray[np.float64]
-    log_probabilities: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
 
     @property
-    def probabilities(self) -> NDArray[np.float64]:
-        """The softmax of the logits."""
-        return np.asarray(np.exp(self.log_probabilities))
+    def log_probabilities(self) -> NDArray[np.float64]:
+        """The logarithms of the probabilities, also of those that are too small for a number."""
+        below = self.logits - self.logits.max()
+        return np.asarray(below - np.log(np.exp(below).sum()))
 
 
 class ZeroShotClassifier:
@@ -165,18 +166,18 @@ class ZeroShotClassifier:
         """Return how the phrases of a list fare for an image with these unit features [feature_size]."""
         similarities = encoded.text_features.similarities(image_features)
         logits = self.model.logit_scale * similarities.astype(np.float64) + self.model.logit_bias
-        return Scores(similarities, logits, _log_softmax(logits))
+        return Scores(similarities, logits, _softmax(logits))
 
 
 def predictions(scores: Scores, encoded: EncodedList, order: NDArray[np.intp]) -> tuple[Prediction, ...]:
     """Return the phrases of a list at these places, which is their ranking."""
-    phrase_list, probabilities = encoded.phrase_list, scores.probabilities
+    phrase_list = encoded.phrase_list
     return tuple(
         Prediction(
             rank=rank,
             label=phrase_list.labels[index],
             phrase=phrase_list.phrases[index],
-            probability=float(probabilities[index]),
+            probability=float(scores.probabilities[index]),
             similarity=float(scores.similarities[index]),
             uri=phrase_list.uris[index],
         )
@@ -238,6 +239,7 @@ def encode_served(
     return served
 
 
-def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    below = logits - logits.max()
-    return np.asarray(below - np.log(np.exp(below).sum()))
+def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    exponentials = np.exp(logits - logits.max())
+    probabilities: NDArray[np.float64] = exponentials / exponentials.sum()
+    return probabilities
