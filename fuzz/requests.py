@@ -27,7 +27,12 @@ _KINDS = (b"application/json", b"multipart/form-data; boundary=b", None)
 def seeds() -> list[bytes]:
     """Return valid bodies of every kind to start from."""
     image = {"base64": EXAMPLE_IMAGE}
-    asked = {"image": image, "lists": ["movements"], "phrases": {"subject": ["a river", "\u00e9"]}, "template": "on {}"}
+    asked: dict[str, object] = {
+        "image": image,
+        "lists": ["movements"],
+        "phrases": {"subject": ["a river", "\u00e9"]},
+        "template": "on {}",
+    }
     asked |= {"include": ["certainty", "lift"], "fit": "pad", "rank_by": "lift", "min_probability": 0.5}
     explained = {"image": image, "phrases": ["a river"], "overlay": True, "fit": "crop"}
     several = {"images": [image, {"url": "https://museum.example/a.jpg"}], "lists": ["movements"], "top_k": None}

@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.zero_shot.features import ImageInputs, ModelDescription, Progress, Require, TextFeatures, always
+from service.zero_shot.framing import Framing
 from service.zero_shot.pulse import Pulse
 
 SIZE = 8
+FRAMING = Framing(size=(16, 16), shortest_edge=16, resample=Image.Resampling.BICUBIC, own="stretch")
 
 
 def unit(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -21,8 +23,9 @@ def unit(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
 class HashEncoder:
     """Features from a phrase's hash and from a picture's mean colour; lower and upper case are one, as for CLIP."""
 
-    def __init__(self, logit_scale: float = 100.0, logit_bias: float = 0.0) -> None:
+    def __init__(self, logit_scale: float = 100.0, logit_bias: float = 0.0, framing: Framing | None = FRAMING) -> None:
         self.pulse = Pulse()
+        self.framing = framing
         self.model = ModelDescription(
             id="hash",
             revision=None,
@@ -31,14 +34,18 @@ class HashEncoder:
             device="cpu",
             demo=False,
             image_size=16,
+            patch_size=4,
             feature_size=SIZE,
             max_tokens=20,
             logit_scale=logit_scale,
             logit_bias=logit_bias,
         )
 
-    def prepare(self, image: Image.Image, cores: int = 1) -> ImageInputs:  # noqa: ARG002  # the protocol's
-        return {"mean": np.asarray(image, dtype=np.float64).mean(axis=(0, 1)) - 100}
+    def prepare(self, image: Image.Image, cores: int = 1) -> ImageInputs:
+        return self.normalised(self.framing(image, self.framing.own, cores) if self.framing else image)
+
+    def normalised(self, small: Image.Image) -> ImageInputs:
+        return {"mean": np.asarray(small, dtype=np.float64).mean(axis=(0, 1)) - 100}
 
     def encode_images(self, prepared: Sequence[ImageInputs], require: Require = always) -> NDArray[np.float32]:
         require()

@@ -1,19 +1,31 @@
 """The zero-shot classifier: a softmax over the whole list, ranked, cut; with an encoder of plain numpy."""
 
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 
-from service.errors import UnknownList
-from service.zero_shot.classifier import EncodedList, ZeroShotClassifier, encode_served, require_list
-from service.zero_shot.features import Encoder, Progress, TextFeatures
+from service.errors import InvalidRequest, Overloaded, UnknownList
+from service.zero_shot.classifier import (
+    EncodedList,
+    ZeroShotClassifier,
+    encode_served,
+    highest_first,
+    predictions,
+    require_list,
+)
+from service.zero_shot.features import Encoder, ImageInputs, Progress, Require, TextFeatures, always
+from service.zero_shot.framing import Framing
+from service.zero_shot.neutral import neutral_pictures
 from service.zero_shot.phrase_lists import PhraseList, own_list
 from tests.conftest import noise
-from tests.hash_encoder import HashEncoder
+from tests.hash_encoder import FRAMING, HashEncoder
 
 
 def classifier_of(encoder: Encoder, *lists: PhraseList) -> ZeroShotClassifier:
@@ -250,3 +262,156 @@ def test_prepared_pictures_are_encoded_as_one_batch_in_their_order() -> None:
     assert together.shape == (5, classifier.model.feature_size)
     assert [row.tobytes() for row in together] == [classifier.encode_image(picture).tobytes() for picture in pictures]
     assert len({row.tobytes() for row in together}) == 5
+
+
+@settings(deadline=None, derandomize=True)
+@given(similarities=similarities, scale=st.sampled_from([1.0, 14.3, 100.0]), bias=st.sampled_from([0.0, -16.5]))
+def test_scores_are_those_of_the_ranking(similarities: list[float], scale: float, bias: float) -> None:
+    classifier = ZeroShotClassifier(HashEncoder(scale, bias), {})
+    encoded = of_similarities(similarities)
+    scores = classifier.scores(FIRST, encoded)
+    assert scores.similarities.tolist() == similarities
+    np.testing.assert_array_equal(scores.logits, scale * np.array(similarities) + bias)
+    np.testing.assert_allclose(scores.probabilities, np.exp(scores.log_probabilities), rtol=1e-12)
+    for prediction in classifier.rank(FIRST, encoded, None):
+        place = int(prediction.label.removeprefix("label "))
+        assert prediction.probability == scores.probabilities[place]
+        assert prediction.similarity == scores.similarities[place]
+
+
+@pytest.mark.parametrize("scale", [100.0, 1e4, 1e6])
+def test_log_probabilities_are_finite_where_probabilities_vanish(scale: float) -> None:
+    scores = ZeroShotClassifier(HashEncoder(scale, 700.0), {}).scores(FIRST, of_similarities([-1.0, 1.0, 0.5]))
+    assert np.isfinite(scores.log_probabilities).all()
+    np.testing.assert_allclose(scores.log_probabilities, [-2 * scale, 0, -scale / 2], atol=1e-9)
+    assert scores.probabilities[1] == 1.0
+
+
+@settings(deadline=None, derandomize=True)
+@given(similarities=similarities, data=st.data())
+def test_predictions_are_of_the_places_that_were_asked_for(similarities: list[float], data: st.DataObject) -> None:
+    encoded = of_similarities(similarities)
+    scores = ZeroShotClassifier(HashEncoder(), {}).scores(FIRST, encoded)
+    order = data.draw(st.lists(st.integers(0, len(similarities) - 1), unique=True))
+    found = predictions(scores, encoded, np.array(order, dtype=np.intp))
+    assert [prediction.rank for prediction in found] == list(range(1, len(order) + 1))
+    assert [prediction.label for prediction in found] == [f"label {place}" for place in order]
+    assert [prediction.phrase for prediction in found] == [f"a label {place}" for place in order]
+    assert [prediction.probability for prediction in found] == scores.probabilities[order].tolist()
+    assert [prediction.similarity for prediction in found] == [similarities[place] for place in order]
+
+
+@settings(deadline=None, derandomize=True)
+@given(values=st.lists(few | st.floats(-1e9, 1e9), min_size=1, max_size=80), top_k=st.none() | st.integers(1, 90))
+def test_the_highest_come_first_and_equal_ones_in_their_order(values: list[float], top_k: int | None) -> None:
+    expected = sorted(range(len(values)), key=lambda place: -values[place])[:top_k]
+    assert highest_first(np.array(values), top_k).tolist() == expected
+
+
+def test_a_model_with_a_framing_gives_it() -> None:
+    assert classifier_of(HashEncoder()).require_framing("/fit") is FRAMING
+
+
+@pytest.mark.parametrize("pointer", ["/fit", "/include", ""])
+def test_a_model_without_a_framing_refuses_what_needs_one(pointer: str) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        classifier_of(HashEncoder(framing=None)).require_framing(pointer)
+    [wrong] = raised.value.errors
+    assert wrong.pointer == pointer
+    assert wrong.detail
+
+
+def test_views_are_encoded_as_the_pictures_that_they_are() -> None:
+    classifier = classifier_of(HashEncoder())
+    views = [FRAMING(noise(40, 30, seed=seed), "stretch") for seed in range(4)]
+    features = classifier.encode_views(views)
+    expected = [classifier.encode_image(noise(40, 30, seed=seed)) for seed in range(4)]
+    assert [row.tobytes() for row in features] == [row.tobytes() for row in expected]
+    assert len({row.tobytes() for row in features}) == 4
+
+
+def test_views_are_not_cut_anew() -> None:
+    framing = Framing((16, 16), 24, Image.Resampling.BICUBIC, "crop")
+    classifier = classifier_of(HashEncoder(framing=framing))
+    picture = noise(60, 40)
+    [features] = classifier.encode_views([framing(picture, "crop")])
+    assert features.tobytes() == classifier.encode_image(picture).tobytes()
+
+
+class CountingEncoder(HashEncoder):
+    """Counts its passes, and waits in each for a while, so that others come meanwhile."""
+
+    def __init__(self, *errors: Exception) -> None:
+        super().__init__()
+        self.passes = 0
+        self._errors = list(errors)
+
+    def encode_images(self, prepared: Sequence[ImageInputs], require: Require = always) -> NDArray[np.float32]:
+        self.passes += 1
+        threading.Event().wait(0.05)
+        if self._errors:
+            raise self._errors.pop()
+        return super().encode_images(prepared, require)
+
+
+def test_neutral_says_how_all_served_phrases_lie_for_neutral_pictures() -> None:
+    rivers = PhraseList("rivers", ("Elbe", "elbe", "Oder"), (None,) * 3)
+    classifier = classifier_of(HashEncoder(), CROPS, rivers)
+    neutral = classifier.neutral()
+    pictures = list(neutral_pictures().values())
+    np.testing.assert_array_equal(neutral.features, [classifier.encode_image(picture) for picture in pictures])
+    crops, own = (each.text_features.features for each in classifier.lists_named(["crops", "rivers"]))
+    cosines = [float(row @ picture) for row in (*crops, *own) for picture in neutral.features]
+    assert len(cosines) == (4 + 2) * len(pictures)
+    assert neutral.mean == pytest.approx(np.mean(cosines), abs=1e-6)
+    assert neutral.deviation == pytest.approx(np.std(cosines), abs=1e-6)
+
+
+def test_neutral_pictures_are_encoded_once() -> None:
+    encoder = CountingEncoder()
+    classifier = classifier_of(encoder, CROPS)
+    assert encoder.passes == 0
+    first = classifier.neutral()
+    assert classifier.neutral() is first
+    assert encoder.passes == 1
+
+
+@pytest.mark.usefixtures("hasty_threads")
+def test_neutral_pictures_are_encoded_once_for_threads_that_come_together() -> None:
+    encoder = CountingEncoder()
+    classifier = classifier_of(encoder, CROPS)
+    together = threading.Barrier(8, timeout=10)
+
+    def ask(_number: int) -> int:
+        together.wait()
+        return id(classifier.neutral())
+
+    with ThreadPoolExecutor(8) as threads:
+        found = set(threads.map(ask, range(8)))
+    assert found == {id(classifier.neutral())}
+    assert encoder.passes == 1
+
+
+def test_what_fails_with_neutral_pictures_is_tried_anew() -> None:
+    encoder = CountingEncoder(MemoryError("full"))
+    classifier = classifier_of(encoder, CROPS)
+    with pytest.raises(Overloaded):
+        classifier.neutral()
+    assert len(classifier.neutral().features) == len(neutral_pictures())
+    assert encoder.passes == 2
+
+
+def test_who_no_longer_wants_neutral_pictures_does_not_keep_others_from_them() -> None:
+    def too_late() -> None:
+        raise TimeoutError
+
+    classifier = classifier_of(HashEncoder(), CROPS)
+    with pytest.raises(TimeoutError):
+        classifier.neutral(too_late)
+    assert classifier.neutral() is classifier.neutral(too_late)
+
+
+def test_a_model_without_served_lists_has_neutral_pictures_too() -> None:
+    neutral = classifier_of(HashEncoder()).neutral()
+    assert np.isfinite([neutral.mean, neutral.deviation]).all()
+    assert neutral.deviation > 0

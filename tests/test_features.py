@@ -33,7 +33,7 @@ def test_phrases_of_one_row_are_equal_to_the_last_bit() -> None:
 
 
 def test_features_and_descriptions_cannot_be_changed() -> None:
-    model = ModelDescription("a", None, "torch", "float32", "cpu", False, 224, 512, 77, 100.0, 0.0)
+    model = ModelDescription("a", None, "torch", "float32", "cpu", False, 224, 32, 512, 77, 100.0, 0.0)
     with pytest.raises(dataclasses.FrozenInstanceError):
         model.id = "b"  # type: ignore[misc]
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -11,6 +11,7 @@ from PIL import Image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
+from service.zero_shot.framing import Framing
 from service.zero_shot.preparation import Preparation
 from service.zero_shot.torch_backend import preparation_of
 from tests.conftest import noise
@@ -127,3 +128,35 @@ def test_pictures_prepared_one_after_another_do_not_share_memory(processor: Any)
     kept = first.copy()
     preparation(noise(60, 40, seed=1))
     np.testing.assert_array_equal(first, kept)
+
+
+FRAMINGS: dict[str, Framing | None] = {
+    "clip": Framing((224, 224), 224, Image.Resampling.BICUBIC, "crop"),
+    "clip, odd": Framing((41, 56), 57, Image.Resampling.BILINEAR, "crop"),
+    "clip, all of the short side": Framing((33, 20), 33, Image.Resampling.BICUBIC, "crop"),
+    "clip, not cut": None,
+    "clip, stretched": Framing((31, 50), 50, Image.Resampling.BICUBIC, "stretch"),
+    "siglip": Framing((224, 224), 224, Image.Resampling.BICUBIC, "stretch"),
+    "siglip, odd": Framing((31, 50), 50, Image.Resampling.LANCZOS, "stretch"),
+    "siglip, nearest": Framing((50, 31), 50, Image.Resampling.NEAREST, "stretch"),
+}
+
+
+@pytest.mark.parametrize("name", PROCESSORS)
+def test_a_models_framing_is_that_of_its_processor(name: str) -> None:
+    assert prepared_by(PROCESSORS[name]()).framing == FRAMINGS[name]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("name", [name for name, framing in FRAMINGS.items() if framing])
+def test_framed_as_its_own_and_normalised_a_picture_is_as_by_transformers(name: str, size: tuple[int, int]) -> None:
+    processor = PROCESSORS[name]()
+    framing = FRAMINGS[name]
+    assert framing
+    picture = noise(*size)
+    expected = processor(images=[picture], return_tensors="np")["pixel_values"][0]
+    small = framing(picture, framing.own)
+    assert small.size == framing.size[::-1]
+    ours = prepared_by(processor).normalised(small)
+    assert list(ours) == ["pixel_values"]
+    np.testing.assert_array_equal(ours["pixel_values"], expected)

@@ -28,6 +28,7 @@ from service.zero_shot.features import (
 from service.zero_shot.framing import Framing
 from service.zero_shot.lift import Neutral
 from service.zero_shot.neutral import neutral_pictures
+from service.zero_shot.passes import LOOK_SECONDS
 from service.zero_shot.phrase_lists import PhraseList
 from service.zero_shot.pulse import Pulse
 
@@ -137,7 +138,9 @@ class ZeroShotClassifier:
 
     def neutral(self, require: Require = always) -> Neutral:
         """Return what the model makes of neutral pictures, which is computed once; raises as encode_images does."""
-        with self._neutral_lock:
+        while not self._neutral_lock.acquire(timeout=LOOK_SECONDS):
+            require()
+        try:
             if self._neutral is None:
                 pictures = [self.prepare(picture) for picture in neutral_pictures().values()]
                 features = self.encode_images(pictures, require)
@@ -145,6 +148,8 @@ class ZeroShotClassifier:
                 numbers = np.concatenate([each.ravel() for each in of_all]) if of_all else np.array([0.0, 1.0])
                 self._neutral = Neutral(features, float(numbers.mean()), float(numbers.std()))
             return self._neutral
+        finally:
+            self._neutral_lock.release()
 
     def encode_image(self, image: Image.Image) -> NDArray[np.float32]:
         """Return the unit features [feature_size] of one upright RGB image."""

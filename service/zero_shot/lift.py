@@ -11,7 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 LIFT_BOUND = 1.05
-"""On the neutral pictures themselves every phrase's lift lies between 1 / LIFT_BOUND and LIFT_BOUND."""
+"""On the neutral pictures themselves every phrase's lift lies between 1 / LIFT_BOUND and LIFT_BOUND, on the demo model.
+
+That is because each of them is told by itself. A canvas or a noise of the same kind that was drawn anew can be as far
+from all of them as a picture of something: to the demo model one canvas is not like another.
+"""
 
 NONE_OF_THESE_BELOW = 2.0
 """With less evidence than this a picture shows nothing of a list. Measured on the demo model alone, where it is
