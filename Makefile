@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH := $(shell grep --only-matching --max-count=1 "torch==[0-9.]*" pyproject.toml)
 
+export PLAYWRIGHT_BROWSERS_PATH := $(CURDIR)/$(VENV)/browsers
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: install run test check faults faults-timed contract fuzz fuzz-images fuzz-requests fuzz-front-door bench lock audit sbom demo-model clean
@@ -30,7 +31,13 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 run: install
 	GAZE_MODEL=$${GAZE_MODEL:-demo} $(BIN)/gaze serve
 
-test: $(VENV)/.installed-dev
+# The tests of the page drive Debian's chromium where it is installed, else Playwright's own, which comes into .venv.
+$(VENV)/.browser: $(VENV)/.installed-dev
+	command -v chromium > /dev/null || $(BIN)/playwright install chromium \
+		|| echo "There is no Chromium, so the tests of the page will be skipped: apt install chromium"
+	touch $@
+
+test: $(VENV)/.browser
 	$(BIN)/python -m pytest
 
 check: $(VENV)/.installed-dev

@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 from service import __version__
 from service.api.page import CONTENT_SECURITY_POLICY
 from service.zero_shot.phrase_lists import PhraseList
+from tests.conftest import REPOSITORY
 from tests.problem_shape import checked_problem
 
 LOADED = {
@@ -44,7 +45,7 @@ def page(client: FlaskClient, path: str) -> Elements:
     return Elements(response.text)
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/static/gaze.css", "/static/gaze.js", "/static/none"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/static/gaze.css", "/static/page.js", "/static/none"])
 def test_browser_is_told_to_load_nothing_from_elsewhere(client: FlaskClient, path: str) -> None:
     response = client.get(path, buffered=True)
     assert response.status_code == (404 if path.endswith("none") else 200)
@@ -85,12 +86,12 @@ def test_nothing_is_inline_that_the_policy_forbids(client: FlaskClient, path: st
         assert tag != "script" or attributes.get("src")
 
 
-@pytest.mark.parametrize("asset", ["gaze.css", "gaze.js"])
+@pytest.mark.parametrize("asset", sorted(path.name for path in (REPOSITORY / "service" / "static").iterdir()))
 def test_assets_name_no_other_host(client: FlaskClient, asset: str) -> None:
     response = client.get(f"/static/{asset}", buffered=True)
     assert response.status_code == 200
     assert response.content_type.startswith(("text/css", "text/javascript"))
-    assert not re.search(r"//[a-z]|@import|url\(", response.text.replace("// ", ""))
+    assert not re.search(r"//[a-z]|@import|\burl\(", response.text.replace("// ", ""))
 
 
 def test_page_offers_every_list(client: FlaskClient, phrase_lists: dict[str, PhraseList]) -> None:
@@ -132,7 +133,21 @@ def test_documentation_escapes_what_it_shows(client: FlaskClient) -> None:
     tags = {tag for tag, _ in page(client, "/docs").found}
     assert tags <= {
         *("html", "head", "meta", "title", "link", "body", "main", "nav", "section", "h1", "h2", "h3", "p", "a", "ul"),
-        *("li", "code", "pre", "table", "thead", "tbody", "tr", "th", "td"),
+        *("li", "code", "pre", "table", "thead", "tbody", "tr", "th", "td", "header", "div", "span", "strong", "h4"),
+        *(
+            "form",
+            "label",
+            "input",
+            "select",
+            "option",
+            "textarea",
+            "button",
+            "details",
+            "summary",
+            "script",
+            "noscript",
+        ),
+        "footer",
     }
 
 

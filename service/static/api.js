@@ -1,45 +1,56 @@
 // Asks the service. A picture is a File, or the address of one on the web.
 
 export class Refused extends Error {
-  constructor(status, problem) {
-    super([problem.detail, ...(problem.errors || []).map((each) => each.detail)].filter(Boolean).join(" "));
+  constructor(status, sentence) {
+    super(sentence);
     this.status = status;
   }
 }
 
+export const authorized = (key) => (key ? { Authorization: `Bearer ${key}` } : {});
+
 async function post(path, form, key, signal) {
-  const headers = key ? { Authorization: `Bearer ${key}` } : {};
-  let response, body;
+  let response;
   try {
-    response = await fetch(path, { method: "POST", body: form, headers, signal });
+    response = await fetch(path, { method: "POST", body: form, headers: authorized(key), signal });
+  } catch (error) {
+    if (signal.aborted) throw error;
+    throw new Refused(0, "The service could not be reached. Try again in a moment.");
+  }
+  let body;
+  try {
     body = await response.json();
   } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Refused(0, { detail: "The service could not be reached. Try again." });
+    if (signal.aborted) throw error;
+    throw new Refused(response.status, `The answer could not be read (status ${response.status}). Try again in a moment.`);
   }
-  if (!response.ok) throw new Refused(response.status, body);
+  if (!response.ok) throw new Refused(response.status, sentenceOf(response.status, body, key));
   return body;
 }
 
-function formOf(picture) {
+function sentenceOf(status, problem, key) {
+  if (status === 401) return key ? "The service does not know this key." : "This service needs a key: type it, and ask again.";
+  return problem.errors?.length ? problem.errors.map((each) => each.detail).join(" ") : problem.detail;
+}
+
+function formOf(picture, fields) {
   const form = new FormData();
   if (picture instanceof File) form.append("image", picture, picture.name);
   else form.append("image_url", picture);
+  for (const [name, value] of fields) form.append(name, value);
   return form;
 }
 
 export function ask(picture, question, key, signal) {
-  const form = formOf(picture);
-  for (const [name, value] of fieldsOf(question)) form.append(name, value);
-  return post("v1/gaze", form, key, signal);
+  return post("v1/gaze", formOf(picture, fieldsOf(question)), key, signal);
 }
 
-export function explain(picture, phrases, fit, key, signal) {
-  const form = formOf(picture);
-  for (const phrase of phrases) form.append("phrases", phrase);
-  if (fit) form.append("fit", fit);
-  form.append("overlay", "true");
-  return post("v1/explain", form, key, signal);
+// seen: whether the answer is to bring what the model saw as well.
+export function explain(picture, phrases, fit, seen, key, signal) {
+  const fields = phrases.map((phrase) => ["phrases", phrase]);
+  if (fit) fields.push(["fit", fit]);
+  if (seen) fields.push(["overlay", "true"]);
+  return post("v1/explain", formOf(picture, fields), key, signal);
 }
 
 // The fields of a question beside its picture, in the order in which the form and curl send them.

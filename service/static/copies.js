@@ -8,21 +8,21 @@ export function asJson(answers) {
   return JSON.stringify(answers.length === 1 ? answers[0] : answers, null, 2);
 }
 
-// RFC 4180. A spreadsheet takes what begins with = + - @ for a formula: an apostrophe keeps it a text.
+// RFC 4180. A spreadsheet takes what begins with such a character for a formula: an apostrophe keeps it a text.
 function cell(value) {
   if (value === undefined || value === null) return "";
   let text = String(value);
-  if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = `'${text}`;
+  if (typeof value === "string" && /^[=+\-@\t\r\n＝＋－＠]/.test(text)) text = `'${text}`;
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
 export function asCsv(answers) {
   const lines = [COLUMNS];
-  answers.forEach((answer, number) => {
+  answers.forEach((answer, place) => {
     const [{ image, lists }] = answer.results;
     for (const [list, ranked] of Object.entries(lists)) {
       for (const each of ranked.predictions) {
-        const row = { ...each, picture: image.name || `picture ${number + 1}`, list };
+        const row = { ...each, picture: image.name || `picture ${place + 1}`, list };
         lines.push(COLUMNS.map((column) => row[column]));
       }
     }
@@ -32,12 +32,25 @@ export function asCsv(answers) {
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-export function asCurl(pictures, question, address) {
+// For a shell in the folder of the pictures; a key is taken from its variable GAZE_KEY.
+export function asCurl(pictures, question, keyed, address) {
   return pictures
     .map((picture) => {
       const image = picture instanceof File ? ["-F", quoted(`image=@"${picture.name.replaceAll(/["\\]/g, "\\$&")}"`)] : ["--form-string", quoted(`image_url=${picture}`)];
       const fields = fieldsOf(question).flatMap(([name, value]) => ["--form-string", quoted(`${name}=${value}`)]);
-      return ["curl", ...image, ...fields, quoted(new URL("v1/gaze", address).href)].join(" ");
+      const key = keyed ? ["-H", '"Authorization: Bearer $GAZE_KEY"'] : [];
+      return ["curl", ...key, ...image, ...fields, quoted(new URL("v1/gaze", address).href)].join(" ");
     })
     .join("\n");
+}
+
+// Browsers have a clipboard for pages of https and of this machine alone; others can still say what a copy is to be.
+export async function copy(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const fill = (event) => {
+    event.clipboardData.setData("text/plain", text);
+    event.preventDefault();
+  };
+  document.addEventListener("copy", fill, { once: true });
+  if (!document.execCommand("copy")) throw new Error("not copied");
 }

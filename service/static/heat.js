@@ -3,26 +3,30 @@
 const DOWN = ["top", "middle", "bottom"];
 const ACROSS = ["left", "centre", "right"];
 
-export function drawHeat(canvas, map) {
-  const rows = map.values.length;
-  const columns = map.values[0].length;
-  const highest = Math.max(...map.values.flat());
-  canvas.width = columns;
-  canvas.height = rows;
+// One pixel for each value, clear where it is cold, from yellow to red; the browser makes it smooth where it is larger.
+export function drawHeat(canvas, values) {
+  canvas.height = values.length;
+  canvas.width = values[0].length;
   const context = canvas.getContext("2d");
-  const pixels = context.createImageData(columns, rows);
-  map.values.flat().forEach((value, place) => {
-    const heat = map.flat || highest <= 0 ? 0 : Math.max(0, value) / highest;
-    pixels.data.set([255, Math.round(210 * (1 - heat)), 0, Math.round(200 * heat)], place * 4);
-  });
+  const pixels = context.createImageData(canvas.width, canvas.height);
+  values.flat().forEach((heat, place) => pixels.data.set([255, Math.round(220 * (1 - heat)), 0, Math.round(215 * heat)], place * 4));
   context.putImageData(pixels, 0, 0);
 }
 
-export function inWords(map) {
-  if (map.flat) return `No part of the picture raises “${map.label}” more than others.`;
-  const third = (place, count) => Math.min(2, Math.floor((3 * (place + 0.5)) / count));
-  const down = DOWN[third(map.strongest.row, map.values.length)];
-  const across = ACROSS[third(map.strongest.column, map.values[0].length)];
-  const where = down === "middle" && across === "centre" ? "in the middle" : `at the ${down} ${across}`;
-  return `“${map.label}” is raised most ${where} of what the model sees.`;
+// Where a map's region lies in the picture, as shares of the picture's sides.
+export function placed(region, image) {
+  return {
+    left: region.left / image.width,
+    top: region.top / image.height,
+    width: region.width / image.width,
+    height: region.height / image.height,
+  };
+}
+
+export function inWords(label, map, at) {
+  if (map.flat) return `“${label}”: no part of the picture stands out.`;
+  const third = (share) => Math.min(2, Math.max(0, Math.floor(3 * share)));
+  const down = DOWN[third(at.top + (at.height * (map.strongest.row + 0.5)) / map.values.length)];
+  const across = ACROSS[third(at.left + (at.width * (map.strongest.column + 0.5)) / map.values[0].length)];
+  return `“${label}”: most ${down === "middle" && across === "centre" ? "in the middle" : `at the ${down} ${across}`}.`;
 }
