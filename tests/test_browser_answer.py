@@ -131,14 +131,14 @@ def test_a_list_of_a_hundred_phrases_is_shown_and_explained(page: Page) -> None:
     page.locator(".phrase").nth(2).hover()
     expect(page.locator("figure.hot")).to_be_visible()
     button = page.locator(".phrase").nth(99)
-    button.focus()  # and the phrases that come under the pointer, which rests, are not pointed at
+    button.focus()  # which counts for more than a pointer that rests
     expect(page.locator(".where")).to_contain_text(f"“{button.inner_text()}”: ")
     expect(page.locator("figure.hot")).to_be_in_viewport()
 
 
 @pytest.mark.parametrize(
     ("x", "y", "where"),
-    [(130, 130, "at the top left"), (350, 350, "at the bottom right"), (240, 240, "in the middle")],
+    [(130, 130, "at the top left"), (350, 350, "at the bottom right")],
 )
 def test_a_phrase_pointed_at_lights_up_where_it_is(page: Page, x: int, y: int, where: str) -> None:
     answered(page, drawn(x, y))
@@ -156,7 +156,6 @@ def test_a_phrase_pointed_at_lights_up_where_it_is(page: Page, x: int, y: int, w
     ("size", "fit", "region"),
     [
         ((960, 480), "crop", [0.25, 0, 0.5, 1]),
-        ((480, 960), "crop", [0, 0.25, 1, 0.5]),
         ((960, 480), "pad", [0, -0.5, 1, 2]),
         ((960, 480), "stretch", [0, 0, 1, 1]),
         ((3584, 64), "pad", [0, -27.5, 1, 56]),
@@ -262,8 +261,9 @@ def test_no_map_shows_that_comes_after_the_pointer_went_on(page: Page) -> None:
     page.evaluate(
         """() => {
             window.said = [];
-            const where = document.querySelector(".where");
-            new MutationObserver(() => said.push(where.textContent)).observe(where, { childList: true });
+            const note = ({ addedNodes }) => said.push(...[...addedNodes].map((each) => each.textContent));
+            const observer = new MutationObserver((changes) => changes.forEach(note));
+            observer.observe(document.querySelector(".where"), { childList: true });
         }"""
     )
     held.let_go(0)
@@ -271,7 +271,9 @@ def test_no_map_shows_that_comes_after_the_pointer_went_on(page: Page) -> None:
     second.focus()
     expect(page.locator(".where")).to_contain_text(f"“{second.inner_text()}”: most ")
     held.wait(1)
-    assert not any(first.inner_text() in said for said in page.evaluate("said"))
+    said = page.evaluate("said")
+    assert any(second.inner_text() in each for each in said)
+    assert not any(first.inner_text() in each for each in said)
 
 
 def test_a_map_that_cannot_be_had_is_said_and_may_be_asked_for_again(page: Page, complaints: Complaints) -> None:

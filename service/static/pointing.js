@@ -20,8 +20,7 @@ export class Pointing {
     const phrase = { item, button, prediction };
     // Not when it enters: a phrase that scrolls under a pointer that rests is not pointed at.
     item.addEventListener("pointermove", (event) => {
-      const moved = event.movementX || event.movementY;
-      if (event.pointerType === "mouse" && moved) this.#set(() => (this.#pointed = phrase));
+      if (event.pointerType === "mouse") this.#set(() => (this.#pointed = phrase));
     });
     button.addEventListener("focus", () => this.#set(() => ([this.#focused, this.#pointed] = [phrase, null])));
     button.addEventListener("blur", () => this.#set(() => (this.#focused = null)));
