@@ -238,5 +238,36 @@ def test_a_share_in_a_form_is_written_plainly(client: FlaskClient, text: str) ->
     assert pointers(problem) == ["/min_probability"]
 
 
+def test_the_probable_phrases_are_ranked_and_not_the_ranked_ones_sifted(client: FlaskClient) -> None:
+    own = {"all": ["a red circle", "a blue square", "plain white", "a green star"]}
+    by_lift = ranked(client, at_the_left_edge(), phrases=own, fit="pad", rank_by="lift")["predictions"]
+    least = by_lift[1]["probability"]
+    assert by_lift[0]["probability"] > least
+    probable = [each for each in by_lift if each["probability"] >= by_lift[0]["probability"]]
+    [first] = ranked(client, CIRCLE, rank_by="lift", top_k=1, min_probability=0.5)["predictions"]
+    assert first["probability"] >= 0.5
+    assert len(probable) == 1
+
+
+def test_templates_compare_the_same_phrases_whatever_is_shown(client: FlaskClient) -> None:
+    whole = ranked(client, CIRCLE, include=["stability"])
+    one = ranked(client, CIRCLE, include=["stability"], top_k=1)
+    assert one["stability"]["templates"] == whole["stability"]["templates"]
+    assert one["predictions"] == whole["predictions"][:1]
+    none = ranked(client, CIRCLE, include=["stability"], min_probability=1)
+    assert none["stability"] == whole["stability"]
+    assert none["predictions"] == []
+
+
+def test_a_lists_own_template_is_asked_once(client: FlaskClient) -> None:
+    own = {"shapes": ["red circle", "blue square"]}
+    found = ranked(client, CIRCLE, phrases=own, template=TEMPLATES[0], include=["stability"])
+    assert list(found["stability"]["templates"]) == [TEMPLATES[0], *TEMPLATES[1:]]
+    for each in found["predictions"]:
+        spread = each["stability"]["templates"]["probability"]
+        assert spread["lowest"] <= each["probability"] * 1.001
+        assert spread["highest"] >= each["probability"] * 0.999
+
+
 def test_neutral_pictures_are_looked_at_once(classifier: ZeroShotClassifier) -> None:
     assert classifier.neutral() is classifier.neutral()

@@ -4,7 +4,8 @@ import base64
 import io
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
@@ -191,6 +192,53 @@ def test_what_is_wrong_with_the_picture_is_told(client: FlaskClient) -> None:
     sent["image"] = {"url": "https://museum.example/a.jpg"}
     response = client.post("/v1/explain", json=sent)
     checked_problem(422, response.headers, response.data, "url_not_allowed")
+
+
+def test_a_flat_map_has_no_strongest_place(client: FlaskClient) -> None:
+    [found] = explain(client, image=by_base64(encoded(Image.new("RGB", (300, 300), "white"))), phrases=["a"])["maps"]
+    assert found["flat"]
+    assert "strongest" not in found
+
+
+def test_a_slow_host_keeps_nobody_from_an_explanation(make_client: Callable[..., FlaskClient], slow_host: str) -> None:
+    client = make_client(url_fetch="127.0.0.1/32")
+    waiting = [
+        threading.Thread(
+            target=client.post,
+            args=("/v1/explain",),
+            kwargs={"json": {"image": {"url": f"{slow_host}/slow.png"}, "phrases": PHRASES}},
+        )
+        for _ in range(4)
+    ]
+    for thread in waiting:
+        thread.start()
+    assert explain(client)["maps"]
+    assert all(thread.is_alive() for thread in waiting)
+    SlowHost.go_on.set()
+    for thread in waiting:
+        thread.join()
+
+
+class SlowHost(BaseHTTPRequestHandler):
+    """A host whose pictures come when the test lets them."""
+
+    go_on = threading.Event()
+
+    def do_GET(self) -> None:
+        self.go_on.wait(10)
+        self.send_response(404)
+        self.end_headers()
+
+    def log_message(self, *_args: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def slow_host() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), SlowHost) as host:
+        threading.Thread(target=host.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{host.server_port}"
+        host.shutdown()
 
 
 def test_explaining_needs_the_key_too(make_client: Callable[..., FlaskClient]) -> None:

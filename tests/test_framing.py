@@ -195,8 +195,8 @@ def test_bars_have_the_mean_colour_of_what_is_seen_of_the_edge(*, width: int, he
 def test_the_corners_are_the_pictures_corners(framing: Framing, size: tuple[int, int]) -> None:
     picture = noise(*size)
     height, width = framing.size
-    scale = max(framing.size) * 4 / 3 / min(size)
-    seen = width / scale, height / scale
+    side = 0.75 * min(size) / max(framing.size)
+    seen = max(1, round(width * side)), max(1, round(height * side))  # in whole pixels
     corners = framing.corners(picture)
     assert list(corners) == ["top_left", "top_right", "bottom_left", "bottom_right"]
     for (down, across), corner in zip(itertools.product((0, 1), (0, 1)), corners.values(), strict=True):

@@ -79,7 +79,7 @@ class FailedImage(BaseModel):
 
 
 class RankSpread(BaseModel):
-    """The best and the worst rank that a phrase had."""
+    """The best and the worst rank that a phrase had, by probability whatever `rank_by` says."""
 
     lowest: int
     highest: int
@@ -103,7 +103,7 @@ class PhraseStability(BaseModel):
     """How a phrase fares where the picture is seen differently, and where the list is asked in other words."""
 
     pictures: Spread = Field(description="Over all views of the picture, against all phrases of the list.")
-    templates: Spread = Field(description="Over all templates, against the phrases of this answer alone.")
+    templates: Spread = Field(description="Over all templates, against the first 50 phrases of the ranking alone.")
 
 
 class RankedPhrase(BaseModel):
@@ -119,7 +119,9 @@ class RankedPhrase(BaseModel):
         default=None, description="How many times as probable as for neutral pictures. With `lift`."
     )
     near_tie_group: int | SkipJsonSchema[None] = Field(
-        default=None, description="Phrases of one group have no order that is to be trusted. With `certainty`."
+        default=None,
+        description="Neighbours of one group, numbered from the most similar, have no order to be trusted; in a long "
+        "list a group may be a chain whose ends are far apart. With `certainty`.",
     )
     stability: PhraseStability | SkipJsonSchema[None] = Field(default=None, description="With `stability`.")
 
@@ -129,7 +131,8 @@ class Certainty(BaseModel):
 
     entropy: float = Field(description="In bits: 0 where one phrase has all, log2(count) where all have the same.")
     effective_count: float = Field(description="So many equally probable phrases would be as uncertain.")
-    margin: float = Field(description="Probability of the first phrase less that of the second.")
+    margin: float = Field(description="The highest probability less the second highest.")
+    near_tie_similarity: float = Field(description="Neighbours whose similarities differ by less are of one group.")
 
 
 class Verdict(BaseModel):
@@ -141,7 +144,7 @@ class Verdict(BaseModel):
 
 
 class First(BaseModel):
-    """The phrase that came first."""
+    """The phrase that came first, by probability whatever `rank_by` says."""
 
     label: str
     probability: float = Field(ge=0, le=1)
@@ -152,7 +155,9 @@ class ListStability(BaseModel):
 
     views: dict[str, First]
     templates: dict[str, First]
-    edges_matter: bool = Field(description="Whether another phrase comes first with all of the picture in view.")
+    edges_matter: bool = Field(
+        description="Whether another phrase comes first, by more than a near tie, with all of the picture in view."
+    )
 
 
 class RankedList(BaseModel):
@@ -214,7 +219,7 @@ class HeatMap(BaseModel):
     values: list[list[float]] = Field(
         description="Rows from the top, each from the left: 1 for the part that raises the phrase most, down to 0."
     )
-    strongest: Place
+    strongest: Place | SkipJsonSchema[None] = Field(default=None, description="Where it is 1; not of a flat map.")
     flat: bool = Field(description="Whether no part raises the phrase more than others by what counts.")
     overlay: str | SkipJsonSchema[None] = Field(default=None, description="A PNG as data URI, to lay on the region.")
 

@@ -40,8 +40,8 @@ class Ranker:
         neutral = self._neutral_scores(encoded)
         lifts = self._lifts(first, scores, neutral)
         ranked_by = lifts if lifts is not None and self._query.rank_by == "lift" else scores.logits
-        order = highest_first(ranked_by, self._query.top_k)
-        order = order[scores.probabilities[order] >= self._query.min_probability]
+        probable = np.flatnonzero(scores.probabilities >= self._query.min_probability)
+        order = probable[highest_first(ranked_by[probable], self._query.top_k)]
         ranked = answered.RankedList(
             count=len(encoded.phrase_list.labels),
             hash=encoded.phrase_list.hash,
@@ -61,7 +61,8 @@ class Ranker:
                 verdict=evidence < NONE_OF_THESE_BELOW, evidence=evidence, threshold=NONE_OF_THESE_BELOW
             )
         if "stability" in self._query.include:
-            self._add_stability(ranked, views, encoded, order[:MAX_PHRASES])
+            told = highest_first(ranked_by, MAX_PHRASES)
+            self._add_stability(ranked, views, encoded, told, order)
         return ranked
 
     def _neutral_scores(self, encoded: EncodedList) -> list[Scores]:
@@ -75,8 +76,14 @@ class Ranker:
         return self._neutral.lifts(image_features, scores.log_probabilities, of_neutral)
 
     def _add_stability(
-        self, ranked: answered.RankedList, views: Mapping[str, Features], encoded: EncodedList, told: NDArray[np.intp]
+        self,
+        ranked: answered.RankedList,
+        views: Mapping[str, Features],
+        encoded: EncodedList,
+        told: NDArray[np.intp],
+        order: NDArray[np.intp],
     ) -> None:
+        """Add what is known of the phrases at the places `told` to a ranking of those at the places `order`."""
         seen = {name: self._classifier.scores(features, encoded) for name, features in views.items()}
         asked = self._in_templates(next(iter(views.values())), encoded, told)
         labels = encoded.phrase_list.labels
@@ -87,32 +94,37 @@ class Ranker:
         )
         of_pictures = spreads(list(seen.values()), told)
         of_templates = spreads(list(asked.values()), np.arange(len(told)))
-        for phrase, pictures, templates in zip(ranked.predictions, of_pictures, of_templates, strict=False):
-            phrase.stability = answered.PhraseStability(pictures=_spread(pictures), templates=_spread(templates))
+        of_place = dict(zip(told.tolist(), zip(of_pictures, of_templates, strict=True), strict=True))
+        for phrase, place in zip(ranked.predictions, order.tolist(), strict=True):
+            if place in of_place:
+                pictures, templates = of_place[place]
+                phrase.stability = answered.PhraseStability(pictures=_spread(pictures), templates=_spread(templates))
 
     def _in_templates(
         self, image_features: Features, encoded: EncodedList, told: NDArray[np.intp]
     ) -> dict[str, Scores]:
         """Return how some phrases of a list fare against each other, in the list's own words and in other templates."""
-        if not len(told):
-            return {}
         own = encoded.phrase_list
         phrases = tuple(own.phrases[index] for index in told)
+        templates = [template for template in TEMPLATES if template != own.template]
         other = self._classifier.encode_lists(
-            [own_list(own.name, phrases, template) for template in TEMPLATES], require=self._require
+            [own_list(own.name, phrases, template) for template in templates], require=self._require
         )
         text_features = encoded.text_features
         as_asked = EncodedList(
             own_list(own.name, phrases, "{}"), TextFeatures(text_features.features, text_features.row_of[told], ())
         )
-        named = zip((own.template, *TEMPLATES), (as_asked, *other), strict=True)
+        named = zip((own.template, *templates), (as_asked, *other), strict=True)
         return {template: self._classifier.scores(image_features, each) for template, each in named}
 
 
 def _add_certainty(ranked: answered.RankedList, scores: Scores, order: NDArray[np.intp]) -> None:
     found = certainty(scores.similarities, scores.probabilities)
     ranked.certainty = answered.Certainty(
-        entropy=found.entropy, effective_count=found.effective_count, margin=found.margin
+        entropy=found.entropy,
+        effective_count=found.effective_count,
+        margin=found.margin,
+        near_tie_similarity=NEAR_TIE_SIMILARITY,
     )
     for phrase, group in zip(ranked.predictions, found.group_of[order], strict=True):
         phrase.near_tie_group = int(group)

@@ -2,7 +2,9 @@
 
 import base64
 import io
-from contextlib import nullcontext
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 from flask import Blueprint, Response, g, request
@@ -15,15 +17,35 @@ from service.api.gaze import model_of
 from service.api.pictures import PictureParts, PictureReader, StageTimes
 from service.api.query import ExplainQuery, QueryLimits, read_explain_query
 from service.errors import GazeError
-from service.images.turns import Turns
 from service.zero_shot.caveats import caveats
 from service.zero_shot.classifier import ZeroShotClassifier
+from service.zero_shot.features import Require
 from service.zero_shot.heat_map import METHOD, HeatMap, heat_maps, overlay_of, pictures_to_ask
 from service.zero_shot.loading import LoadingClassifier
+from service.zero_shot.passes import LOOK_SECONDS
 from service.zero_shot.views import Views
 
 _AT_A_TIME = 3
-"""Explanations that may be under way, of which one computes: each is 51 passes, and rankings must get on meanwhile."""
+"""Explanations that may compute, or wait while one does: each is 51 passes, and rankings must get on meanwhile."""
+
+
+class _Computing:
+    """Lets one explanation compute at a time, and a few wait for it."""
+
+    def __init__(self) -> None:
+        self._places = Admission(_AT_A_TIME)
+        self._turn = threading.Lock()
+
+    @contextmanager
+    def turn(self, require: Require) -> Iterator[None]:
+        """Wait for the turn, and have it. Raises Overloaded if too many wait already, and what `require` does."""
+        with self._places.place():
+            while not self._turn.acquire(timeout=LOOK_SECONDS):
+                require()
+            try:
+                yield
+            finally:
+                self._turn.release()
 
 
 def explain_blueprint(
@@ -31,23 +53,22 @@ def explain_blueprint(
 ) -> Blueprint:
     """Return the route that explains, on the parts that it needs."""
     blueprint = Blueprint("explain", __name__)
-    places, turns = Admission(_AT_A_TIME), Turns(1)
+    computing = _Computing()
 
     @blueprint.post("/v1/explain")
     def explain() -> Response:
         classifier = loading.require()
         claim = Claim(g.started + request_seconds, request.environ.get("gunicorn.socket"))
         query = read_explain_query(request, query_limits, claim.deadline)
-        place = nullcontext() if request.environ.get("gaze.has_place") else parts.admission.place()
-        with place, places.place(), turns.turn(claim.deadline):
-            answer = _explained(classifier, parts, claim, query)
+        with nullcontext() if request.environ.get("gaze.has_place") else parts.admission.place():
+            answer = _explained(classifier, parts, claim, query, computing)
         return Response(answer.model_dump_json(exclude_unset=True), content_type="application/json")
 
     return blueprint
 
 
 def _explained(
-    classifier: ZeroShotClassifier, parts: PictureParts, claim: Claim, query: ExplainQuery
+    classifier: ZeroShotClassifier, parts: PictureParts, claim: Claim, query: ExplainQuery, computing: _Computing
 ) -> answered.Explanation:
     """Return the heat maps of a query's phrases. Raises what the image raises."""
     times = StageTimes()
@@ -58,7 +79,7 @@ def _explained(
     if isinstance(picture, GazeError):
         raise picture
     seen = picture.inputs[fit]
-    with times.of("encode"):
+    with times.of("encode"), computing.turn(claim.require):
         [phrases] = classifier.encode_lists([query.phrases], require=claim.require)
         features = classifier.encode_views(pictures_to_ask(seen), claim.require)
     with times.of("rank"):
@@ -86,16 +107,17 @@ def _explained(
 
 
 def _heat_map(label: str, phrase: str, found: HeatMap, overlay_size: tuple[int, int] | None) -> answered.HeatMap:
-    row, column = np.unravel_index(int(found.values.argmax()), found.values.shape)
     heat_map = answered.HeatMap(
         label=label,
         phrase=phrase,
         similarity=found.similarity,
         gain=found.gain,
         values=found.values.tolist(),
-        strongest=answered.Place(row=int(row), column=int(column)),
         flat=found.flat,
     )
+    if not found.flat:
+        row, column = np.unravel_index(int(found.values.argmax()), found.values.shape)
+        heat_map.strongest = answered.Place(row=int(row), column=int(column))
     if overlay_size:
         heat_map.overlay = _png(overlay_of(found, overlay_size))
     return heat_map

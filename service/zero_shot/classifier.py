@@ -128,7 +128,7 @@ class ZeroShotClassifier:
         """
         framing = self._encoder.framing
         if framing is None:
-            found = "This model takes pictures of any proportions as they are, so that this cannot be had."
+            found = "This model brings pictures to its size in a way of its own, so that this cannot be had."
             raise InvalidRequest(errors=(FieldError(pointer, found),))
         return framing
 
@@ -192,7 +192,7 @@ def predictions(scores: Scores, encoded: EncodedList, order: NDArray[np.intp]) -
 
 def highest_first(values: NDArray[np.float64], top_k: int | None) -> NDArray[np.intp]:
     """Return the indices of the highest values, equal ones in list order, without sorting all of a long list."""
-    if top_k is None or top_k >= values.size:
+    if top_k is None or top_k >= values.size:  # so it is of none, too
         return np.argsort(-values, kind="stable")
     lowest = np.partition(values, values.size - top_k)[values.size - top_k]
     candidates = np.flatnonzero(values >= lowest)  # more than top_k where some are equal to the lowest

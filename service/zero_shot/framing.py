@@ -59,17 +59,20 @@ class Framing:
     def corners(self, image: Image.Image | InParts, cores: int = 1) -> dict[str, Image.Image]:
         """Return the picture's corners at the model's size, each three quarters of the short side."""
         height, width = self.size
-        scale = max(width, height) * 4 / 3 / min(image.width, image.height)
-        size = max(width, round(image.width * scale)), max(height, round(image.height * scale))
-        large = self._resized(image, size, cores)
-        right, bottom = large.width - width, large.height - height
+        side = 0.75 * min(image.width, image.height) / max(width, height)
+        across, down = max(1, round(width * side)), max(1, round(height * side))
+        right, bottom = image.width - across, image.height - down
         places = {
             "top_left": (0, 0),
             "top_right": (right, 0),
             "bottom_left": (0, bottom),
             "bottom_right": (right, bottom),
         }
-        return {name: large.crop((left, top, left + width, top + height)) for name, (left, top) in places.items()}
+        return {
+            # Cut out band by band while it is resized: all of a corner at once would be half of the picture again.
+            name: self._resized(_Part(image, left, top, across, down), (width, height), cores)
+            for name, (left, top) in places.items()
+        }
 
     def _padded(self, image: Image.Image | InParts, cores: int) -> Image.Image:
         """Return all of the picture, with bars of the colour that its edge has on average."""
@@ -85,6 +88,21 @@ class Framing:
     def _size_of_pad(self, width: int, height: int) -> tuple[int, int]:
         scale = min(self.size[1] / width, self.size[0] / height)
         return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of a picture, which is cut out only as far as it is asked for."""
+
+    whole: Image.Image | InParts
+    left: int
+    top: int
+    width: int
+    height: int
+
+    def crop(self, box: tuple[int, int, int, int]) -> Image.Image:
+        left, top, right, bottom = box
+        return self.whole.crop((self.left + left, self.top + top, self.left + right, self.top + bottom))
 
 
 def with_short_side(edge: int, width: int, height: int) -> tuple[int, int]:
