@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from tests.browser import (
     tick,
 )
 from tests.conftest import encoded
+from tests.origin import Origin, http
 
 pytest_plugins = ["tests.chromium"]
 
@@ -119,6 +121,46 @@ def test_doubt_is_explained_where_it_appears(page: Page) -> None:
     page.get_by_text("What these numbers say").click()
     expect(page.locator(".list dt")).to_have_text(["Probability", "Similarity", "Lift", "Near tie"])
     expect(page.locator(".list dd").last).to_be_visible()
+
+
+def test_a_phrase_is_a_near_tie_with_those_alone_that_are_as_similar(page: Page) -> None:
+    choose(page, CIRCLE)
+    tick(page, "Art movements")
+    page.get_by_text("How to ask").click()
+    page.get_by_label("Phrases to show").fill("100")
+    with page.expect_response("**/v1/gaze") as response:
+        press_ask(page)
+    ranked = response.value.json()["results"][0]["lists"]["movements"]
+    shown, least = ranked["predictions"], ranked["certainty"]["near_tie_similarity"]
+    said, chained = [], []
+    for each in shown:
+        group = [other for other in shown if other is not each and other["near_tie_group"] == each["near_tie_group"]]
+        tied = [other["label"] for other in group if abs(other["similarity"] - each["similarity"]) < least]
+        said.append(
+            ["", f"near tie with {tied[0]}" if tied else "", f"near tie with {len(tied)} others"][min(len(tied), 2)]
+        )
+        chained.append(len(tied) < len(group))
+    assert any(chained)
+    told = page.locator(".doubts").all_inner_texts()
+    assert [(re.findall("near tie with .*", each) or [""])[0] for each in told] == said
+    page.get_by_text("What these numbers say").click()
+    expect(page.locator(".list dd").last).to_have_text(
+        f"Phrases whose similarities differ by less than {least}; their order is not to be trusted."
+    )
+
+
+def test_near_ties_are_explained_only_where_one_of_two_pictures_has_some(page: Page) -> None:
+    answered(page, CIRCLE, RINGS, phrases=("a red circle", "rings"))
+    page.get_by_text("What these numbers say").click()
+    expect(page.locator(".list dt")).to_have_text(["Probability", "Similarity", "Lift"])
+
+
+def test_of_a_ranking_by_lift_the_ranks_of_all_looks_are_said_to_be_by_probability(page: Page) -> None:
+    page.get_by_text("How to ask").click()
+    page.get_by_label("Rank by").select_option("lift")
+    page.get_by_label("Look nine times").check()
+    answered(page, CIRCLE)
+    expect(page.locator(".doubts")).to_contain_text(["by probability: rank ", "by probability: rank "])
 
 
 def test_a_list_of_a_hundred_phrases_is_shown_and_explained(page: Page) -> None:
@@ -287,6 +329,37 @@ def test_a_map_that_cannot_be_had_is_said_and_may_be_asked_for_again(page: Page,
     expect(page.locator("figure.hot")).to_be_visible()
 
 
+def test_one_map_is_asked_for_at_a_time_and_none_that_nobody_wants_any_more(page: Page) -> None:
+    answered(page, CIRCLE, RINGS, phrases=("a red circle", "rings"))
+    held = Held(page, "/v1/explain")
+    phrase(page, "a red circle", 0).click()
+    held.wait(1)
+    phrase(page, "rings", 1).click()
+    expect(page.locator(".where").last).to_have_text("“rings”: looking where …")
+    page.wait_for_timeout(300)
+    held.wait(1)
+    page.keyboard.press("Escape")
+    with page.expect_response("**/v1/explain"):
+        held.let_go(0)
+    page.wait_for_timeout(300)
+    held.wait(1)
+    phrase(page, "rings", 1).click()
+    held.wait(2)
+    held.let_go(1)
+    expect(page.locator("figure.hot .name")).to_have_text("Second picture: rings.png")
+
+
+def test_a_service_with_too_much_to_do_is_asked_for_a_map_once_more(page: Page, complaints: Complaints) -> None:
+    answered(page, CIRCLE)
+    busy = {"status": 503, "headers": {"Retry-After": "1"}, "json": {"detail": "The service has too much to do."}}
+    page.route("**/v1/explain", lambda route: route.fulfill(**busy), times=3)
+    phrase(page, "a red circle").focus()
+    expect(page.locator(".where")).to_have_text("The service has too much to do.")
+    phrase(page, "stripes").focus()
+    expect(page.locator("figure.hot")).to_be_visible()
+    complaints.refused("503", "503", "503")
+
+
 def test_two_pictures_are_answered_side_by_side_on_the_same_lists(page: Page) -> None:
     answered(page, CIRCLE, RINGS, phrases=("a red circle", "rings"))
     expect(page.locator("figure .name")).to_have_text(
@@ -348,6 +421,18 @@ def test_csv_says_what_the_answer_says_and_is_no_formula(page: Page) -> None:
         for number in ("probability", "similarity", "lift"):
             assert float(row[number]) == each[number]
         assert row["uri"] == (each["uri"] or "")
+
+
+def test_csv_calls_a_picture_without_a_name_as_the_page_does(page: Page, complaints: Complaints) -> None:
+    page.get_by_role("button", name="Compare").click()
+    choose(page, b"no picture")
+    with Origin({"/": http(CIRCLE.read_bytes())}) as origin:
+        page.get_by_role("group", name="Second picture").get_by_label("or link one").fill(f"http://{origin.address}/")
+        ask(page, "a red circle")
+        expect(page.get_by_role("img", name="as the model saw it")).to_be_visible()
+    complaints.refused("415")
+    rows = list(csv.DictReader(io.StringIO(copied(page, "CSV"), newline="")))
+    assert [(row["picture"], row["label"]) for row in rows] == [("Second picture", "a red circle")]
 
 
 def test_curl_gets_the_same_answer(page: Page, tmp_path: Path) -> None:

@@ -115,6 +115,31 @@ def test_a_linked_picture_is_fetched_by_the_service_and_shown_as_the_model_saw_i
         expect(page.locator("figure.hot")).to_be_visible()
 
 
+def test_a_linked_picture_that_could_not_be_shown_at_first_is_shown_with_its_first_heat_map(
+    page: Page, complaints: Complaints
+) -> None:
+    page.route("**/v1/explain", lambda route: route.abort(), times=1)
+    with Origin({"/circle.png": http(CIRCLE.read_bytes())}) as origin:
+        page.get_by_label("or link one").fill(f"http://{origin.address}/circle.png")
+        ask(page, "a red circle", "stripes")
+        expect(page.locator(".where")).to_have_text("The service could not be reached. Try again in a moment.")
+        expect(page.locator("figure img")).to_be_hidden()
+        complaints.refused("net::ERR_FAILED")
+        page.get_by_role("button", name="a red circle").focus()
+        expect(page.get_by_role("img", name="circle.png, as the model saw it", exact=True)).to_be_visible()
+        expect(page.locator("figure.hot canvas")).to_be_visible()
+
+
+def test_of_a_link_that_gives_another_picture_every_time_no_other_is_shown(page: Page) -> None:
+    pictures = [http(each.read_bytes()) for each in (RINGS, CIRCLE)]
+    with Origin({"/any.png": lambda connection: connection.sendall(pictures.pop())}) as origin:
+        page.get_by_label("or link one").fill(f"http://{origin.address}/any.png")
+        ask(page, "a red circle", "stripes")
+        expect(page.locator(".where")).to_have_text("The picture at this address has changed; ask again.")
+        expect(page.locator("figure img")).to_be_hidden()
+        assert pictures == []
+
+
 def test_a_picture_that_the_browser_cannot_show_is_shown_as_the_model_saw_it(page: Page, tmp_path: Path) -> None:
     with Image.open(CIRCLE) as image:
         image.save(tmp_path / "circle.tiff")
@@ -141,7 +166,9 @@ def test_lists_are_searched_by_what_they_are_called_and_what_they_are_about(page
         page.get_by_label("Find a list").fill(sought)
         expect(page.locator("#found")).to_have_text(f"{len(found)} found")
         expect(page.locator("#lists li:visible .title")).to_have_text(found)
+        page.keyboard.press("Enter")
     page.get_by_label("Find a list").fill("")
+    expect(page.locator("#problem")).to_have_text("")  # nothing was asked
     expect(page.locator("#lists li:visible")).to_have_count(10)
     expect(page.locator("#found")).to_have_text("")
 

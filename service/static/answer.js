@@ -16,7 +16,7 @@ export function listsOf(asked, rankedBy, attach) {
       { className: "list" },
       element("h3", {}, title),
       element("div", { className: "beside" }, ...rankings),
-      meanings(asked.flatMap((each) => each.lists[name].predictions)),
+      meanings(asked.map((each) => each.lists[name])),
     );
   });
 }
@@ -24,7 +24,7 @@ export function listsOf(asked, rankedBy, attach) {
 function ranking(asked, title, ranked, named, rankedBy, attach) {
   const told = ranked.predictions.length;
   const count = told < ranked.count ? `${told} of ${ranked.count.toLocaleString("en")} phrases` : told === 1 ? "1 phrase" : `all ${told} phrases`;
-  const items = element("ol", {}, ...ranked.predictions.map((each) => item(each, ranked, (made, button) => attach(asked, made, button, each))));
+  const items = element("ol", {}, ...ranked.predictions.map((each) => item(each, ranked, rankedBy, (made, button) => attach(asked, made, button, each))));
   items.setAttribute("role", "list");
   items.setAttribute("aria-label", named ? `${title}, ${asked.name}` : title);
   return element(
@@ -36,19 +36,19 @@ function ranking(asked, title, ranked, named, rankedBy, attach) {
       element("span", {}, `${named ? `${asked.name}: ` : ""}${count}${rankedBy === "lift" ? ", by lift" : ""}`),
       element("span", {}, "probability"),
     ),
-    ...verdictsOf(ranked).map((text) => element("p", { className: "note" }, text)),
+    ...verdictsOf(ranked, rankedBy).map((text) => element("p", { className: "note" }, text)),
     items,
   );
 }
 
-function item(prediction, ranked, attach) {
+function item(prediction, ranked, rankedBy, attach) {
   const button = element("button", { type: "button", className: "phrase" }, prediction.label);
   button.setAttribute("aria-pressed", "false");
   const share = element("span");
   share.style.setProperty("--share", prediction.probability);
   const bar = element("div", { className: "bar" }, share);
   bar.setAttribute("aria-hidden", "true");
-  const said = [`similarity ${number(prediction.similarity, 3)}`, ...doubtsOf(prediction, ranked)];
+  const said = [`similarity ${number(prediction.similarity, 3)}`, ...doubtsOf(prediction, ranked, rankedBy)];
   const made = element(
     "li",
     {},
@@ -73,7 +73,7 @@ function authority(prediction) {
   return link;
 }
 
-function meanings(predictions) {
-  const list = element("dl", {}, ...terms(predictions).flatMap(([term, meaning]) => [element("dt", {}, term), element("dd", {}, meaning)]));
+function meanings(rankings) {
+  const list = element("dl", {}, ...terms(rankings).flatMap(([term, meaning]) => [element("dt", {}, term), element("dd", {}, meaning)]));
   return element("details", {}, element("summary", {}, "What these numbers say"), list);
 }

@@ -1,9 +1,10 @@
 // Asks the service. A picture is a File, or the address of one on the web.
 
 export class Refused extends Error {
-  constructor(status, sentence) {
+  // retryAfter: the seconds after which the service says that it may be asked again.
+  constructor(status, sentence, retryAfter) {
     super(sentence);
-    this.status = status;
+    [this.status, this.retryAfter] = [status, retryAfter];
   }
 }
 
@@ -24,7 +25,7 @@ async function post(path, form, key, signal) {
     if (signal.aborted) throw error;
     throw new Refused(response.status, `The answer could not be read (status ${response.status}). Try again in a moment.`);
   }
-  if (!response.ok) throw new Refused(response.status, sentenceOf(response.status, body, key));
+  if (!response.ok) throw new Refused(response.status, sentenceOf(response.status, body, key), Number(response.headers.get("Retry-After")));
   return body;
 }
 

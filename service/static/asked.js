@@ -3,6 +3,20 @@
 import { explain } from "./api.js";
 
 const AT_ONCE = 16;
+let last = Promise.resolve();
+
+// The service explains little at once: this page asks for one explanation after the other.
+function inTurn(work) {
+  const done = last.then(work);
+  last = done.catch(() => {});
+  return done;
+}
+
+const pause = (seconds, signal) =>
+  new Promise((done) => {
+    setTimeout(done, 1000 * seconds);
+    signal.addEventListener("abort", done, { once: true });
+  });
 
 export class Asked {
   #question;
@@ -32,21 +46,38 @@ export class Asked {
     return [...new Set(Object.values(this.lists).flatMap((ranked) => ranked.predictions.map((each) => each.phrase)))];
   }
 
-  // Asked for when first needed, for several phrases at once, and kept.
-  async heatOf(phrase) {
+  // Asked for when first needed, for several phrases at once, and kept. wanted: says whether it still is.
+  async heatOf(phrase, wanted = () => true) {
     const phrases = this.phrases;
     const first = Math.floor(phrases.indexOf(phrase) / AT_ONCE) * AT_ONCE;
     const together = phrases.slice(first, first + AT_ONCE);
     const kept = `${first} ${this.asSeen}`;
-    if (!this.#explained.has(kept)) {
-      this.#explained.set(kept, explain(this.picture, together, this.#question.fit, this.asSeen, this.#key, this.#signal));
-    }
-    try {
-      const explained = await this.#explained.get(kept);
-      return { ...explained, map: explained.maps[together.indexOf(phrase)] };
-    } catch (error) {
-      this.#explained.delete(kept);
-      throw error;
-    }
+    if (!this.#explained.has(kept)) this.#explained.set(kept, this.#begin(together, () => this.#explained.delete(kept)));
+    const { asking, explained } = this.#explained.get(kept);
+    asking.push(wanted);
+    const { maps, ...about } = await explained;
+    return { ...about, map: maps[together.indexOf(phrase)] };
+  }
+
+  // Of what nobody wants any more once its turn comes, nothing is asked.
+  #begin(phrases, failed) {
+    const asking = [];
+    const isWanted = () => asking.some((wanted) => wanted());
+    const explained = inTurn(() => this.#explain(phrases, isWanted));
+    explained.catch(failed);
+    return { asking, explained };
+  }
+
+  async #explain(phrases, isWanted) {
+    if (!isWanted()) throw new Error("This is not wanted any more.");
+    const ask = () => explain(this.picture, phrases, this.#question.fit, this.asSeen, this.#key, this.#signal);
+    const explained = await ask().catch(async (error) => {
+      if (error.status !== 503) throw error;
+      await pause(error.retryAfter || 1, this.#signal);
+      if (!isWanted()) throw error;
+      return ask();
+    });
+    if (explained.image.sha256 !== this.image.sha256) throw new Error("The picture at this address has changed; ask again.");
+    return explained;
   }
 }

@@ -16,21 +16,20 @@ function cell(value) {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-export function asCsv(answers) {
+export function asCsv(asked) {
   const lines = [COLUMNS];
-  answers.forEach((answer, place) => {
-    const [{ image, lists }] = answer.results;
+  for (const { name, image, lists } of asked) {
     for (const [list, ranked] of Object.entries(lists)) {
       for (const each of ranked.predictions) {
-        const row = { ...each, picture: image.name || `picture ${place + 1}`, list };
+        const row = { ...each, picture: image.name || name, list };
         lines.push(COLUMNS.map((column) => row[column]));
       }
     }
-  });
+  }
   return lines.map((line) => line.map(cell).join(",")).join("\r\n") + "\r\n";
 }
 
-const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+export const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 // For a shell in the folder of the pictures; a key is taken from its variable GAZE_KEY.
 export function asCurl(pictures, question, keyed, address) {

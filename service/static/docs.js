@@ -1,13 +1,12 @@
 // The documentation: a command for a shell for every call, and the call itself, tried from here.
 
 import { authorized } from "./api.js";
-import { copy } from "./copies.js";
+import { copy, quoted } from "./copies.js";
 
 const MAX_SHOWN = 20_000;
 const HEADERS = ["Content-Type", "ETag", "Retry-After", "Server-Timing", "X-Request-ID"];
 const key = document.querySelector("#key");
 
-const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 // The service may be under a path of its host: what is asked is beside this page.
 const addressOf = (path) => new URL(`.${path}`, document.baseURI);
 

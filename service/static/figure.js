@@ -30,21 +30,25 @@ export class Figure {
     this.frame.hidden = true;
     this.say("Fetching what the model saw of it …");
     try {
-      const { seen } = await this.asked.heatOf(this.asked.phrases[0]);
-      this.image.src = seen;
-      this.image.alt += ", as the model saw it";
-      this.frame.hidden = false;
+      this.showSeen((await this.asked.heatOf(this.asked.phrases[0])).seen);
       this.say("Shown as the model saw it.");
     } catch (error) {
       this.say(error.message);
     }
   }
 
+  showSeen(seen) {
+    this.image.src = seen;
+    this.image.alt += ", as the model saw it";
+    this.frame.hidden = false;
+  }
+
   say(text) {
     this.where.textContent = text;
   }
 
-  showHeat(label, { map, region, image }) {
+  showHeat(label, { map, region, image, seen }) {
+    if (this.frame.hidden && seen) this.showSeen(seen);
     const at = this.asked.asSeen ? WHOLE : placed(region, image);
     for (const [side, share] of Object.entries(at)) this.canvas.style[side] = `${100 * share}%`;
     drawHeat(this.canvas, map.values);

@@ -98,7 +98,7 @@ function present(question) {
   const keyed = Boolean(key.value);
   copies = {
     json: () => asJson(answers),
-    csv: () => asCsv(answers),
+    csv: () => asCsv(asked),
     curl: () => asCurl(asked.map((each) => each.picture), question, keyed, document.baseURI),
   };
   answer.hidden = false;
@@ -136,6 +136,7 @@ form.addEventListener("change", () => {
 });
 key.addEventListener("change", () => sayWhoAnswers().catch(() => {}));
 find("#find").addEventListener("input", () => search(lists));
+find("#find").addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault()); // which would ask
 find("#compare").addEventListener("click", compare);
 find("#shown").addEventListener("pointerleave", (event) => event.pointerType === "mouse" && pointings.forEach((each) => each.left()));
 document.addEventListener("keydown", (event) => event.key === "Escape" && pointings.forEach((each) => each.letGo()));

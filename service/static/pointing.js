@@ -59,7 +59,7 @@ export class Pointing {
     // What is known already comes before this; for what is not, the map of another phrase must not stay.
     const slow = setTimeout(() => this.#shown === wanted && this.#figure.hideHeat(`“${label}”: looking where …`));
     try {
-      const found = await this.#figure.asked.heatOf(phrase);
+      const found = await this.#figure.asked.heatOf(phrase, () => this.#shown === wanted);
       if (this.#shown === wanted) this.#figure.showHeat(label, found);
     } catch (error) {
       if (this.#shown === wanted) this.#figure.hideHeat(error.message);
