@@ -12,7 +12,7 @@ from tests.test_gaze import PNG, by_base64
 
 KEYS = "old-key-1234,new-key-5678"
 GUARDED = ["/v1/lists", "/v1/lists/movements", "/v1/model", "/metrics", "/v1/unknown", "/unknown"]
-OPEN = ["/livez", "/readyz", "/", "/docs", "/openapi.json", "/static/gaze.css", "/static/gaze.js"]
+OPEN = ["/livez", "/readyz", "/", "/docs", "/openapi.json", "/static/gaze.css", "/static/page.js"]
 
 
 @pytest.fixture(scope="module")
