@@ -62,6 +62,11 @@ class Crew:
         own = self._states[self._own]
         return own == _ENDING or (own == _COVERING and (self._others(_READY) or not self._others(_LOADING)))
 
+    @property
+    def is_last(self) -> bool:
+        """Whether no other worker takes callers, or is about to."""
+        return not self._others(_READY, _COVERING, _LOADING)
+
     def _others(self, *states: int) -> bool:
         others = self._states[1 : self._own] + self._states[self._own + 1 :]
         return any(state in others for state in states)

@@ -69,9 +69,11 @@ forwarded_allow_ips = ""
 forwarder_headers = ""
 
 
-def pre_fork(_server: Any, worker: Any) -> None:
+def pre_fork(server: Any, worker: Any) -> None:
     """Give a new worker its place among the others."""
     worker.place = crew.enlist()
+    # What systemd listens on, it goes on to hold.
+    worker.listeners_end_with_it = not server.systemd
 
 
 def child_exit(_server: Any, worker: Any) -> None:

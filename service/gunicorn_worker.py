@@ -6,7 +6,6 @@ millisecond.
 """
 
 import errno
-import select
 import selectors
 import socket
 import threading
@@ -29,6 +28,7 @@ from service.arrival import Arrival
 from service.connection import BLOCK, SEND_SECONDS, Connection
 from service.crew import crew
 from service.lifetime import admission, shutting_down
+from service.listening import begin_again, take_all
 from service.refusals import COSTLY, refused
 from service.settings import OTHER_SLOTS, STREAMED_SLOTS, read_settings
 
@@ -61,6 +61,8 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class GazeWorker(ThreadWorker):
     """Reads requests in the event loop, refuses there what it cannot take, and lets the app know when it is to stop."""
 
+    listeners_end_with_it = True
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         settings = read_settings()
@@ -84,6 +86,7 @@ class GazeWorker(ThreadWorker):
         self._probes = ThreadPoolExecutor(2, thread_name_prefix="probe")
         self._addresses = {listener: listener.getsockname() for listener in self.sockets}
         for listener in self.sockets:
+            begin_again(listener)
             with suppress(OSError):  # its connections have it as well
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().init_process()
@@ -177,10 +180,7 @@ class GazeWorker(ThreadWorker):
         crew.leave()
         shutting_down.set()
         for listener in self.sockets:
-            for _ in range(self.cfg.backlog):
-                if not select.select([listener], [], [], 0)[0]:
-                    break
-                self.accept(listener)
+            take_all(listener, self.accept, last=self.listeners_end_with_it and crew.is_last)
             listener.close()
         half_here = time.monotonic() + self.cfg.graceful_timeout - 2 * _LINGER_SECONDS
         for conn in self._waiting:

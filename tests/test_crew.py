@@ -94,3 +94,17 @@ def test_places_are_shared_with_forked_processes_and_used_again() -> None:
     assert not Worker(crew).view.may_accept
     crew.dismiss(place)
     assert crew.enlist() == place
+
+
+def test_the_last_worker_is_the_one_besides_whom_nobody_takes_callers_or_is_about_to() -> None:
+    crew = Crew()
+    first, other = Worker(crew), Worker(crew)
+    assert not first.view.is_last
+    other.view.be_ready()
+    assert not first.view.is_last
+    other.view.tell_to_end()
+    assert not first.view.is_last
+    other.view.leave()
+    assert first.view.is_last
+    crew.dismiss(other.place)
+    assert first.view.is_last
