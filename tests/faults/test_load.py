@@ -15,11 +15,13 @@ from PIL import Image
 
 from benchmarks.open_loop import Crowd, p99
 from benchmarks.overload import overload
+from benchmarks.pictures import LARGE, jpeg
+from benchmarks.reference_clip import make_reference_clip
 from service.cores import available_cores
 from service.settings import SLOTS
 from tests.conftest import encoded
 from tests.faults.test_requests import POST, assert_answers
-from tests.running_service import Service
+from tests.running_service import Service, served
 from tests.test_metrics import of, parsed
 from tests.wire import connect, exchange, read_answer
 
@@ -39,24 +41,33 @@ def costly() -> bytes:
     return form_of(encoded(Image.new("RGB", (2400, 1800), "teal"), "JPEG"))
 
 
+# What the goodput may lose to the refusals depends on how much dearer an answer is than a refusal, for the service and
+# for the callers, who are on the same cores here. An answer of the model that museums run, for a painting as museums
+# keep it, is dear. The demo model's is not: of 400 callers a second, the callers alone take a twentieth of two cores.
 @pytest.mark.timed
 @pytest.mark.fault(28, 31)
-def test_ten_times_the_load(service: Service, seen: Seen, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("model", "goodput"), [("full size", 0.95), ("demo", 0.85)])
+def test_ten_times_the_load(seen: Seen, tmp_path: Path, model: str, goodput: float) -> None:
+    full_size = model == "full size"
     body = tmp_path / "body"
-    body.write_bytes(costly())
-    address = urlsplit(service.address)
-    head = f"POST /v1/gaze HTTP/1.1\r\nHost: gaze\r\nContent-Type: {BOUNDARY}\r\n"
-    assert address.hostname
-    assert address.port
-    measured = overload(Crowd(address.hostname, address.port, head, str(body), 0.0), seconds=60)
-    seen(measured.said())
+    body.write_bytes(form_of(jpeg(*LARGE)) if full_size else costly())
+    named = str(make_reference_clip(tmp_path / "model")) if full_size else "demo"
+    # A folder of its own: the converted model has hundreds of megabytes.
+    with served(tmp_path / "cache", tmp_path / "log", environment={"GAZE_MODEL": named}) as service:
+        address = urlsplit(service.wait().address)
+        assert address.hostname
+        assert address.port
+        head = f"POST /v1/gaze HTTP/1.1\r\nHost: gaze\r\nContent-Type: {BOUNDARY}\r\n"
+        measured = overload(Crowd(address.hostname, address.port, head, str(body), 0.0), seconds=60)
+        assert service.lines("defect") == []
+    seen(f"{model}: {measured.said()}")
     much = measured.far_too_much
     assert (much.hung, much.odd) == (0, [])
-    assert measured.goodput_kept >= 0.95
     assert measured.latency_grown <= 2
     assert p99(much.refused) <= 0.050
     assert max(much.probes) <= 0.100
-    assert measured.capacity_kept >= 0.95
+    assert measured.goodput_kept >= goodput, measured.said()
+    assert measured.capacity_kept >= 0.95, measured.said()
 
 
 def hang_up(connection: socket.socket) -> None:
