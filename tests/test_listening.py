@@ -3,13 +3,13 @@
 import select
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 
 from service.listening import begin_again, begin_no_more, take_all
+from tests.faults.callers import wait_for
 
 
 @pytest.fixture
@@ -66,8 +66,7 @@ def test_nobody_who_connects_meanwhile_is_reset(listener: socket.socket, attempt
     ]
     for caller in callers:
         caller.start()
-    while len(connected) < 40:
-        time.sleep(0.001)
+    wait_for(lambda: len(connected) >= 40, 10)
     taken: list[socket.socket] = []
     take_all(listener, lambda each: taken.append(each.accept()[0]), last=True)
     listener.close()
