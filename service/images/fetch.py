@@ -19,7 +19,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from service import __version__
-from service.errors import ImageFetchFailed, ImageFetchTimeout, ImageTooLarge, UrlNotAllowed
+from service.errors import GazeError, ImageFetchFailed, ImageFetchTimeout, ImageTooLarge, UrlNotAllowed
 from service.images.addresses import FetchPolicy, IPAddress
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ _FRAMING = 1024 * 1024  # head, sizes of chunks and trailers of an answer, in by
 _GLANCE = 0.001  # seconds for what comes after an answer's end, which nobody should send
 _MAX_ADDRESSES = 4
 _RESOLVER_WAITS = 1.0  # for a name server: a resolver that gives up sooner was answered
+_MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 
 Resolve = Callable[[str, int], list[IPAddress]]
 
@@ -46,6 +47,31 @@ class FetchLimits:
     seconds: float
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What is fetched: its name in what callers are told, the media types asked for, and what it may have at most."""
+
+    name: str
+    accept: str
+    max_bytes: int
+    excess: type[GazeError]
+
+    def too_large(self) -> GazeError:
+        return self.excess(f"The {self.name} has more than the {self.max_bytes} bytes that this service takes.")
+
+    def failed(self, how: str) -> ImageFetchFailed:
+        return ImageFetchFailed(f"The {self.name}'s host {how}.")
+
+    def unresolved(self) -> ImageFetchFailed:
+        return ImageFetchFailed(f"The name of the {self.name}'s host could not be resolved.")
+
+    def timed_out(self) -> ImageFetchTimeout:
+        return ImageFetchTimeout(f"The {self.name}'s host took too long.")
+
+
+_DOCUMENT = _Wanted("document", "application/ld+json, application/json", _MAX_DOCUMENT_BYTES, ImageFetchFailed)
+
+
 def resolve(host: str, port: int) -> list[IPAddress]:
     """Return all addresses of a host name, as the system resolves it. Raises OSError."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -53,11 +79,12 @@ def resolve(host: str, port: int) -> list[IPAddress]:
 
 
 class ImageFetcher:
-    """Fetches pictures as a FetchPolicy allows."""
+    """Fetches pictures, and documents about them, as a FetchPolicy allows."""
 
     def __init__(self, policy: FetchPolicy, limits: FetchLimits, resolve: Resolve = resolve) -> None:
         self._policy = policy
-        self._limits = limits
+        self._image = _Wanted("image", "image/*", limits.max_bytes, ImageTooLarge)
+        self._seconds = limits.seconds
         self._resolve = resolve
         self._tls = ssl.create_default_context()
 
@@ -67,35 +94,46 @@ class ImageFetcher:
         deadline: on time.monotonic()'s clock, besides the limit of this fetcher's own.
         Raises UrlNotAllowed, ImageFetchFailed, ImageFetchTimeout or ImageTooLarge.
         """
-        deadline = min(deadline, time.monotonic() + self._limits.seconds)
+        return self._fetch(url, deadline, self._image)
+
+    def fetch_document(self, url: str, deadline: float = float("inf")) -> bytes:
+        """Return the bytes of a JSON document behind a URL, at most 16 MiB of them and ten redirects on.
+
+        deadline: on time.monotonic()'s clock, besides the limit of this fetcher's own.
+        Raises UrlNotAllowed, ImageFetchFailed or ImageFetchTimeout.
+        """
+        return self._fetch(url, deadline, _DOCUMENT)
+
+    def _fetch(self, url: str, deadline: float, wanted: _Wanted) -> bytes:
+        deadline = min(deadline, time.monotonic() + self._seconds)
         for _ in range(MAX_REDIRECTS + 1):
-            outcome = self._fetch_once(url, deadline)
+            outcome = self._fetch_once(url, deadline, wanted)
             if isinstance(outcome, bytes):
                 return outcome
             url = outcome
-        raise ImageFetchFailed(f"The image's host redirected more than {MAX_REDIRECTS} times.")
+        raise wanted.failed(f"redirected more than {MAX_REDIRECTS} times")
 
-    def _fetch_once(self, url: str, deadline: float) -> bytes | str:
-        """Return the picture's bytes, or the URL that its host redirects to."""
+    def _fetch_once(self, url: str, deadline: float, wanted: _Wanted) -> bytes | str:
+        """Return the bytes, or the URL that their host redirects to."""
         parts, host, port = self._vetted(url)
-        addresses = self._addresses(host, port, deadline)
+        addresses = self._addresses(host, port, deadline, wanted)
         with (
-            _failures_told(),
+            _failures_told(wanted),
             self._connected(parts.scheme, host, port, addresses, deadline) as connected,
         ):
             connected.settimeout(_left(deadline))
-            connected.sendall(_request(parts))
-            received = _Received(connected, self._limits.max_bytes, deadline)
+            connected.sendall(_request(parts, wanted.accept))
+            received = _Received(connected, wanted, deadline)
             answer = http.client.HTTPResponse(received, method="GET")  # type: ignore[arg-type]  # all it wants is a file
             answer.begin()
             location: str | None = answer.headers["Location"]
             if answer.status in _REDIRECTS and location:
-                return _redirected(url, location)
+                return _redirected(url, location, wanted)
             if answer.status != 200:
-                raise ImageFetchFailed(f"The image's host answered with status {answer.status}.")
-            body = self._read(answer)
+                raise wanted.failed(f"answered with status {answer.status}")
+            body = _read(answer, wanted)
             if received.has_more():
-                raise ImageFetchFailed("The image's host sent more than it announced.")
+                raise wanted.failed("sent more than it announced")
             return body
 
     def _vetted(self, url: str) -> tuple[SplitResult, str, int]:
@@ -117,7 +155,7 @@ class ImageFetcher:
             raise UrlNotAllowed("This is no URL that can be fetched.")
         return parts, host, port or (443 if parts.scheme == "https" else 80)
 
-    def _addresses(self, host: str, port: int, deadline: float) -> list[IPAddress]:
+    def _addresses(self, host: str, port: int, deadline: float, wanted: _Wanted) -> list[IPAddress]:
         """Return the addresses of the host to connect to; all that its name has must be allowed."""
         found: Future[list[IPAddress]] = Future()
 
@@ -128,18 +166,18 @@ class ImageFetcher:
                 found.set_exception(error)
 
         # getaddrinfo knows no timeout, so it is left behind in a thread of its own when it takes too long.
-        threading.Thread(target=look_up, daemon=True).start()
         begun = time.monotonic()
+        threading.Thread(target=look_up, daemon=True).start()
         try:
             addresses = found.result(_left(deadline))
         except TimeoutError:
-            raise ImageFetchTimeout from None
+            raise wanted.timed_out() from None
         except (OSError, UnicodeError) as error:
             if error.args[:1] == (socket.EAI_AGAIN,) and time.monotonic() - begun >= _RESOLVER_WAITS:
-                raise ImageFetchTimeout from None
-            raise ImageFetchFailed("The name of the image's host could not be resolved.") from None
+                raise wanted.timed_out() from None
+            raise wanted.unresolved() from None
         if not addresses:
-            raise ImageFetchFailed("The name of the image's host could not be resolved.")
+            raise wanted.unresolved()
         if not all(self._policy.allows(host, port, address) for address in addresses):
             raise UrlNotAllowed("The URL's host, address or port is not one that this service may connect to.")
         return addresses[:_MAX_ADDRESSES]
@@ -161,32 +199,14 @@ class ImageFetcher:
         connected.settimeout(_left(deadline))
         return self._tls.wrap_socket(connected, server_hostname=host)
 
-    def _read(self, answer: http.client.HTTPResponse) -> bytes:
-        headers = urllib3.HTTPHeaderDict(answer.headers.items())
-        announced = headers.get("Content-Length", "")
-        if announced.isdecimal() and int(announced[:20]) > self._limits.max_bytes:
-            raise _too_large(self._limits.max_bytes)
-        if "," in headers.get("Content-Encoding", ""):
-            # Nobody asked for any. What is packed twice can take hours to unpack, into nothing.
-            raise ImageFetchFailed("The image's host sent it in more than one Content-Encoding.")
-        response = urllib3.HTTPResponse(answer, headers, answer.status, preload_content=False, original_response=answer)
-        blocks: list[bytes] = []
-        size = 0
-        for block in response.stream(_BLOCK, decode_content=True):
-            size += len(block)
-            if size > self._limits.max_bytes:
-                raise _too_large(self._limits.max_bytes)
-            blocks.append(block)
-        return b"".join(blocks)
-
 
 class _Wire(io.RawIOBase):
     """What a host sends: so many bytes in all, until one deadline, however it is made up."""
 
-    def __init__(self, connected: socket.socket, max_bytes: int, deadline: float) -> None:
+    def __init__(self, connected: socket.socket, wanted: _Wanted, deadline: float) -> None:
         self._connected = connected
-        self._max_bytes = max_bytes
-        self._to_come = max_bytes + _FRAMING
+        self._wanted = wanted
+        self._to_come = wanted.max_bytes + _FRAMING
         self.deadline = deadline
 
     def readable(self) -> bool:
@@ -200,15 +220,15 @@ class _Wire(io.RawIOBase):
         received = self._connected.recv_into(buffer)
         self._to_come -= received
         if self._to_come < 0:
-            raise _too_large(self._max_bytes)
+            raise self._wanted.too_large()
         return received
 
 
 class _Received(io.BufferedReader):
     """An answer as http.client reads it, which can still be looked at once it was read to what it says is its end."""
 
-    def __init__(self, connected: socket.socket, max_bytes: int, deadline: float) -> None:
-        self._wire = _Wire(connected, max_bytes, deadline)
+    def __init__(self, connected: socket.socket, wanted: _Wanted, deadline: float) -> None:
+        self._wire = _Wire(connected, wanted, deadline)
         super().__init__(self._wire, _BLOCK)
 
     def makefile(self, _mode: str) -> Self:
@@ -225,28 +245,43 @@ class _Received(io.BufferedReader):
         return False
 
 
-def _request(parts: SplitResult) -> bytes:
+def _read(answer: http.client.HTTPResponse, wanted: _Wanted) -> bytes:
+    headers = urllib3.HTTPHeaderDict(answer.headers.items())
+    announced = headers.get("Content-Length", "")
+    if announced.isdecimal() and int(announced[:20]) > wanted.max_bytes:
+        raise wanted.too_large()
+    if "," in headers.get("Content-Encoding", ""):
+        # Nobody asked for any. What is packed twice can take hours to unpack, into nothing.
+        raise wanted.failed("sent it in more than one Content-Encoding")
+    response = urllib3.HTTPResponse(answer, headers, answer.status, preload_content=False, original_response=answer)
+    blocks: list[bytes] = []
+    size = 0
+    for block in response.stream(_BLOCK, decode_content=True):
+        size += len(block)
+        if size > wanted.max_bytes:
+            raise wanted.too_large()
+        blocks.append(block)
+    return b"".join(blocks)
+
+
+def _request(parts: SplitResult, accept: str) -> bytes:
     """Return the request for a vetted URL, which has no blank and no line end in it."""
     target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
     headers = (
         f"Host: {parts.netloc.lower()}",
         f"User-Agent: gaze/{__version__}",
-        "Accept: image/*",
+        f"Accept: {accept}",
         "Accept-Encoding: identity",
         "Connection: close",
     )
     return "\r\n".join((f"GET {target} HTTP/1.1", *headers, "", "")).encode("ascii")
 
 
-def _redirected(url: str, location: str) -> str:
+def _redirected(url: str, location: str, wanted: _Wanted) -> str:
     try:
         return urljoin(url, location)
     except ValueError:
-        raise UrlNotAllowed("The image's host redirected to what is no URL.") from None
-
-
-def _too_large(max_bytes: int) -> ImageTooLarge:
-    return ImageTooLarge(f"The image has more than the {max_bytes} bytes that this service takes.")
+        raise UrlNotAllowed(f"The {wanted.name}'s host redirected to what is no URL.") from None
 
 
 def _left(deadline: float) -> float:
@@ -255,12 +290,12 @@ def _left(deadline: float) -> float:
 
 
 @contextmanager
-def _failures_told() -> Iterator[None]:
+def _failures_told(wanted: _Wanted) -> Iterator[None]:
     try:
         yield
     except (TimeoutError, urllib3.exceptions.TimeoutError):
-        raise ImageFetchTimeout from None
+        raise wanted.timed_out() from None
     except ssl.SSLCertVerificationError:
-        raise ImageFetchFailed("The image's host has no certificate that can be trusted.") from None
+        raise wanted.failed("has no certificate that can be trusted") from None
     except (HTTPError, http.client.HTTPException, OSError, ValueError):
-        raise ImageFetchFailed from None
+        raise ImageFetchFailed(f"The {wanted.name} could not be fetched from its host.") from None

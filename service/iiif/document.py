@@ -1,0 +1,81 @@
+"""A JSON document of any IIIF API: read within bounds, and what its versions name differently under one name."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+from service.errors import ImageFetchFailed
+from service.images.fetch import MAX_URL_CHARACTERS
+
+Document = dict[str, Any]
+
+# Parsed, the smallest values take some twenty times their bytes.
+_MOST_VALUES = 1_000_000
+_MOST_LABEL_CHARACTERS = 500
+_RESERVED = "%/:?#[]@!$&'()*+,;=~"
+
+
+def parsed(body: bytes) -> Document:
+    """Return the JSON object that a host sent. Raises ImageFetchFailed where it is none, or has too many values."""
+    if sum(body.count(mark) for mark in (b",", b"[", b"{")) > _MOST_VALUES:
+        raise ImageFetchFailed("The document has more values than this service takes.")
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        raise ImageFetchFailed("The document is no JSON that can be read.") from None
+    if not isinstance(document, dict):
+        raise ImageFetchFailed("The document is no JSON object.")
+    return document
+
+
+def objects(value: object) -> Iterator[Document]:
+    """Yield the objects in what may be one, a list of them, or anything else."""
+    for entry in value if isinstance(value, list) else [value]:
+        if isinstance(entry, dict):
+            yield entry
+
+
+def texts(value: object) -> Iterator[str]:
+    """Yield the strings in what may be one, a list of them, or anything else."""
+    for entry in value if isinstance(value, list) else [value]:
+        if isinstance(entry, str):
+            yield entry
+
+
+def kind(entry: Document) -> str:
+    """Return the type without its prefix: "Manifest" for `sc:Manifest`; "" where there is none."""
+    return next(texts(entry.get("type", entry.get("@type"))), "").rpartition(":")[2]
+
+
+def uri(entry: Document) -> str | None:
+    """Return `id` or `@id` as `http_uri` does."""
+    return http_uri(entry.get("id", entry.get("@id")))
+
+
+def http_uri(value: object) -> str | None:
+    """Return an absolute http or https URI, with what no URI may contain percent-encoded; None where it is no such."""
+    if not isinstance(value, str) or len(value) > MAX_URL_CHARACTERS:
+        return None
+    if not value.lower().startswith(("http://", "https://")):
+        return None
+    try:
+        encoded = quote(value, _RESERVED)
+    except UnicodeEncodeError:
+        return None
+    return encoded if len(encoded) <= MAX_URL_CHARACTERS else None
+
+
+def label(entry: Document) -> str | None:
+    """Return the first text of a label, on one line of at most 500 characters: a language map, a value or a string."""
+    value = entry.get("label")
+    if isinstance(value, dict) and "@value" not in value:
+        value = next(iter(value.values()), None)
+    if isinstance(value, list):
+        value = next(iter(value), None)
+    if isinstance(value, dict):
+        value = value.get("@value")
+    if not isinstance(value, str):
+        return None
+    shown = "".join(letter if letter.isprintable() else " " for letter in value[:_MOST_LABEL_CHARACTERS])
+    return " ".join(shown.split()) or None

@@ -1,0 +1,110 @@
+"""A IIIF URI of any kind -> the pictures that it leads to, and for each the URL that serves a model best."""
+
+import time
+from collections.abc import Iterator
+from itertools import islice
+
+from service.errors import GazeError, ImageFetchFailed
+from service.iiif.document import Document, parsed
+from service.iiif.image_api import ImageInformation, ImageUri, base_uri, is_image_information
+from service.iiif.presentation import Broken, Canvas, Part, entries
+from service.images.fetch import ImageFetcher
+
+
+class IiifReader:
+    """Reads IIIF documents with the guards of an image's fetcher.
+
+    most_parts: how many manifests and collections one URI may lead to, itself counted
+    most_depth: how deep collections may nest, the manifest at the bottom counted
+    """
+
+    def __init__(self, fetcher: ImageFetcher, most_parts: int = 1_000, most_depth: int = 10) -> None:
+        self._fetcher = fetcher
+        self._most_parts = most_parts
+        self._most_depth = most_depth
+
+    def pictures(self, uri: str, deadline: float = float("inf"), most: int | None = None) -> Iterator[Canvas | Broken]:
+        """Yield what any IIIF URI leads to: the one picture of an image's URI, else as `canvases` does.
+
+        Raises what `canvases` raises, with the first entry. An image's URI that says so by its form is not fetched yet.
+        """
+        if form := ImageUri.parse(uri):
+            yield Canvas(None, None, None, uri if form.image else form.base, is_service=not form.image)
+            return
+        try:
+            document = self._document(uri, deadline)
+        except ImageFetchFailed as error:
+            # The base URI of an image; where its files are static, nothing need be there.
+            document = self._information_document(base_uri(uri), deadline, error)
+        if is_image_information(document):
+            yield Canvas(None, None, None, base_uri(uri), is_service=True)
+            return
+        yield from islice(self._walk(document, uri, deadline), most)
+
+    def canvases(self, uri: str, deadline: float = float("inf"), most: int | None = None) -> Iterator[Canvas | Broken]:
+        """Yield the canvases of a manifest or a collection of version 2 or 3, while they are being fetched.
+
+        A part that cannot be read is told as Broken, and the others follow. A part that is listed twice is read once.
+        deadline: on time.monotonic()'s clock
+        most:     how many entries are yielded
+        Raises what ImageFetcher.fetch_document raises, with the first entry, where its own document cannot be read;
+        ImageFetchTimeout at the deadline.
+        """
+        yield from islice(self._walk(self._document(uri, deadline), uri, deadline), most)
+
+    def image_url(self, image: Canvas | str, short_side: int, deadline: float = float("inf")) -> str:
+        """Return the URL to fetch a picture from: the smallest size whose shorter side has so many pixels.
+
+        image: a canvas, or any URI of an image of the Image API
+        A part, a turned image and a quality of its own are taken as they are, and so is a picture with no service.
+        Raises what ImageFetcher.fetch_document raises.
+        """
+        uri = image if isinstance(image, str) else image.image
+        form = ImageUri.parse(uri)
+        if (form and form.own) or (form is None and isinstance(image, Canvas) and not image.is_service):
+            return uri
+        base = form.base if form else base_uri(uri)
+        try:
+            information = ImageInformation.read(self._document(base + "/info.json", deadline), base)
+        except ImageFetchFailed:
+            if form and form.image:
+                return uri
+            raise
+        return information.url(short_side)
+
+    def _document(self, uri: str, deadline: float) -> Document:
+        return parsed(self._fetcher.fetch_document(uri, deadline))
+
+    def _information_document(self, base: str, deadline: float, error: ImageFetchFailed) -> Document:
+        try:
+            return self._document(base + "/info.json", deadline)
+        except ImageFetchFailed:
+            raise error from None
+
+    def _walk(self, document: Document, uri: str, deadline: float) -> Iterator[Canvas | Broken]:
+        seen = {uri}
+        path = [entries(document, uri)]
+        while path:
+            entry = next(path[-1], None)
+            if entry is None:
+                path.pop()
+            elif not isinstance(entry, Part):
+                yield entry
+            elif entry.uri not in seen:
+                seen.add(entry.uri)
+                if len(seen) > self._most_parts:
+                    yield Broken(entry.uri, ImageFetchFailed(f"More than {self._most_parts} documents are not read."))
+                    return
+                if entry.follows:
+                    path.pop()
+                try:
+                    path.append(self._opened(entry, len(path), deadline))
+                except GazeError as error:
+                    if time.monotonic() >= deadline:
+                        raise
+                    yield Broken(entry.uri, error)
+
+    def _opened(self, part: Part, depth: int, deadline: float) -> Iterator[Canvas | Broken | Part]:
+        if depth >= self._most_depth:
+            raise ImageFetchFailed(f"Collections that nest more than {self._most_depth} deep are not read.")
+        return entries(part.document or self._document(part.uri, deadline), part.uri)

@@ -1,0 +1,286 @@
+"""URIs and information of the Image API in all its versions, and the size that is asked for."""
+
+from typing import Any
+
+import pytest
+
+from service.errors import ImageFetchFailed
+from service.iiif.image_api import ImageInformation, ImageUri, base_uri, is_image_information, is_image_service
+
+BASE = "https://museum.example/iiif/a%2Fb"
+SECOND = "http://iiif.io/api/image/2/context.json"
+THIRD = "http://iiif.io/api/image/3/context.json"
+FIRST = "http://library.stanford.edu/iiif/image-api/1.1/context.json"
+
+Sizes = list[dict[str, Any]]
+
+
+def sizes(*pairs: tuple[int, int]) -> Sizes:
+    return [{"width": width, "height": height} for width, height in pairs]
+
+
+def second(level: int = 2, width: int = 6000, height: int = 4000, **more: Any) -> dict[str, Any]:
+    """Return the information of version 2; its limits and features stand in the profile."""
+    extra = {key: more.pop(key) for key in ("maxWidth", "maxHeight", "maxArea", "supports") if key in more}
+    profile = [f"http://iiif.io/api/image/2/level{level}.json", *([extra] if extra else [])]
+    return {"@context": SECOND, "@id": BASE, "width": width, "height": height, "profile": profile, **more}
+
+
+def third(level: int = 2, width: int = 6000, height: int = 4000, **more: Any) -> dict[str, Any]:
+    named = {"@context": THIRD, "id": BASE, "type": "ImageService3", "protocol": "http://iiif.io/api/image"}
+    return {**named, "profile": f"level{level}", "width": width, "height": height, **more}
+
+
+def asked(document: dict[str, Any], short_side: int = 224) -> str:
+    """Return what is asked for below the base URI."""
+    url = ImageInformation.read(document, BASE).url(short_side)
+    assert url.startswith(f"{BASE}/full/")
+    return url.removeprefix(f"{BASE}/full/")
+
+
+LISTED = sizes((3000, 2000), (375, 250), (750, 500), (187, 125))
+
+
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [
+        (third(sizes=LISTED), "375,250/0/default.jpg"),
+        (second(sizes=LISTED), "375,/0/default.jpg"),
+        (third(0, sizes=LISTED), "375,250/0/default.jpg"),
+        (second(0, sizes=LISTED), "375,/0/default.jpg"),
+        (third(sizes=sizes((187, 125))), "336,/0/default.jpg"),
+        (third(sizes=sizes((335, 223), (340, 224), (338, 225))), "338,225/0/default.jpg"),
+        (third(sizes=sizes((335, 223), (336, 224), (338, 225))), "336,224/0/default.jpg"),
+        (third(), "336,/0/default.jpg"),
+        (second(1), "336,/0/default.jpg"),
+        (third(1, 4000, 6000), "224,/0/default.jpg"),
+        (third(1, 6000, 4001), "336,/0/default.jpg"),
+        (third(1, 4001, 4000), "225,/0/default.jpg"),
+        (third(0), "max/0/default.jpg"),
+        (second(0), "full/0/default.jpg"),
+        (third(0, sizes=sizes((187, 125))), "max/0/default.jpg"),
+        (third(0, extraFeatures=["sizeByH", "sizeByW"]), "336,/0/default.jpg"),
+        (second(0, supports=["sizeByW"]), "336,/0/default.jpg"),
+        (third(0, extraFeatures="sizeByWh"), "max/0/default.jpg"),
+    ],
+)
+def test_the_smallest_size_that_serves_is_asked_for(document: dict[str, Any], path: str) -> None:
+    assert asked(document) == path
+
+
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [
+        (third(2, 300, 200), "max/0/default.jpg"),
+        (second(2, 300, 200), "full/0/default.jpg"),
+        (third(2, 300, 224), "max/0/default.jpg"),
+        (second(2, 224, 224, sizes=sizes((224, 224))), "full/0/default.jpg"),
+        (third(2, 300, 250, sizes=sizes((300, 250), (600, 500))), "max/0/default.jpg"),
+        (second(2, 300, 250, sizes=sizes((600, 500))), "269,/0/default.jpg"),
+        (third(2, 300, 200, sizes=sizes((150, 100), (600, 400))), "max/0/default.jpg"),
+    ],
+)
+def test_never_more_than_the_image_itself(document: dict[str, Any], path: str) -> None:
+    assert asked(document) == path
+
+
+@pytest.mark.parametrize(
+    ("limits", "whole", "served"),
+    [
+        ({"maxWidth": 336}, False, True),
+        ({"maxWidth": 335}, False, False),
+        ({"maxWidth": 400, "maxHeight": 224}, False, True),
+        ({"maxWidth": 400, "maxHeight": 223}, False, False),
+        ({"maxWidth": 6000, "maxHeight": 223}, False, False),
+        ({"maxArea": 336 * 224}, False, True),
+        ({"maxArea": 336 * 224 - 1}, False, False),
+        ({"maxWidth": 6000, "maxArea": 24_000_000}, True, True),
+    ],
+)
+def test_limits_of_the_server(limits: dict[str, int], whole: bool, served: bool) -> None:
+    assert asked(third(**limits)) == ("336,/0/default.jpg" if served else "max/0/default.jpg")
+    assert asked(second(**limits)) == ("336,/0/default.jpg" if served else "max/0/default.jpg")
+    assert asked(second(0, **limits)) == ("full/0/default.jpg" if whole else "max/0/default.jpg")
+
+
+@pytest.mark.parametrize("height", [224, 300])
+def test_max_width_alone_bounds_the_height_too(height: int) -> None:
+    tall = third(2, 1000, 1500, maxWidth=height)
+    # 224 pixels wide is 336 high.
+    assert asked(tall) == "max/0/default.jpg"
+    assert asked({**tall, "maxHeight": 400}) == "224,/0/default.jpg"
+
+
+def test_the_least_of_limits_that_are_said_twice_counts() -> None:
+    assert asked({**second(maxWidth=400), "maxWidth": 300}) == "max/0/default.jpg"
+    assert asked({**second(maxWidth=300), "maxWidth": 400}) == "max/0/default.jpg"
+    assert asked({**second(maxWidth=400), "maxWidth": 500}) == "336,/0/default.jpg"
+
+
+def test_a_listed_size_beyond_a_limit_is_not_asked_for() -> None:
+    assert asked(third(sizes=sizes((750, 500)), maxWidth=400)) == "336,/0/default.jpg"
+
+
+@pytest.mark.parametrize("short_side", [1, 187, 224, 336, 384, 518, 3999, 4000])
+@pytest.mark.parametrize(("width", "height"), [(6000, 4000), (4000, 6001), (12_345, 4000), (4000, 123_457)])
+def test_a_width_that_is_made_is_the_least_that_serves(width: int, height: int, short_side: int) -> None:
+    size = asked(third(1, width, height), short_side).partition("/")[0]
+    if size == "max":
+        assert short_side == 4000
+        return
+    wide = int(size.removesuffix(","))
+    assert min(wide, wide * height // width) >= short_side
+    assert min(wide - 1, (wide - 1) * height / width) < short_side
+
+
+@pytest.mark.parametrize(
+    ("named", "version", "path"),
+    [
+        ({"@context": SECOND, "@id": BASE}, 2, "full"),
+        ({"@context": THIRD, "id": BASE}, 3, "max"),
+        ({"@context": ["http://museum.example/extension.json", THIRD], "id": BASE}, 3, "max"),
+        ({"@context": [SECOND], "id": BASE}, 2, "full"),
+        ({"protocol": "http://iiif.io/api/image", "@id": BASE}, 2, "full"),
+        ({"protocol": "http://iiif.io/api/image", "id": BASE}, 3, "max"),
+        ({"type": "ImageService3", "id": BASE}, 3, "max"),
+        ({"@type": "ImageService2", "@id": BASE}, 2, "full"),
+        ({"@context": FIRST, "@id": BASE}, 1, "full"),
+    ],
+)
+def test_the_version_is_told_by_context_else_by_the_key_of_the_id(
+    named: dict[str, Any], version: int, path: str
+) -> None:
+    information = ImageInformation.read({**named, "width": 400, "height": 300}, BASE)
+    assert information.version == version
+    quality = "native" if version == 1 else "default"
+    assert information.url(224) == f"{BASE}/full/{path}/0/{quality}.jpg"
+
+
+@pytest.mark.parametrize(
+    ("given", "asked_under", "base"),
+    [
+        ("https://b.example/c", "https://a.example/b", "https://b.example/c"),
+        ("https://b.example/c/", "https://a.example/b", "https://b.example/c"),
+        ("https://b.example/c/info.json", "https://a.example/b", "https://b.example/c"),
+        ("http://a.example/b", "https://a.example/b", "https://a.example/b"),
+        ("https://a.example/iiif/b/c", "https://a.example/iiif/b%2Fc", "https://a.example/iiif/b%2Fc"),
+        ("http://a.example/iiif/b%2Fc", "https://a.example/iiif/b/c", "https://a.example/iiif/b%2Fc"),
+        ("https://a.example/Émile c", "https://a.example/b", "https://a.example/%C3%89mile%20c"),
+        ("javascript:alert(1)", "https://a.example/b", "https://a.example/b"),
+        ("/iiif/b", "https://a.example/b", "https://a.example/b"),
+        (None, "https://a.example/b", "https://a.example/b"),
+        (["https://b.example/c"], "https://a.example/b", "https://a.example/b"),
+    ],
+)
+def test_the_base_is_the_documents_id_where_that_is_another(given: object, asked_under: str, base: str) -> None:
+    document = third(id=given)
+    assert ImageInformation.read(document, asked_under).url(4000) == f"{base}/full/max/0/default.jpg"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"width": 10, "height": 10},
+        third(width=0),
+        third(height=-1),
+        {**third(), "width": "6000"},
+        {**third(), "width": True},
+        {**third(), "width": 6000.5},
+        {**third(), "width": float("inf")},
+        {**third(), "width": 10**30},
+        {"@context": "http://iiif.io/api/presentation/3/context.json", "width": 10, "height": 10},
+        {"@context": {"a": 1}, "width": 10, "height": 10},
+        {**third(), "width": None},
+    ],
+)
+def test_what_describes_no_image(document: dict[str, Any]) -> None:
+    with pytest.raises(ImageFetchFailed, match="no IIIF image information"):
+        ImageInformation.read(document, BASE)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"sizes": "375,250"},
+        {"sizes": [None, 1, "a", [], {"width": 375}, {"width": "375", "height": "250"}, {"width": -1, "height": 300}]},
+        {"sizes": {"width": 1, "height": 1}},
+        {"maxWidth": "10", "maxHeight": -1, "maxArea": None},
+        {"extraFeatures": {"sizeByW": 1}},
+    ],
+)
+def test_what_is_broken_in_an_information_is_left_out(broken: dict[str, Any]) -> None:
+    assert asked(third(**broken)) == "336,/0/default.jpg"
+
+
+@pytest.mark.parametrize("profile", [None, 2, [], {}, "level7", [{"formats": ["jpg"]}], [["level2"]]])
+def test_who_says_nothing_of_a_level_makes_no_sizes(profile: object) -> None:
+    assert asked({**third(), "profile": profile}) == "max/0/default.jpg"
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        (f"{BASE}/info.json", ImageUri(BASE, image=False, own=False)),
+        (f"{BASE}/info.json#a", ImageUri(BASE, image=False, own=False)),
+        ("http://a.example/i.fcgi?IIIF=b.tif/info.json", ImageUri("http://a.example/i.fcgi?IIIF=b.tif", False, False)),
+        *(
+            (f"{BASE}/full/{size}/0/default.{kind}", ImageUri(BASE, image=True, own=False))
+            for size in ("full", "max", "^max", "512,", ",512", "512,512", "!512,512", "^!512,512", "pct:12.5")
+            for kind in ("jpg", "png", "tif")
+        ),
+        *(
+            (f"{BASE}/{own}", ImageUri(BASE, image=True, own=True))
+            for own in (
+                *("square/max/0/default.jpg", "0,0,100,100/max/0/default.jpg", "pct:1.5,2,30,40/full/0/default.jpg"),
+                *("full/max/90/default.jpg", "full/max/!0/default.jpg", "full/max/22.5/default.jpg"),
+                *("full/max/0/gray.jpg", "full/max/0/bitonal.png", "full/max/0/color.jpg", "full/full/0/native.jpg"),
+            )
+        ),
+        (BASE, None),
+        (f"{BASE}/", None),
+        (f"{BASE}/manifest.json", None),
+        (f"{BASE}/full/max/0/default", None),
+        (f"{BASE}/full/max/default.jpg", None),
+        (f"{BASE}/full/max/0/default.jpg?download=1", None),
+        ("https://a.example/full/max/0.jpg", None),
+        ("full/max/0/default.jpg", None),
+        ("https://a.example/" + "a" * 3000 + "/info.json", None),
+        ("", None),
+    ],
+)
+def test_forms_of_a_uri(text: str, form: ImageUri | None) -> None:
+    assert ImageUri.parse(text) == form
+
+
+@pytest.mark.parametrize("written", [BASE, f"{BASE}/", f"{BASE}/info.json", f"{BASE}#a"])
+def test_a_base_uri_however_it_is_written(written: str) -> None:
+    assert base_uri(written) == BASE
+
+
+@pytest.mark.parametrize(
+    ("entry", "spoken"),
+    [
+        ({"type": "ImageService3"}, True),
+        ({"@type": "ImageService2"}, True),
+        ({"@type": "ImageService1"}, True),
+        ({"@context": SECOND}, True),
+        ({"@context": FIRST}, True),
+        ({"profile": "http://iiif.io/api/image/2/level0.json"}, True),
+        ({"profile": ["http://iiif.io/api/image/2/level2.json", {}]}, True),
+        ({"profile": "http://library.stanford.edu/iiif/image-api/1.1/compliance.html#level1"}, True),
+        ({"type": "SearchService2"}, False),
+        ({"@context": "http://iiif.io/api/auth/1/context.json", "profile": "http://iiif.io/api/auth/1/login"}, False),
+        ({"profile": 3}, False),
+        ({}, False),
+    ],
+)
+def test_which_services_give_images(entry: dict[str, Any], spoken: bool) -> None:
+    assert is_image_service(entry) is spoken
+
+
+def test_only_what_has_a_width_and_a_height_is_an_information() -> None:
+    assert is_image_information(third())
+    assert is_image_information(second())
+    assert not is_image_information({"@context": THIRD, "id": BASE})
+    assert not is_image_information({"type": "Canvas", "width": 1, "height": 1})

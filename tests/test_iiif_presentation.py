@@ -1,0 +1,287 @@
+"""Manifests and collections of versions 2 and 3, whole and broken: what they hold, in their order.
+
+The documents are of this project; their structure is that of the Presentation API's specifications.
+"""
+
+from typing import Any
+
+import pytest
+
+from service.errors import ImageFetchFailed
+from service.iiif.presentation import Broken, Canvas, Part, entries
+
+HERE = "https://museum.example/iiif"
+FOUND_AT = "https://museum.example/found"
+SERVICE_2 = {
+    "@context": "http://iiif.io/api/image/2/context.json",
+    "@id": f"{HERE}/image/1",
+    "profile": "http://iiif.io/api/image/2/level2.json",
+}
+SERVICE_3 = {"id": f"{HERE}/image/1", "type": "ImageService3", "profile": "level2"}
+PICTURE = {"id": f"{HERE}/1.jpg", "type": "Image", "format": "image/jpeg"}
+SERVED = (f"{HERE}/image/1", True)
+OWN = (f"{HERE}/1.jpg", False)
+
+
+def third_canvas(body: Any, motivation: Any = "painting", number: int = 1, **more: Any) -> dict[str, Any]:
+    annotation = {"type": "Annotation", "motivation": motivation, "body": body, "target": f"{HERE}/canvas/{number}"}
+    return {
+        "id": f"{HERE}/canvas/{number}",
+        "type": "Canvas",
+        "label": {"en": [f"page {number}"]},
+        "height": 3000,
+        "width": 2000,
+        "items": [{"id": f"{HERE}/page/{number}", "type": "AnnotationPage", "items": [annotation]}],
+        **more,
+    }
+
+
+def third_manifest(*canvases: Any, **more: Any) -> dict[str, Any]:
+    context = "http://iiif.io/api/presentation/3/context.json"
+    return {"@context": context, "id": f"{HERE}/manifest", "type": "Manifest", "items": list(canvases), **more}
+
+
+def second_canvas(resource: Any, motivation: Any = "sc:painting", number: int = 1, **more: Any) -> dict[str, Any]:
+    annotation = {"@type": "oa:Annotation", "motivation": motivation, "resource": resource}
+    return {
+        "@id": f"{HERE}/canvas/{number}",
+        "@type": "sc:Canvas",
+        "label": f"page {number}",
+        "images": [annotation],
+        **more,
+    }
+
+
+def second_manifest(*canvases: Any, **more: Any) -> dict[str, Any]:
+    return {
+        "@context": "http://iiif.io/api/presentation/2/context.json",
+        "@id": f"{HERE}/manifest",
+        "@type": "sc:Manifest",
+        "sequences": [{"@type": "sc:Sequence", "canvases": list(canvases)}, {"@id": f"{HERE}/other-order"}],
+        **more,
+    }
+
+
+def second_picture(**more: Any) -> dict[str, Any]:
+    return {"@id": f"{HERE}/1.jpg", "@type": "dctypes:Image", **more}
+
+
+def only(document: dict[str, Any]) -> Canvas | Broken | Part:
+    [entry] = entries(document, FOUND_AT)
+    return entry
+
+
+def canvas(image: tuple[str, bool], number: int = 1) -> Canvas:
+    return Canvas(f"{HERE}/canvas/{number}", f"page {number}", f"{HERE}/manifest", *image)
+
+
+@pytest.mark.parametrize(
+    ("body", "image"),
+    [
+        (PICTURE, OWN),
+        ([PICTURE], OWN),
+        ({**PICTURE, "service": [SERVICE_3]}, SERVED),
+        ({**PICTURE, "service": SERVICE_3}, SERVED),
+        ({**PICTURE, "service": [SERVICE_2]}, SERVED),
+        ({**PICTURE, "service": [{"@id": f"{HERE}/image/1", "@type": "ImageService2"}]}, SERVED),
+        ({**PICTURE, "service": [{"@id": f"{HERE}/image/1/", "@type": "ImageService1"}]}, SERVED),
+        ({**PICTURE, "service": [{"id": f"{HERE}/image/1/info.json", "type": "ImageService3"}]}, SERVED),
+        ({**PICTURE, "service": [{"id": f"{HERE}/search", "type": "SearchService2"}, SERVICE_3]}, SERVED),
+        ({**PICTURE, "service": [{"id": f"{HERE}/search", "type": "SearchService2"}]}, OWN),
+        ({**PICTURE, "service": [{"id": "javascript:alert(1)", "type": "ImageService3"}]}, OWN),
+        ({**PICTURE, "service": f"{HERE}/image/1"}, OWN),
+        ({"type": "Image", "service": [SERVICE_3]}, SERVED),
+        ({"service": SERVICE_3}, SERVED),
+        ({"type": "Choice", "items": [PICTURE, {**PICTURE, "id": f"{HERE}/infrared.jpg"}]}, OWN),
+        ({"type": "Choice", "items": [{"id": f"{HERE}/a.mp4", "type": "Video"}, PICTURE]}, OWN),
+        ({"type": "Choice", "items": [{**PICTURE, "service": [SERVICE_3]}, PICTURE]}, SERVED),
+        ({"type": "SpecificResource", "source": PICTURE, "selector": {"type": "ImageApiSelector"}}, OWN),
+        ([{"type": "TextualBody", "value": "a"}, PICTURE], OWN),
+    ],
+)
+def test_the_picture_of_a_canvas_of_version_3(body: Any, image: tuple[str, bool]) -> None:
+    assert only(third_manifest(third_canvas(body))) == canvas(image)
+    assert only(third_manifest(third_canvas(body, ["painting"]))) == canvas(image)
+
+
+@pytest.mark.parametrize(
+    ("resource", "image"),
+    [
+        (second_picture(), OWN),
+        (second_picture(service=SERVICE_2), SERVED),
+        (second_picture(service=[SERVICE_2]), SERVED),
+        (second_picture(service={"@id": f"{HERE}/image/1", "profile": SERVICE_2["profile"]}), SERVED),
+        (second_picture(service={"@id": f"{HERE}/image/1", "profile": "http://museum.example/other"}), OWN),
+        ({"@type": "oa:Choice", "default": second_picture(), "item": [second_picture(service=SERVICE_2)]}, OWN),
+        ({"@type": "oa:Choice", "item": [second_picture(service=SERVICE_2), second_picture()]}, SERVED),
+        ({"@type": "oa:SpecificResource", "full": second_picture(service=SERVICE_2)}, SERVED),
+    ],
+)
+def test_the_picture_of_a_canvas_of_version_2(resource: Any, image: tuple[str, bool]) -> None:
+    assert only(second_manifest(second_canvas(resource))) == canvas(image)
+
+
+def nested(times: int) -> Any:
+    return PICTURE if not times else {"type": "Choice", "items": [nested(times - 1)]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        "https://museum.example/1.jpg",
+        7,
+        [],
+        {},
+        [[PICTURE]],
+        {**PICTURE, "id": "1.jpg"},
+        {**PICTURE, "id": "javascript:alert(1)"},
+        {**PICTURE, "id": "data:image/png;base64,AAAA"},
+        {**PICTURE, "id": 7},
+        {**PICTURE, "id": "https://museum.example/" + "a" * 3000},
+        {**PICTURE, "type": "Video"},
+        {"type": "Choice", "items": []},
+        {"type": "Choice", "items": "a"},
+        {"type": "SpecificResource", "source": "a"},
+        nested(5),
+    ],
+)
+def test_a_canvas_with_no_picture_is_told_by_its_id(body: Any) -> None:
+    for broken in (only(third_manifest(third_canvas(body))), only(second_manifest(second_canvas(body)))):
+        assert isinstance(broken, Broken)
+        assert broken.id == f"{HERE}/canvas/1"
+        assert broken.error.detail == "No image that can be fetched is painted on this canvas."
+
+
+def test_choices_may_nest_a_little() -> None:
+    assert only(third_manifest(third_canvas(nested(4)))) == canvas(OWN)
+
+
+@pytest.mark.parametrize("motivation", [None, "commenting", ["tagging"], {}, 7, [None], "paintings", "unpainting"])
+def test_only_what_paints_counts(motivation: Any) -> None:
+    assert isinstance(only(third_manifest(third_canvas(PICTURE, motivation))), Broken)
+    assert isinstance(only(second_manifest(second_canvas(second_picture(), motivation))), Broken)
+
+
+def test_the_first_painting_that_has_a_picture_is_taken() -> None:
+    of_text, of_picture = third_canvas({"type": "Text"}), third_canvas(PICTURE)
+    several = {**of_text, "items": [*of_text["items"], None, {"items": 7}, *of_picture["items"]]}
+    assert only(third_manifest(several)) == canvas(OWN)
+
+
+@pytest.mark.parametrize(
+    ("entry", "where", "told"),
+    [
+        (None, f"{HERE}/manifest#{{}}/0", "no canvas"),
+        ("https://museum.example/canvas", f"{HERE}/manifest#{{}}/0", "no canvas"),
+        ({"id": f"{HERE}/range", "type": "Range"}, f"{HERE}/manifest#{{}}/0", "no canvas"),
+        ({"type": "Canvas"}, f"{HERE}/manifest#{{}}/0", "no id"),
+        ({"id": "canvas/1", "type": "Canvas"}, f"{HERE}/manifest#{{}}/0", "no id"),
+        ({"id": "javascript:alert(1)", "type": "Canvas"}, f"{HERE}/manifest#{{}}/0", "no id"),
+    ],
+)
+def test_broken_canvases_are_told_by_their_place_and_the_others_follow(entry: Any, where: str, told: str) -> None:
+    for manifest, path, good in (
+        (third_manifest, "/items", third_canvas(PICTURE)),
+        (second_manifest, "/sequences/0/canvases", second_canvas(second_picture())),
+    ):
+        broken, following = entries(manifest(entry, good), FOUND_AT)
+        assert isinstance(broken, Broken)
+        assert broken.id == where.format(path)
+        assert told in broken.error.detail
+        assert following == canvas(OWN)
+
+
+@pytest.mark.parametrize("held", [{"items": 7}, {"items": {}}, {"items": None}, {"sequences": 7}, {"sequences": [7]}])
+def test_a_manifest_without_canvases_is_told(held: dict[str, Any]) -> None:
+    broken = only({"type": "Manifest", **held})
+    assert isinstance(broken, Broken)
+    assert broken.id == FOUND_AT
+    assert "no canvases" in broken.error.detail
+
+
+def test_an_empty_manifest_holds_nothing() -> None:
+    assert list(entries(third_manifest(), FOUND_AT)) == []
+    assert list(entries(second_manifest(), FOUND_AT)) == []
+
+
+@pytest.mark.parametrize("own", ["manifest.json", "javascript:alert(1)", None, 7])
+def test_a_manifest_with_no_id_of_its_own_is_named_by_where_it_was_found(own: Any) -> None:
+    found = only(third_manifest(third_canvas(PICTURE), id=own))
+    assert isinstance(found, Canvas)
+    assert found.manifest == FOUND_AT
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{}, {"type": "Canvas"}, {"type": "AnnotationPage"}, {"@type": ["a"]}, {"type": None}, {"items": []}],
+)
+def test_what_is_neither_manifest_nor_collection(document: dict[str, Any]) -> None:
+    with pytest.raises(ImageFetchFailed, match="neither"):
+        entries(document, FOUND_AT)
+
+
+def test_a_collection_of_version_3_lists_what_it_holds_and_what_it_refers_to() -> None:
+    embedded = third_manifest(third_canvas(PICTURE))
+    unnamed = {"type": "Collection", "items": []}
+    collection = {
+        "id": f"{HERE}/top",
+        "type": "Collection",
+        "items": [
+            {"id": f"{HERE}/manifest/1", "type": "Manifest", "label": {"en": ["a"]}},
+            embedded,
+            {"id": f"{HERE}/collection/1", "type": "Collection"},
+            unnamed,
+            {"id": "manifest/2", "type": "Manifest"},
+            {"id": "javascript:alert(1)", "type": "Manifest"},
+            7,
+        ],
+    }
+    listed = list(entries(collection, FOUND_AT))
+    assert listed[:4] == [
+        Part(f"{HERE}/manifest/1"),
+        Part(f"{HERE}/manifest", embedded),
+        Part(f"{HERE}/collection/1"),
+        Part(f"{HERE}/top#/items/3", unnamed),
+    ]
+    assert [entry.id for entry in listed[4:] if isinstance(entry, Broken)] == [
+        f"{HERE}/top#/items/{place}" for place in (4, 5, 6)
+    ]
+
+
+def test_a_collection_of_version_2_lists_members_collections_and_manifests() -> None:
+    embedded = second_manifest()
+    collection = {
+        "@id": f"{HERE}/top",
+        "@type": "sc:Collection",
+        "manifests": [{"@id": f"{HERE}/manifest/2", "@type": "sc:Manifest"}, embedded, f"{HERE}/manifest/3", None],
+        "collections": [{"@id": f"{HERE}/collection/1", "@type": "sc:Collection"}],
+        "members": [{"@id": f"{HERE}/manifest/1", "@type": "sc:Manifest"}],
+    }
+    *parts, broken = entries(collection, FOUND_AT)
+    assert parts == [
+        Part(f"{HERE}/manifest/1"),
+        Part(f"{HERE}/collection/1"),
+        Part(f"{HERE}/manifest/2"),
+        Part(f"{HERE}/manifest", embedded),
+        Part(f"{HERE}/manifest/3"),
+    ]
+    assert isinstance(broken, Broken)
+    assert broken.id == f"{HERE}/top#/manifests/3"
+
+
+def test_pages_of_a_collection_of_version_2_are_followed() -> None:
+    page: dict[str, Any] = {"@type": "sc:Collection", "first": f"{HERE}/page/1"}
+    assert only(page) == Part(f"{HERE}/page/1", follows=True)
+    assert only({**page, "next": f"{HERE}/page/2"}) == Part(f"{HERE}/page/2", follows=True)
+    broken = only({**page, "next": "page/2"})
+    assert isinstance(broken, Broken)
+    assert broken.id == f"{FOUND_AT}#/next"
+
+
+@pytest.mark.parametrize("held", [7, None, {}, "a"])
+def test_a_collection_that_lists_nothing_is_told(held: Any) -> None:
+    broken = only({"type": "Collection", "items": held})
+    assert isinstance(broken, Broken)
+    assert broken.id == FOUND_AT
+    assert list(entries({"type": "Collection", "items": []}, FOUND_AT)) == []
