@@ -1,0 +1,1 @@
+"""Answers as documents that museums' systems read: annotation pages, Linked Art, and tables for import."""

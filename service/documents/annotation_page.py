@@ -1,0 +1,97 @@
+"""Findings -> a W3C Web Annotation page as IIIF Presentation 3 has it, one annotation a prediction.
+
+Sources: W3C Web Annotation Data Model (2017), IIIF Presentation API 3.0, JSON-LD 1.1.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from service.documents.finding import Finding, Machine, RankedTerms, Term
+from service.documents.naming import escaped_iri, model_iri, model_name, picture_iri, utc
+
+CONTEXT_PATH = "/ns/gaze/1/context.json"
+NAMESPACE_PATH = "/ns/gaze/1#"
+PRESENTATION_CONTEXT = "http://iiif.io/api/presentation/3/context.json"
+CAUTION = (
+    "Suggestions of a machine that nobody has reviewed. A probability says how a term fares against the other terms of "
+    "its list, and not that it is true."
+)
+GETTY = "http://vocab.getty.edu/"
+GETTY_CREDIT = "Contains information from the Getty vocabularies (AAT, ULAN), © J. Paul Getty Trust, ODC-BY 1.0."
+
+
+def context(address: str) -> dict[str, Any]:
+    """Return the JSON-LD context of our own keys, to be served at `CONTEXT_PATH` of the service at this address.
+
+    Numbers are doubles: what JSON-LD makes of a small JSON number, such as 5.0E-10, is no xsd:decimal.
+    """
+    types = {"candidates": "integer", "probability": "double", "rank": "integer", "similarity": "double"}
+    return {
+        "@context": {
+            "gaze": f"{address}{NAMESPACE_PATH}",
+            "xsd": "http://www.w3.org/2001/XMLSchema#",
+            **{f"gaze:{key}": {"@type": f"xsd:{name}"} for key, name in types.items()},
+        }
+    }
+
+
+def annotation_page(findings: Sequence[Finding], machine: Machine, page_id: str) -> dict[str, Any]:
+    """Return the page with the IRI page_id, hidden until a person turns it on.
+
+    The IRIs of its annotations are those of the page with a fragment: number of the picture, list, rank.
+    """
+    page: dict[str, Any] = {
+        "@context": [f"{machine.address}{CONTEXT_PATH}", PRESENTATION_CONTEXT],
+        "id": page_id,
+        "type": "AnnotationPage",
+        "label": {"en": [f"Suggestions by {machine.model} (unreviewed)"]},
+        "summary": {"en": [CAUTION]},
+        "behavior": ["hidden"],
+        "items": [],
+    }
+    if any((term.uri or "").startswith(GETTY) for each in findings for of in each.lists for term in of.terms):
+        page["requiredStatement"] = {"label": {"en": ["Attribution"]}, "value": {"en": [GETTY_CREDIT]}}
+    for number, finding in enumerate(findings, start=1):
+        page["items"].extend(_annotations(finding, machine, f"{page_id}#{number}"))
+    return page
+
+
+def _annotations(finding: Finding, machine: Machine, picture_id: str) -> Iterator[dict[str, Any]]:
+    target = picture_iri(finding.subject, machine)
+    for ranked in finding.lists:
+        for term in ranked.terms:
+            yield {
+                "id": f"{picture_id}/{quote(ranked.list_name, safe='')}/{term.rank}",
+                "type": "Annotation",
+                "motivation": ["tagging", "classifying"],
+                "created": utc(machine),
+                "creator": {"id": model_iri(machine), "type": "Software", "name": model_name(machine)},
+                "generator": {"id": f"{machine.address}/", "type": "Software", "name": f"Gaze {machine.version}"},
+                "body": _bodies(term),
+                **_measures(ranked, term, machine),
+                "target": target,
+            }
+
+
+def _bodies(term: Term) -> list[dict[str, Any]]:
+    """Return the term as a concept, where it has a URI, and as text; its language is not known and so not said."""
+    text = {"type": "TextualBody", "purpose": "tagging", "value": term.label, "format": "text/plain"}
+    if term.uri is None:
+        return [text]
+    return [{"type": "SpecificResource", "purpose": "classifying", "source": escaped_iri(term.uri)}, text]
+
+
+def _measures(ranked: RankedTerms, term: Term, machine: Machine) -> dict[str, Any]:
+    revision = {"gaze:revision": machine.revision} if machine.revision else {}
+    return {
+        "gaze:list": ranked.list_name,
+        "gaze:listHash": ranked.hash,
+        "gaze:candidates": ranked.candidates,
+        "gaze:rank": term.rank,
+        "gaze:phrase": term.phrase,
+        "gaze:probability": term.probability,
+        "gaze:similarity": term.similarity,
+        "gaze:model": machine.model,
+        **revision,
+    }

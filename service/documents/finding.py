@@ -1,0 +1,69 @@
+"""What a document is made of: a picture, what was found for it, and the machine that found it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The picture that something is said of, as far as it is known to whom reads the document.
+
+    object_number: the museum's own number or name of what the picture shows
+    url:           where the picture is
+    canvas:        the URI of the IIIF canvas that shows it; and manifest, of the manifest that has that canvas
+    sha256:        of the picture's bytes, in hex
+    """
+
+    object_number: str | None = None
+    url: str | None = None
+    canvas: str | None = None
+    manifest: str | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Term:
+    """A phrase at its place in a ranking; its probability is relative to the list."""
+
+    rank: int
+    label: str
+    phrase: str
+    uri: str | None
+    probability: float
+    similarity: float
+
+
+@dataclass(frozen=True)
+class RankedTerms:
+    """The first terms of a list. candidates: how many the list has; hash: SHA-256 of the list, in hex."""
+
+    list_name: str
+    title: str
+    hash: str
+    candidates: int
+    terms: tuple[Term, ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found for one picture."""
+
+    subject: Subject
+    lists: tuple[RankedTerms, ...]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What found it, and when.
+
+    model, revision: of CLIP; revision None for a model that has none
+    version:         of Gaze
+    address:         the address of the service, without a slash at its end: what it names starts with this
+    created:         in UTC
+    """
+
+    model: str
+    revision: str | None
+    version: str
+    address: str
+    created: datetime

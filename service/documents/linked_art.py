@@ -1,0 +1,131 @@
+"""Findings -> Linked Art 1.0: a record of the object that a picture shows, with what a machine suggests for it.
+
+Linked Art wants attribute assignments used sparingly. So a term becomes one only where an authority's URI says what is
+meant; any other stands in the record as a statement. Nothing is asserted of the object itself.
+
+Source: Linked Art 1.0, its model (assignments of attributes; creation by artificial intelligence) and JSON schemas.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from service.documents.finding import Finding, Machine, RankedTerms, Subject, Term
+from service.documents.kinds import Kind, kind_of
+from service.documents.naming import escaped_uri, model_iri, model_name, object_number, picture_iri, utc
+from service.documents.note import MARK, note
+
+CONTEXT = "https://linked.art/ns/v1/linked-art.json"
+
+
+_AI = (300456842, "Artificial Intelligence")
+_AI_GENERATED = (300456841, "AI Generated Content")
+_POSSIBLY_BY = (300404272, "Possibly By")
+_BRIEF_TEXT = (300418049, "Brief Text")
+_STYLE = (300015646, "Styles and Periods")
+
+
+def linked_art(finding: Finding, machine: Machine) -> dict[str, Any]:
+    """Return the record of one picture's object.
+
+    Its id is the picture's IRI with the fragment `object`, because a canvas or a file is not the object that it shows;
+    a museum puts its own URI there.
+    """
+    record: dict[str, Any] = {
+        "@context": CONTEXT,
+        "id": _object_uri(finding.subject, machine),
+        "type": "HumanMadeObject",
+        "_label": object_number(finding.subject) or "Object in a picture",
+        **_pictured(finding.subject),
+    }
+    of_object, of_production, statements = [], [], []
+    for ranked in finding.lists:
+        for term in ranked.terms:
+            if term.uri is None:
+                statements.append(_statement(ranked, term, machine))
+            elif kind_of(ranked.list_name) in (Kind.ARTIST, Kind.TECHNIQUE):
+                of_production.append(_assignment(ranked, term, term.uri, machine))
+            else:
+                of_object.append(_assignment(ranked, term, term.uri, machine))
+    if statements:
+        record["referred_to_by"] = statements
+    if of_object:
+        record["attributed_by"] = of_object
+    if of_production:
+        record["produced_by"] = {"type": "Production", "attributed_by": of_production}
+    return record
+
+
+def linked_art_records(findings: Sequence[Finding], machine: Machine) -> dict[str, Any] | list[dict[str, Any]]:
+    """Return the record of one picture, or an array of records: Linked Art has one record a document."""
+    records = [linked_art(finding, machine) for finding in findings]
+    return records[0] if len(records) == 1 else records
+
+
+def _object_uri(subject: Subject, machine: Machine) -> str:
+    uri = escaped_uri(picture_iri(subject, machine))
+    return f"{uri}/object" if "#" in uri else f"{uri}#object"
+
+
+def _pictured(subject: Subject) -> dict[str, Any]:
+    """Return by what the object is identified and where it can be seen."""
+    known: dict[str, Any] = {}
+    if number := object_number(subject):
+        known["identified_by"] = [{"type": "Identifier", "content": number}]
+    if subject.url:
+        known["representation"] = [{"type": "VisualItem", "digitally_shown_by": [_digital(subject.url)]}]
+    if subject.manifest:
+        known["subject_of"] = [{"type": "LinguisticObject", "digitally_carried_by": [_digital(subject.manifest)]}]
+    return known
+
+
+def _digital(address: str) -> dict[str, Any]:
+    return {"type": "DigitalObject", "access_point": [{"id": escaped_uri(address), "type": "DigitalObject"}]}
+
+
+def _assignment(ranked: RankedTerms, term: Term, uri: str, machine: Machine) -> dict[str, Any]:
+    """Return what the machine assigned, how and when.
+
+    The model stands under `influenced_by`, of which `used_specific_object` is a narrower property: the schema lets that
+    one have physical objects and sets only.
+    """
+    assigned_property, assigned = _assigned(kind_of(ranked.list_name), escaped_uri(uri), term.label)
+    possibly_by = [_POSSIBLY_BY] if kind_of(ranked.list_name) is Kind.ARTIST else []
+    return {
+        "type": "AttributeAssignment",
+        "_label": f"{MARK}: {term.label}",
+        "classified_as": _types(*possibly_by, _AI_GENERATED),
+        "technique": _types(_AI),
+        "influenced_by": [{"id": model_iri(machine), "type": "DigitalObject", "_label": model_name(machine)}],
+        "timespan": {"type": "TimeSpan", "begin_of_the_begin": utc(machine), "end_of_the_end": utc(machine)},
+        "referred_to_by": [_statement(ranked, term, machine)],
+        **assigned_property,
+        "assigned": [assigned],
+    }
+
+
+def _assigned(kind: Kind, uri: str, label: str) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return the property that is assigned, and its value. Where no property fits the list, the relation stays open."""
+    concept: dict[str, Any] = {"id": uri, "type": "Type", "_label": label}
+    match kind:
+        case Kind.ARTIST:
+            artist = {"id": uri, "type": "Person", "_label": label}
+            return {"assigned_property": "part"}, {"type": "Production", "carried_out_by": [artist]}
+        case Kind.STYLE:
+            return {"assigned_property": "classified_as"}, {**concept, "classified_as": _types(_STYLE)}
+        case Kind.MATERIAL:
+            return {"assigned_property": "made_of"}, {**concept, "type": "Material"}
+        case Kind.TECHNIQUE:
+            return {"assigned_property": "technique"}, concept
+        case Kind.OTHER:
+            return {}, concept
+
+
+def _statement(ranked: RankedTerms, term: Term, machine: Machine) -> dict[str, Any]:
+    content = note(ranked, term, machine)
+    return {"type": "LinguisticObject", "classified_as": _types(_BRIEF_TEXT, _AI_GENERATED), "content": content}
+
+
+def _types(*concepts: tuple[int, str]) -> list[dict[str, str]]:
+    return [
+        {"id": f"http://vocab.getty.edu/aat/{number}", "type": "Type", "_label": label} for number, label in concepts
+    ]
