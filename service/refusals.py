@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-COSTLY = (("POST", "/v1/gaze"), ("POST", "/v1/explain"))
+COSTLY = (
+    ("POST", "/v1/gaze"),
+    ("POST", "/v1/explain"),
+    ("POST", "/v1/reconcile/0.2"),
+    ("POST", "/v1/reconcile/0.2/"),
+    ("POST", "/v1/reconcile/1.0-draft/match"),
+)
 
 _NO_ID = "-"
 

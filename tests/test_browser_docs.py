@@ -29,7 +29,9 @@ pytest_plugins = ["tests.chromium"]
 OPERATIONS = [call for methods in document(["movements", "surfaces"])["paths"].values() for call in methods.values()]
 CALLS = [call["operationId"] for call in OPERATIONS]
 BODIES = {call["operationId"]: call["requestBody"]["content"] for call in OPERATIONS if "requestBody" in call}
-CHOICES = [(call, name) for call, body in BODIES.items() for name in body["application/json"]["examples"]]
+CHOICES = [
+    (call, name) for call, body in BODIES.items() for name in body.get("application/json", {}).get("examples", ())
+]
 OK = re.compile(r"^Status 200 in [\d,]+ ms\.$")
 
 

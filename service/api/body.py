@@ -54,13 +54,17 @@ def read_body(request: Request, max_bytes: int, deadline: float) -> Any | Form:
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType
     if media_type == "application/json":
-        return _from_json(_read(request, max_bytes, deadline))
+        return from_json(read_bytes(request, max_bytes, deadline))
     if media_type == "multipart/form-data" and options.get("boundary"):
-        return _from_form(_read(request, max_bytes, deadline), options["boundary"])
+        return _from_form(read_bytes(request, max_bytes, deadline), options["boundary"])
     raise UnsupportedMediaType
 
 
-def _read(request: Request, max_bytes: int, deadline: float) -> bytes:
+def read_bytes(request: Request, max_bytes: int, deadline: float) -> bytes:
+    """Return the body as it came. Raises MalformedRequest, RequestTooLarge or Overloaded.
+
+    deadline: by when it must be here, on time.monotonic()'s clock.
+    """
     too_large = RequestTooLarge(f"A request may have {max_bytes} bytes.")
     if (request.content_length or 0) > max_bytes:
         raise too_large
@@ -83,7 +87,8 @@ def _read(request: Request, max_bytes: int, deadline: float) -> bytes:
     return b"".join(blocks)
 
 
-def _from_json(body: bytes) -> Any:
+def from_json(body: bytes) -> Any:
+    """Return what the body says. Raises MalformedRequest."""
     try:
         text = body.decode()
         del body  # it may be as large as a request may be, and there are copies enough of it

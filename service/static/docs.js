@@ -23,8 +23,11 @@ function callOf(form) {
   const address = addressOf(path);
   for (const { name, value } of given("query")) address.searchParams.append(name, value);
   const headers = Object.fromEntries(given("header").map(({ name, value }) => [name, value]));
-  const body = form.querySelector("textarea")?.value;
-  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const sent = form.querySelector("textarea");
+  if (!sent) return { method: form.dataset.method, address: address.href, headers };
+  const { formField } = sent.dataset;
+  headers["Content-Type"] = formField ? "application/x-www-form-urlencoded" : "application/json";
+  const body = formField ? new URLSearchParams({ [formField]: sent.value }).toString() : sent.value;
   return { method: form.dataset.method, address: address.href, headers, body };
 }
 
