@@ -12,8 +12,10 @@ from werkzeug.routing import RequestRedirect
 
 from service.admission import Admission
 from service.api import metrics, problems
+from service.api.address import address_of
 from service.api.clients import client_address
 from service.api.cors import PREFLIGHT
+from service.api.documents import context_blueprint
 from service.api.explain import explain_blueprint
 from service.api.gaze import gaze_blueprint
 from service.api.health import health_blueprint
@@ -24,8 +26,10 @@ from service.api.page import page_blueprint
 from service.api.pictures import PictureParts
 from service.api.query import QueryLimits
 from service.api.quota import Quota, counted_as
+from service.api.reconcile import reconcile_blueprint
 from service.cores import available_cores
 from service.errors import NotFound, Unauthorized
+from service.iiif.reader import IiifReader
 from service.images.decode import ImageLimits
 from service.images.decoder import Decoder
 from service.images.fetch import FetchLimits, ImageFetcher
@@ -37,6 +41,9 @@ log = structlog.get_logger()
 
 FETCH_SECONDS = 15.0
 """How long one URL may take, from look-up to last byte."""
+
+MAX_IIIF_DOCUMENTS = 50
+"""How many manifests and collections the IIIF URI of one request may lead to."""
 
 _COUNTED = "/v1/"
 """What a quota counts; who supervises the service is never refused."""
@@ -68,6 +75,7 @@ def create_app(
     cores = max(1, available_cores() // settings.workers)
     parts = PictureParts(
         fetcher=fetcher,
+        iiif=IiifReader(fetcher, most_parts=MAX_IIIF_DOCUMENTS),
         admission=admission or Admission(SLOTS, FETCH_SLOTS),
         decoder=Decoder(image_limits, cores),
         limits=image_limits,
@@ -76,15 +84,34 @@ def create_app(
     )
     query_limits = QueryLimits(settings.max_request_bytes, settings.max_phrases)
     seconds = settings.request_timeout
+    address = address_of(settings.public_url)
     app.register_blueprint(
-        gaze_blueprint(loading=loading, served=served, parts=parts, request_seconds=seconds, query_limits=query_limits)
+        gaze_blueprint(
+            loading=loading,
+            served=served,
+            parts=parts,
+            request_seconds=seconds,
+            query_limits=query_limits,
+            address=address,
+        )
     )
     app.register_blueprint(
         explain_blueprint(loading=loading, parts=parts, request_seconds=seconds, query_limits=query_limits)
     )
+    app.register_blueprint(
+        reconcile_blueprint(
+            loading=loading,
+            served=served,
+            parts=parts,
+            request_seconds=seconds,
+            query_limits=query_limits,
+            address=address,
+        )
+    )
     app.register_blueprint(lists_blueprint(served))
     app.register_blueprint(model_blueprint(loading))
     app.register_blueprint(health_blueprint(loading, shutting_down))
+    app.register_blueprint(context_blueprint(address))
     app.register_blueprint(page_blueprint(served))
     problems.register(app)
     _around_every_request(app, settings)

@@ -57,6 +57,13 @@ class Settings(BaseModel):
         default="127.0.0.1", min_length=1, description="the address to listen on; `0.0.0.0` in the containers"
     )
     port: int = Field(default=8000, ge=1, le=65535, description="the port to listen on")
+    public_url: Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]_-]+(/[!-~]*)?$", max_length=500)] | None = (
+        Field(
+            default=None,
+            description="this service's own address, as documents and reconciliation name it, such as "
+            "`https://museum.example/gaze`; the default is what a request was sent to",
+        )
+    )
     lists_dir: Path | None = Field(
         default=None, description="a folder of a museum's own lists, served beside the built-in ones"
     )

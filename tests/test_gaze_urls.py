@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 from tests.conftest import encoded, noise
 from tests.problem_shape import MARKER, checked_problem
 from tests.test_gaze import JPEG, PNG, answered, ask, ask_by_form, by_base64, upload
+from tests.test_metrics import of, samples
 
 LOOPBACK = "127.0.0.1/32"
 
@@ -136,3 +137,15 @@ def test_slow_url_among_several_takes_the_time_of_those_behind_it(
     results = answered(client.post("/v1/gaze", json={"images": sent, "lists": ["qualities"]}))["results"]
     assert "lists" in results[0]
     assert [result["error"]["code"] for result in results[1:]] == ["image_fetch_timeout", "overloaded"]
+
+
+def test_requests_under_way_are_counted(make_client: Callable[..., FlaskClient], origin: Origin) -> None:
+    client = make_client(url_fetch=LOOPBACK)
+    sent = {"image": {"url": f"{origin.address}/slow.png"}, "lists": ["qualities"]}
+    asking = threading.Thread(target=lambda: client.post("/v1/gaze", json=sent))
+    asking.start()
+    assert origin.waiting.acquire(timeout=10)
+    assert samples(make_client())[of("gaze_in_flight")] == 1
+    origin.go_on.set()
+    asking.join()
+    assert samples(make_client())[of("gaze_in_flight")] == 0

@@ -100,7 +100,7 @@ def test_every_error_of_the_service_is_documented(document: dict[str, Any]) -> N
 
 def test_only_what_is_open_is_documented_as_open(document: dict[str, Any]) -> None:
     opened = {path for (path, _), call in calls(document).items() if call.get("security") == []}
-    assert opened == {"/", "/docs", "/openapi.json", "/livez", "/readyz"}
+    assert opened == {"/", "/docs", "/openapi.json", "/livez", "/readyz", "/ns/gaze/1/context.json"}
     for (path, _), call in calls(document).items():
         assert ("401" in call["responses"]) == (path not in opened)
 
@@ -148,12 +148,12 @@ def test_fields_of_a_form_are_those_that_are_read(client: FlaskClient, document:
     form = document["paths"]["/v1/gaze"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     sent = {"lists": "qualities", "phrases": "a river", "template": "{}", "top_k": "all", "rank_by": "lift"}
     sent |= {"fit": "pad", "include": "certainty, lift,stability,none_of_these", "min_probability": "0.001"}
-    assert set(form["properties"]) == {"image", "image_url", *sent}
+    assert set(form["properties"]) == {"image", "image_url", "image_iiif", *sent}
     response = client.post("/v1/gaze", data={**sent, "image": upload(PNG, "a.png")})
     assert response.status_code == 200
     form = document["paths"]["/v1/explain"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     sent = {"phrases": "a river", "template": "{}", "fit": "stretch", "overlay": "true"}
-    assert set(form["properties"]) == {"image", "image_url", *sent}
+    assert set(form["properties"]) == {"image", "image_url", "image_iiif", *sent}
     response = client.post("/v1/explain", data={**sent, "image": upload(PNG, "a.png")})
     assert response.status_code == 200
 

@@ -40,6 +40,7 @@ def test_defaults() -> None:
         "rate_limit": (),
         "cors_origins": {"origins": frozenset(), "every": False},
         "trusted_proxies": (),
+        "public_url": None,
     }
 
 

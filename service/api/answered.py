@@ -60,22 +60,27 @@ class ModelDetails(Model):
     version: str
 
 
-class ImageInfo(BaseModel):
-    """The image that was ranked; width and height are the upright image's."""
+class SentImage(BaseModel):
+    """An image as it was sent, or as a IIIF document has it."""
 
-    source: Literal["upload", "base64", "url"]
-    name: str | None
+    source: Literal["upload", "base64", "url", "iiif"]
+    name: str | None = Field(description="A file's name; of a IIIF canvas, its label.")
+    object_number: str | SkipJsonSchema[None] = Field(default=None, description="Where one was sent.")
+    canvas: str | SkipJsonSchema[None] = Field(default=None, description="URI of the IIIF canvas that shows it.")
+    manifest: str | SkipJsonSchema[None] = Field(default=None, description="URI of the canvas's manifest.")
+
+
+class ImageInfo(SentImage):
+    """The image that was ranked; width and height are the upright image's, of IIIF the size that was asked for."""
+
     sha256: str
     format: str
     width: int
     height: int
 
 
-class FailedImage(BaseModel):
+class FailedImage(SentImage):
     """The image that failed, as far as it is known."""
-
-    source: Literal["upload", "base64", "url"]
-    name: str | None
 
 
 class RankSpread(BaseModel):

@@ -24,6 +24,7 @@ MAX_IMAGES = 32
 MAX_LISTS = 100
 MAX_OWN_LISTS = 32
 MAX_EXPLAINED = 16
+MAX_NUMBER_CHARACTERS = 200
 DEFAULT_TOP_K = 5
 # A red square of 8 x 8 pixels as PNG, and a blue one as WebP, so that the documentation's examples can be sent.
 EXAMPLE_IMAGE = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEklEQVR4nGP8z4AdMOEQH6QSAM1BAQ/oQeJvAAAAAElFTkSuQmCC"
@@ -75,9 +76,9 @@ def _is_visible(phrase: str) -> str:
 
 
 def _image_kind(image: Any) -> str | None:
-    """Tell by its one field what an image is given as; None lets pydantic say that it is neither."""
-    fields = list(image) if isinstance(image, dict) else []
-    return f"by_{fields[0]}" if fields in (["url"], ["base64"]) else None
+    """Tell by its field what an image is given as; None lets pydantic say that it is none of them."""
+    fields = set(image) - {"object_number"} if isinstance(image, dict) else set()
+    return f"by_{fields.pop()}" if fields in ({"url"}, {"base64"}, {"iiif"}) else None
 
 
 class _Sent(BaseModel):
@@ -86,7 +87,41 @@ class _Sent(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class ImageByUrl(_Sent):
+class _Question(_Sent):
+    """What is sent as JSON: a field that is not used is left out, and not null."""
+
+    _nullable: ClassVar[str | None] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_too_many(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and len(fields) > len(cls.model_fields):
+            raise ValueError("There is a field here that is not part of the contract.")
+        return fields
+
+    @model_validator(mode="before")
+    @classmethod
+    def _absent_not_null(cls, fields: Any) -> Any:
+        if isinstance(fields, dict):
+            for name in cls.model_fields:
+                if name != cls._nullable and fields.get(name, "") is None:
+                    only = f"Only {cls._nullable} may be null" if cls._nullable else "No field may be null"
+                    raise ValueError(f"{only}; leave out a field that is not used.")
+        return fields
+
+
+class _Image(_Question):
+    """An image, however it is given."""
+
+    object_number: Annotated[str, StringConstraints(min_length=1, max_length=MAX_NUMBER_CHARACTERS)] | None = Field(
+        None,
+        description="The museum's own number of what the image shows; it comes back with the answer.",
+        examples=["1913.7.4"],
+        json_schema_extra=_never_null,
+    )
+
+
+class ImageByUrl(_Image):
     """An image that the service fetches."""
 
     url: str = Field(
@@ -97,20 +132,37 @@ class ImageByUrl(_Sent):
     )
 
 
-class ImageByBase64(_Sent):
+class ImageByBase64(_Image):
     """An image in the request itself; the prefix of a data URI is allowed."""
 
     base64: str = Field(min_length=1, examples=[EXAMPLE_IMAGE], json_schema_extra={"format": "byte"})
 
 
+class ImageByIiif(_Image):
+    """An image, or several, that IIIF servers describe."""
+
+    iiif: str = Field(
+        min_length=1,
+        max_length=MAX_URL_CHARACTERS,
+        description="The URI of an image of the IIIF Image API 2 or 3 (base URI, info.json or the image itself), or of "
+        "a manifest or collection of the Presentation API 3 or 2, which stands for all of its canvases. The server is "
+        "asked for the smallest size that serves the model.",
+        examples=["https://museum.example/iiif/a/info.json"],
+        json_schema_extra={"format": "uri"},
+    )
+
+
 ImageInput = Annotated[
-    Annotated[ImageByUrl, Tag("by_url")] | Annotated[ImageByBase64, Tag("by_base64")],
+    Annotated[ImageByUrl, Tag("by_url")]
+    | Annotated[ImageByBase64, Tag("by_base64")]
+    | Annotated[ImageByIiif, Tag("by_iiif")],
     Discriminator(
         _image_kind,
         custom_error_type="image",
-        custom_error_message="An image is an object with exactly one of url and base64.",
+        custom_error_message="An image is an object with exactly one of url, base64 and iiif.",
     ),
 ]
+Url = Annotated[str, StringConstraints(min_length=1, max_length=MAX_URL_CHARACTERS)]
 Phrase = Annotated[
     str,
     StringConstraints(min_length=1, max_length=MAX_PHRASE_CHARACTERS),
@@ -147,29 +199,6 @@ SHARE_PATTERN = r"0(\.[0-9]{1,20})?|1(\.0{1,20})?"
 """A share in a form, between 0 and 1."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class _Question(_Sent):
-    """What is sent as JSON: a field that is not used is left out, and not null."""
-
-    _nullable: ClassVar[str | None] = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _not_too_many(cls, fields: Any) -> Any:
-        if isinstance(fields, dict) and len(fields) > len(cls.model_fields):
-            raise ValueError("There is a field here that is not part of the contract.")
-        return fields
-
-    @model_validator(mode="before")
-    @classmethod
-    def _absent_not_null(cls, fields: Any) -> Any:
-        if isinstance(fields, dict):
-            for name in cls.model_fields:
-                if name != cls._nullable and fields.get(name, "") is None:
-                    only = f"Only {cls._nullable} may be null" if cls._nullable else "No field may be null"
-                    raise ValueError(f"{only}; leave out a field that is not used.")
-        return fields
 
 
 class GazeRequest(_Question):
@@ -234,7 +263,8 @@ class GazeRequest(_Question):
 class GazeForm(_Sent):
     """The fields of a form beside its files."""
 
-    image_url: list[Annotated[str, StringConstraints(min_length=1, max_length=MAX_URL_CHARACTERS)]] = []
+    image_url: list[Url] = []
+    image_iiif: list[Url] = []
     lists: list[ListName] = Field([], max_length=MAX_LISTS, fail_fast=True)
     phrases: list[Phrase] = []
     template: Template = "{}"
@@ -260,7 +290,8 @@ class ExplainRequest(_Question):
 class ExplainForm(_Sent):
     """The fields of a form beside its file."""
 
-    image_url: list[Annotated[str, StringConstraints(min_length=1, max_length=MAX_URL_CHARACTERS)]] = []
+    image_url: list[Url] = []
+    image_iiif: list[Url] = []
     phrases: Annotated[list[Phrase], Field(min_length=1, max_length=MAX_EXPLAINED, fail_fast=True)]
     template: Template = "{}"
     fit: Fit | None = None

@@ -12,11 +12,12 @@ from PIL import Image
 
 from service.admission import Admission
 from service.api import answered, metrics
+from service.api.canvases import pictures_of
 from service.api.claim import Claim
 from service.api.gaze import model_of
 from service.api.pictures import PictureParts, PictureReader, StageTimes
 from service.api.query import ExplainQuery, QueryLimits, read_explain_query
-from service.errors import GazeError
+from service.errors import FieldError, GazeError, InvalidRequest
 from service.zero_shot.caveats import caveats
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.features import Require
@@ -75,7 +76,11 @@ def _explained(
     g.stages = times.milliseconds
     framing = classifier.require_framing("/fit" if query.fit else "")
     fit = query.fit or framing.own
-    picture = PictureReader(parts, claim, times).read(query.image, Views(framing, fit), None)
+    [(source, error), *others] = pictures_of([query.image], parts.iiif, parts.admission, claim, times)
+    if others:
+        raise InvalidRequest(errors=(FieldError(query.image.pointer, "This leads to several pictures; give one."),))
+    reader = PictureReader(parts, claim, times, classifier.model.image_size)
+    picture = error or reader.read(source, Views(framing, fit), None)
     if isinstance(picture, GazeError):
         raise picture
     seen = picture.inputs[fit]

@@ -1,16 +1,18 @@
 """POST /v1/gaze: rank the phrases of one or more lists for one or more images."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Request, Response, g, request
 from PIL import Image
 
 from service.api import metrics, problems
 from service.api.answered import FailedImage, FailedResult, GazeAnswer, Model, Result
+from service.api.canvases import Wanted, pictures_of
 from service.api.claim import Claim
+from service.api.documents import document, form_asked
 from service.api.doubt import Features, Ranker
-from service.api.pictures import Picture, PictureParts, PictureReader, StageTimes
+from service.api.pictures import Picture, PictureParts, PictureReader, StageTimes, said_of
 from service.api.query import GazeQuery, ImageSource, QueryLimits, read_query
 from service.errors import FieldError, GazeError, InvalidRequest
 from service.images.decode import min_short_side_for
@@ -21,7 +23,7 @@ from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList
 from service.zero_shot.views import Views
 
-_GRACE_SECONDS = 2.0
+GRACE_SECONDS = 2.0
 """What pictures that were read in time may be late by, so that a slow one does not take the others with it."""
 
 
@@ -32,19 +34,31 @@ def gaze_blueprint(
     parts: PictureParts,
     request_seconds: float,
     query_limits: QueryLimits,
+    address: Callable[[Request], str],
 ) -> Blueprint:
-    """Return the route that ranks, on the parts that it needs."""
+    """Return the route that ranks, on the parts that it needs.
+
+    address: of the service, as the request's sender sees it
+    """
     blueprint = Blueprint("gaze", __name__)
 
     @blueprint.post("/v1/gaze")
+    @metrics.IN_FLIGHT.track_inprogress()
     def gaze() -> Response:
         classifier = loading.require()
+        form = form_asked(request)
+        own_address = address(request) if form else ""
         claim = Claim(g.started + request_seconds, request.environ.get("gunicorn.socket"))
         query = read_query(request, query_limits, claim.deadline)
         lists = classifier.lists_named(query.lists)
         _refuse_served_names(query.own_lists, served)
         with nullcontext() if request.environ.get("gaze.has_place") else parts.admission.place():
-            answer = _Look(classifier, parts, claim).answer(query, lists)
+            look = _Look(classifier, parts, claim)
+            wanted = look.pictures_of(query)
+            answer = look.answer(query, wanted, lists, whole=form is not None)
+        if form:
+            asked = {each.name: each for each in (*(encoded.phrase_list for encoded in lists), *query.own_lists)}
+            return document(form, answer, [source for source, _ in wanted], asked, own_address)
         # What was not asked for is not set, and does not appear.
         return Response(answer.model_dump_json(exclude_unset=True), content_type="application/json")
 
@@ -64,13 +78,23 @@ class _Look:
 
     def __init__(self, classifier: ZeroShotClassifier, parts: PictureParts, claim: Claim) -> None:
         self._classifier = classifier
+        self._parts = parts
         self._claim = claim
         self._times = StageTimes()
-        self._reader = PictureReader(parts, claim, self._times)
+        self._reader = PictureReader(parts, claim, self._times, classifier.model.image_size)
 
-    def answer(self, query: GazeQuery, served: Sequence[EncodedList]) -> GazeAnswer:
-        """Return the answer to a query. Raises what the image raises, or the first one where every image fails."""
+    def pictures_of(self, query: GazeQuery) -> list[Wanted]:
+        """Return the pictures that a query's images stand for. Raises InvalidRequest where they are too many."""
         g.stages = self._times.milliseconds
+        return pictures_of(query.images, self._parts.iiif, self._parts.admission, self._claim, self._times)
+
+    def answer(
+        self, query: GazeQuery, wanted: Sequence[Wanted], served: Sequence[EncodedList], *, whole: bool
+    ) -> GazeAnswer:
+        """Return the answer to a query. Raises what the image raises, or the first one where every image fails.
+
+        whole: whether the answer is wanted whole or not at all; then it raises what the first that fails raises
+        """
         views = self._views(query)
         with self._times.of("encode"):
             own = self._classifier.encode_lists(query.own_lists, require=self._claim.require)
@@ -78,11 +102,13 @@ class _Look:
         lists = (*served, *own)
         min_short_side = min_short_side_for(self._classifier.model.image_size)
         pictures = [
-            self._reader.read(source, views or self._classifier.prepare, None if views else min_short_side)
-            for source in query.images
+            error or self._reader.read(source, views or self._classifier.prepare, None if views else min_short_side)
+            for source, error in wanted
         ]
         prepared = [picture for picture in pictures if isinstance(picture, Picture)]
         failures = [picture for picture in pictures if isinstance(picture, GazeError)]
+        if failures and whole and len(wanted) > 1:
+            raise _of_one(failures[0], pictures.index(failures[0]) + 1)
         if not prepared:
             raise failures[0]
         with self._times.of("encode"):
@@ -92,12 +118,12 @@ class _Look:
                 _failed(source, picture)
                 if isinstance(picture, GazeError)
                 else self._result(picture, next(features), lists, ranker)
-                for source, picture in zip(query.images, pictures, strict=True)
+                for (source, _), picture in zip(wanted, pictures, strict=True)
             ]
         for result in results:
             if isinstance(result, Result):
                 metrics.IMAGES.labels(result.image.source, "ranked").inc()
-        g.images = len(query.images)
+        g.images = len(wanted)
         g.phrases = sum(len(encoded.phrase_list.labels) for encoded in lists) * len(prepared)
         metrics.PHRASES.inc(g.phrases)
         model = self._classifier.model
@@ -113,7 +139,7 @@ class _Look:
 
     def _features(self, prepared: Sequence[Picture], has_views: bool) -> Iterator[Mapping[str, Features]]:
         """Return the unit features of each picture's views by name, the one that is ranked by first."""
-        require = self._claim.extended(_GRACE_SECONDS).require
+        require = self._claim.extended(GRACE_SECONDS).require
         if has_views:
             return iter([self._features_of_views(picture, require) for picture in prepared])
         features = self._classifier.encode_images([picture.inputs for picture in prepared], require)
@@ -138,7 +164,11 @@ def model_of(model: ModelDescription) -> Model:
     )
 
 
+def _of_one(error: GazeError, number: int) -> GazeError:
+    """Return the error of one of several pictures as that of them all."""
+    detail = f"Picture {number}: {error.detail} A document cannot hold this; leave the picture out, or ask for JSON."
+    return type(error)(detail, retry_after=error.retry_after)
+
+
 def _failed(source: ImageSource, error: GazeError) -> FailedResult:
-    return FailedResult(
-        image=FailedImage(source=source.source, name=source.name), error=problems.problem(error, g.request_id)
-    )
+    return FailedResult(image=FailedImage(**said_of(source)), error=problems.problem(error, g.request_id))

@@ -4,7 +4,9 @@ import hmac
 from collections.abc import Sequence
 from hashlib import sha256
 
-OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/docs", "/openapi.json"})
+from service.documents.annotation_page import CONTEXT_PATH
+
+OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/docs", "/openapi.json", CONTEXT_PATH})
 """What needs no key: the page and the documentation hold no secret, and a browser sends no key with a navigation."""
 
 OPEN_FOLDER = "/static/"

@@ -6,11 +6,18 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from service import __version__, errors
-from service.api import answered, asked
+from service.api import answered, asked, reconcile_batch
 from service.api.openapi_fragments import answer, headers, problems, text
 from service.api.openapi_questions import explain, gaze
+from service.api.openapi_reconcile import reconcile
+from service.documents.annotation_page import CONTEXT_PATH
 
-_SENT = (asked.GazeRequest, asked.ExplainRequest)
+_SENT = (
+    asked.GazeRequest,
+    asked.ExplainRequest,
+    reconcile_batch.ReconciliationQueries,
+    reconcile_batch.ReconciliationMatch,
+)
 _ANSWERED = (
     answered.GazeAnswer,
     answered.Explanation,
@@ -20,6 +27,10 @@ _ANSWERED = (
     answered.Alive,
     answered.Ready,
     answered.Problem,
+    reconcile_batch.ReconciliationResults,
+    reconcile_batch.ReconciliationMatchResults,
+    reconcile_batch.SuggestedTypes,
+    reconcile_batch.SuggestedEntities,
 )
 _ABOUT = """Send a picture and the names of lists, or phrases of your own; each list comes back ranked.
 
@@ -53,6 +64,7 @@ def document(list_names: Iterable[str]) -> dict[str, Any]:
         "tags": [
             {"name": "ranking", "description": "Ask which phrases describe a picture."},
             {"name": "lists and model", "description": "What can be asked, and who answers."},
+            {"name": "reconciliation", "description": "For OpenRefine and other clients of the Reconciliation API."},
             {"name": "state", "description": "For supervisors and for Prometheus."},
         ],
         "security": [{}, {"key": []}],
@@ -62,9 +74,11 @@ def document(list_names: Iterable[str]) -> dict[str, Any]:
             "/v1/lists": {"get": _lists()},
             "/v1/lists/{name}": {"get": _list(names)},
             "/v1/model": {"get": _model()},
+            **reconcile(names),
             "/livez": {"get": _livez()},
             "/readyz": {"get": _readyz()},
             "/metrics": {"get": _metrics()},
+            CONTEXT_PATH: {"get": _context()},
             "/openapi.json": {"get": _openapi()},
             "/docs": {"get": _page("docs", "This documentation, to read.")},
             "/": {"get": _page("page", "The web page.")},
@@ -179,6 +193,23 @@ def _metrics() -> dict[str, Any]:
         "responses": {
             "200": text("Prometheus' text format.", "text/plain; version=0.0.4; charset=utf-8"),
             **problems(errors.Unauthorized),
+        },
+    }
+
+
+def _context() -> dict[str, Any]:
+    return {
+        "operationId": "context",
+        "tags": ["lists and model"],
+        "summary": "Say what this service's own keys in annotation pages mean.",
+        "security": [],
+        "responses": {
+            "200": {
+                "description": "A JSON-LD context.",
+                "headers": headers(),
+                "content": {"application/ld+json": {"schema": {"type": "object"}}},
+            },
+            **problems(errors.MalformedRequest),
         },
     }
 

@@ -5,7 +5,9 @@ from typing import Any, get_args
 from service import errors
 from service.api import answered, asked
 from service.api.body import MAX_PARTS
+from service.api.documents import LINKED_ART
 from service.api.openapi_fragments import answer, problems, ref
+from service.documents.formats import FORMATS
 from service.zero_shot.framing import Fit
 
 _ERRORS = (
@@ -46,6 +48,16 @@ def gaze(names: list[str]) -> dict[str, Any]:
         "description": "Every list is its own softmax. Results come in the order of the images. With `images`, "
         "one that fails has an `error` in place of `lists` and the others are answered, with status 200; with `image`, "
         "or when every image fails, the request fails.",
+        "parameters": [
+            {
+                "name": "format",
+                "in": "query",
+                "description": "The form of the answer. Left out, `Accept` says it: `application/ld+json` (an "
+                f"annotation page, or Linked Art with its profile `{LINKED_ART}`) or `text/csv`; else it is JSON. All "
+                "but JSON fail where one of several images does.",
+                "schema": {"type": "string", "enum": ["json", *FORMATS]},
+            }
+        ],
         "requestBody": {
             "required": True,
             "content": {
@@ -88,7 +100,7 @@ def gaze(names: list[str]) -> dict[str, Any]:
             },
         },
         "responses": {
-            "200": answer("The ranked lists.", answered.GazeAnswer, "Server-Timing"),
+            "200": _in_any_form(answer("The ranked lists.", answered.GazeAnswer, "Server-Timing")),
             **problems(*_ERRORS),
         },
     }
@@ -129,6 +141,16 @@ def explain() -> dict[str, Any]:
     }
 
 
+def _in_any_form(json_answer: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer that may come as a document instead."""
+    media_types = {each.media_type.partition(";")[0] for each in FORMATS.values()}
+    documents: dict[str, Any] = {
+        each: {"schema": {"type": "string"} if each == "text/csv" else {"type": ["object", "array"]}}
+        for each in sorted(media_types)
+    }
+    return {**json_answer, "content": {**json_answer["content"], **documents}}
+
+
 def _explain_form() -> dict[str, Any]:
     text = {"type": "string"}
     fields = asked.ExplainForm.model_json_schema()["properties"]
@@ -142,6 +164,11 @@ def _explain_form() -> dict[str, Any]:
                 "format": "uri",
                 "description": "Or an image that the service fetches.",
             },
+            "image_iiif": {
+                **fields["image_iiif"]["items"],
+                "format": "uri",
+                "description": "Or a IIIF URI that leads to one image.",
+            },
             "phrases": {
                 "type": "array",
                 "items": fields["phrases"]["items"],
@@ -153,7 +180,7 @@ def _explain_form() -> dict[str, Any]:
             "overlay": {**text, "enum": ["true", "false"], "description": "Whether each map comes as a PNG as well."},
         },
         "required": ["phrases"],
-        "oneOf": [{"required": ["image"]}, {"required": ["image_url"]}],
+        "oneOf": [{"required": ["image"]}, {"required": ["image_url"]}, {"required": ["image_iiif"]}],
         "additionalProperties": False,
     }
 
@@ -181,6 +208,13 @@ def _form() -> dict[str, Any]:
                 "minItems": 1,
                 "maxItems": asked.MAX_IMAGES,
                 "description": "Images that the service fetches.",
+            },
+            "image_iiif": {
+                "type": "array",
+                "items": {**fields["image_iiif"]["items"], "format": "uri"},
+                "minItems": 1,
+                "maxItems": asked.MAX_IMAGES,
+                "description": "URIs of IIIF images, manifests and collections, which stand for all their canvases.",
             },
             "lists": {
                 "type": "array",
@@ -216,7 +250,7 @@ def _form() -> dict[str, Any]:
             },
         },
         "allOf": [
-            {"anyOf": [{"required": ["image"]}, {"required": ["image_url"]}]},
+            {"anyOf": [{"required": ["image"]}, {"required": ["image_url"]}, {"required": ["image_iiif"]}]},
             {"anyOf": [{"required": ["lists"]}, {"required": ["phrases"]}]},
         ],
         "additionalProperties": False,

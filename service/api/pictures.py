@@ -17,6 +17,7 @@ from service.api.answered import ImageInfo
 from service.api.claim import Claim
 from service.api.query import ImageSource
 from service.errors import GazeError, ImageTooLarge, UndecodableImage
+from service.iiif.reader import IiifReader
 from service.images.decode import ImageLimits
 from service.images.decoder import Decoder, Prepare, PreparedImage
 from service.images.fetch import ImageFetcher
@@ -49,6 +50,7 @@ class PictureParts:
     """
 
     fetcher: ImageFetcher
+    iiif: IiifReader
     admission: Admission
     decoder: Decoder
     limits: ImageLimits
@@ -65,12 +67,16 @@ class Picture:
 
 
 class PictureReader:
-    """Fetches and decodes the pictures of one request."""
+    """Fetches and decodes the pictures of one request.
 
-    def __init__(self, parts: PictureParts, claim: Claim, times: StageTimes) -> None:
+    short_side: pixels of the shorter side that IIIF servers are asked for
+    """
+
+    def __init__(self, parts: PictureParts, claim: Claim, times: StageTimes, short_side: int) -> None:
         self._parts = parts
         self._claim = claim
         self._times = times
+        self._short_side = short_side
 
     def read(self, source: ImageSource, prepare: Prepare, min_short_side: int | None) -> Picture | GazeError:
         """Return what `prepare` makes of one picture, or what is wrong with the picture."""
@@ -93,10 +99,16 @@ class PictureReader:
     def _bytes(self, source: ImageSource) -> bytes:
         if isinstance(source.content, bytes):
             return source.content
-        if source.source == "url":
+        if source.source in ("url", "iiif"):
             with self._times.of("fetch"), self._parts.admission.fetching():
-                return self._parts.fetcher.fetch(source.content, self._claim.deadline)
+                return self._parts.fetcher.fetch(self._url(source), self._claim.deadline)
         return _from_base64(source.content, self._parts.limits.max_bytes)
+
+    def _url(self, source: ImageSource) -> str:
+        image = source.canvas or str(source.content)
+        if source.source == "iiif":
+            return self._parts.iiif.image_url(image, self._short_side, self._claim.deadline)
+        return str(source.content)
 
 
 def _from_base64(text: str, max_bytes: int) -> bytes:
@@ -115,12 +127,21 @@ def _from_base64(text: str, max_bytes: int) -> bytes:
     return decoded
 
 
+def said_of(source: ImageSource) -> dict[str, Any]:
+    """Return what an answer says of an image as it was sent; what is not known of it is not said."""
+    known = {
+        "object_number": source.object_number,
+        "canvas": source.canvas and source.canvas.id,
+        "manifest": source.canvas and source.canvas.manifest,
+    }
+    return {
+        "source": source.source,
+        "name": source.name,
+        **{key: value for key, value in known.items() if value is not None},
+    }
+
+
 def _info(source: ImageSource, image: PreparedImage) -> ImageInfo:
     return ImageInfo(
-        source=source.source,
-        name=source.name,
-        sha256=image.sha256,
-        format=image.format,
-        width=image.width,
-        height=image.height,
+        **said_of(source), sha256=image.sha256, format=image.format, width=image.width, height=image.height
     )

@@ -17,6 +17,7 @@ from service.api.asked import (
     ExplainRequest,
     GazeForm,
     GazeRequest,
+    ImageByIiif,
     ImageByUrl,
     ImageInput,
     Included,
@@ -24,6 +25,7 @@ from service.api.asked import (
 )
 from service.api.body import Form, file_name, read_body
 from service.errors import FieldError, InvalidRequest
+from service.iiif.presentation import Canvas
 from service.zero_shot.framing import Fit
 from service.zero_shot.phrase_lists import OWN_LIST, PhraseList, own_list
 
@@ -35,11 +37,18 @@ _Sent = TypeVar("_Sent", bound=BaseModel)
 
 @dataclass(frozen=True)
 class ImageSource:
-    """An image as it was sent: its bytes, its base64 text or its URL."""
+    """An image as it was sent: its bytes, its base64 text, its URL or its IIIF URI.
 
-    source: Literal["upload", "base64", "url"]
+    pointer: where in the request it is
+    canvas:  what the IIIF URI led to, once that is known
+    """
+
+    source: Literal["upload", "base64", "url", "iiif"]
     name: str | None
     content: bytes | str
+    object_number: str | None = None
+    pointer: str = ""
+    canvas: Canvas | None = None
 
 
 @dataclass(frozen=True)
@@ -95,21 +104,24 @@ def read_explain_query(request: Request, limits: QueryLimits, deadline: float) -
     body = read_body(request, limits.max_bytes, deadline)
     if isinstance(body, Form):
         form = _validated(ExplainForm, _named(body.fields, ExplainForm))
-        images = _images_of(body, form.image_url)
+        images = _images_of(body, form)
         if len(images) != 1:
-            raise InvalidRequest(errors=(FieldError("/image", "Send one image, as file 'image' or as 'image_url'."),))
+            how = "Send one image, as file 'image', as 'image_url' or as 'image_iiif'."
+            raise InvalidRequest(errors=(FieldError("/image", how),))
         phrases = own_list(OWN_LIST, tuple(form.phrases), form.template)
         return ExplainQuery(images[0], phrases, form.fit, form.overlay)
     sent = _validated(ExplainRequest, body)
     phrases = own_list(OWN_LIST, tuple(sent.phrases), sent.template)
-    return ExplainQuery(_as_source(sent.image), phrases, sent.fit, sent.overlay)
+    return ExplainQuery(_as_source(sent.image, "/image"), phrases, sent.fit, sent.overlay)
 
 
 def _query_of_json(fields: Any) -> GazeQuery:
     sent = _validated(GazeRequest, fields)
-    images = sent.images if sent.images is not None else [sent.image]
+    images = (
+        [("/image", sent.image)] if sent.image else [(f"/images/{n}", each) for n, each in enumerate(sent.images or ())]
+    )
     return GazeQuery(
-        images=tuple(_as_source(image) for image in images if image is not None),
+        images=tuple(_as_source(image, pointer) for pointer, image in images),
         lists=tuple(sent.lists or ()),
         own_lists=tuple(own_list(name, tuple(own), sent.template) for name, own in (sent.phrases or {}).items()),
         top_k=sent.top_k,
@@ -122,10 +134,11 @@ def _query_of_json(fields: Any) -> GazeQuery:
 
 def _query_of_form(form: Form) -> GazeQuery:
     sent = _validated(GazeForm, _named(form.fields, GazeForm))
-    images = _images_of(form, sent.image_url)
+    images = _images_of(form, sent)
     wrong: list[FieldError] = []
     if not 1 <= len(images) <= MAX_IMAGES:
-        wrong.append(FieldError("/image", f"Send 1 to {MAX_IMAGES} images as files 'image' or fields 'image_url'."))
+        how = "as files 'image', fields 'image_url' or fields 'image_iiif'"
+        wrong.append(FieldError("/image", f"Send 1 to {MAX_IMAGES} images {how}."))
     if not sent.lists and not sent.phrases:
         wrong.append(FieldError("", "Give lists, phrases, or both."))
     if wrong:
@@ -149,15 +162,20 @@ def _validated(kind: type[_Sent], fields: Any) -> _Sent:
         raise problems.invalid(error) from None
 
 
-def _images_of(form: Form, urls: list[str]) -> tuple[ImageSource, ...]:
-    files = (ImageSource("upload", file.name, file.content) for file in form.files)
-    return (*files, *(ImageSource("url", _url_name(url), url) for url in urls))
+def _images_of(form: Form, sent: GazeForm | ExplainForm) -> tuple[ImageSource, ...]:
+    files = (ImageSource("upload", file.name, file.content, pointer="/image") for file in form.files)
+    urls = (ImageSource("url", _url_name(url), url, pointer="/image_url") for url in sent.image_url)
+    iiif = (ImageSource("iiif", None, uri, pointer="/image_iiif") for uri in sent.image_iiif)
+    return (*files, *urls, *iiif)
 
 
-def _as_source(image: ImageInput) -> ImageSource:
+def _as_source(image: ImageInput, pointer: str) -> ImageSource:
+    number = image.object_number
     if isinstance(image, ImageByUrl):
-        return ImageSource("url", _url_name(image.url), image.url)
-    return ImageSource("base64", None, image.base64)
+        return ImageSource("url", _url_name(image.url), image.url, number, pointer)
+    if isinstance(image, ImageByIiif):
+        return ImageSource("iiif", None, image.iiif, number, pointer)
+    return ImageSource("base64", None, image.base64, number, pointer)
 
 
 def _named(fields: tuple[tuple[str, str], ...], kind: type[BaseModel]) -> Mapping[str, Any]:
@@ -166,7 +184,7 @@ def _named(fields: tuple[tuple[str, str], ...], kind: type[BaseModel]) -> Mappin
     for name, text in fields:
         if name in ("lists", "include"):
             named.setdefault(name, []).extend(part.strip() for part in text.split(","))
-        elif name in ("phrases", "image_url"):
+        elif name in ("phrases", "image_url", "image_iiif"):
             named.setdefault(name, []).append(text)
         elif name in named and name in kind.model_fields:
             raise InvalidRequest(errors=(FieldError(f"/{name}", "This field may be sent once."),))

@@ -1,0 +1,87 @@
+"""An answer as a document: which form a request asks for, and the answer in that form."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+
+from flask import Blueprint, Request, Response, g, request
+from werkzeug.http import parse_options_header
+
+from service import __version__
+from service.api.address import AddressOf
+from service.api.answered import GazeAnswer, ImageInfo, RankedList, Result
+from service.api.query import ImageSource
+from service.documents.annotation_page import CONTEXT_PATH, context
+from service.documents.finding import Finding, Machine, RankedTerms, Subject, Term
+from service.documents.formats import FORMATS, Format
+from service.errors import FieldError, InvalidRequest
+from service.zero_shot.phrase_lists import PhraseList
+
+JSON = "application/json"
+_BY_MEDIA_TYPE = {"application/ld+json": "annotations", "text/csv": "csv"}
+LINKED_ART = "https://linked.art/ns/v1/linked-art.json"
+
+
+def form_asked(request: Request) -> Format | None:
+    """Return the form that the parameter `format` names, else one that `Accept` prefers to JSON; None for JSON.
+
+    Raises InvalidRequest for a name that is not known.
+    """
+    if name := request.args.get("format"):
+        if name != "json" and name not in FORMATS:
+            names = ", ".join(("json", *FORMATS))
+            raise InvalidRequest(errors=(FieldError("/format", f"There are these formats: {names}."),))
+        return FORMATS.get(name)
+    accepted = [(media_type.lower(), quality) for media_type, quality in request.accept_mimetypes if quality > 0]
+    # Of those that are wanted equally the first; werkzeug puts the most wanted first.
+    for asked, _ in accepted:
+        media_type, options = parse_options_header(asked)
+        if media_type in (JSON, "*/*", "application/*"):
+            return None
+        if media_type in _BY_MEDIA_TYPE:
+            is_linked_art = LINKED_ART in options.get("profile", "").split()
+            return FORMATS["linked-art" if is_linked_art else _BY_MEDIA_TYPE[media_type]]
+    return None
+
+
+def document(
+    form: Format, answer: GazeAnswer, sources: Sequence[ImageSource], lists: Mapping[str, PhraseList], address: str
+) -> Response:
+    """Return the answer, of which no picture failed, in this form."""
+    model = answer.model
+    machine = Machine(model.id, model.revision, __version__, address, datetime.now(UTC))
+    findings = [
+        Finding(_subject(result.image, source), tuple(_ranked(result.lists, lists)))
+        for result, source in zip(answer.results, sources, strict=True)
+        if isinstance(result, Result)
+    ]
+    text = form.render(findings, machine, f"{address}/v1/gaze#{g.request_id}")
+    return Response(text.encode(errors="replace"), content_type=form.media_type)
+
+
+def context_blueprint(address: AddressOf) -> Blueprint:
+    """Return the route of the JSON-LD context that annotation pages name."""
+    blueprint = Blueprint("context", __name__)
+
+    @blueprint.get(CONTEXT_PATH)
+    def annotation_context() -> Response:
+        response = Response(json.dumps(context(address(request))), content_type="application/ld+json")
+        # Whoever reads a page in a browser may look up what its keys mean.
+        response.headers["Access-Control-Allow-Origin"] = "*"
+        return response
+
+    return blueprint
+
+
+def _subject(image: ImageInfo, source: ImageSource) -> Subject:
+    url = str(source.content) if source.source == "url" else source.canvas.image if source.canvas else None
+    return Subject(image.object_number or image.name, url, image.canvas, image.manifest, image.sha256)
+
+
+def _ranked(ranked: Mapping[str, RankedList], lists: Mapping[str, PhraseList]) -> Iterator[RankedTerms]:
+    for name, found in ranked.items():
+        terms = tuple(
+            Term(each.rank, each.label, each.phrase, each.uri, each.probability, each.similarity)
+            for each in found.predictions
+        )
+        yield RankedTerms(name, lists[name].title, found.hash, found.count, terms)

@@ -1,0 +1,124 @@
+"""POST /v1/gaze and /v1/explain with IIIF URIs: what they stand for, and what is fetched of it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.iiif_museum import museum
+from tests.problem_shape import checked_problem
+from tests.test_gaze import PNG, ask, ask_by_form, by_base64, upload
+from tests.test_gaze_urls import LOOPBACK
+
+MakeClient = Callable[..., FlaskClient]
+FORMS = ("", "/", "/info.json", "/full/max/0/default.jpg", "/full/full/0/default.jpg")
+
+
+def without_image(answer: dict[str, Any]) -> dict[str, Any]:
+    [result] = answer["results"]
+    return {**result, "image": None}
+
+
+@pytest.mark.parametrize("image", ["2/a", "3/b"])
+def test_every_uri_of_an_image_gives_the_answer_of_its_smallest_size_that_serves(
+    make_client: MakeClient, image: str
+) -> None:
+    client = make_client(url_fetch=LOOPBACK)
+    with museum() as root:
+        size = "450," if image == "2/a" else "450,300"
+        url = f"{root}/{image}/full/{size}/0/default.jpg"
+        expected = ask(client, image={"url": url}, lists=["qualities"])
+        for form in FORMS:
+            answer = ask(client, image={"iiif": f"{root}/{image}{form}"}, lists=["qualities"])
+            assert without_image(answer) == without_image(expected)
+            said = answer["results"][0]["image"]
+            assert said == {**expected["results"][0]["image"], "source": "iiif", "name": None}
+            assert (said["width"], said["height"]) == (450, 300)
+
+
+@pytest.mark.parametrize("document", ["manifest", "collection"])
+def test_a_manifest_stands_for_its_canvases(make_client: MakeClient, document: str) -> None:
+    client = make_client(url_fetch=LOOPBACK)
+    with museum() as root:
+        images = [{"iiif": f"{root}/{document}", "object_number": "1913.7"}, by_base64(PNG)]
+        first, second, last = ask(client, images=images, lists=["qualities"])["results"]
+        alone = [ask(client, image={"iiif": f"{root}/{image}"}, lists=["qualities"]) for image in ("2/a", "3/b")]
+        for number, result in enumerate((first, second), start=1):
+            image = result["image"]
+            assert (image["source"], image["name"], image["object_number"]) == ("iiif", f"Plate {number}", "1913.7")
+            assert (image["canvas"], image["manifest"]) == (f"{root}/p/{number}", f"{root}/manifest")
+            assert {**result, "image": None} == without_image(alone[number - 1])
+        assert last["image"]["source"] == "base64"
+        assert set(last["image"]) == {"source", "name", "sha256", "format", "width", "height"}
+
+
+def test_iiif_of_a_form_comes_last(make_client: MakeClient) -> None:
+    with museum() as root:
+        answer = ask_by_form(
+            make_client(url_fetch=LOOPBACK),
+            ("image_iiif", f"{root}/manifest"),
+            ("image_url", f"{root}/3/b/full/max/0/default.jpg"),
+            ("image", upload(PNG, "a.png")),
+            ("lists", "qualities"),
+        )
+    sources = [each["image"]["source"] for each in answer["results"]]
+    assert sources == ["upload", "url", "iiif", "iiif"]
+
+
+def test_a_canvas_that_fails_has_its_own_error(make_client: MakeClient) -> None:
+    with museum(broken=True) as root:
+        answer = ask(make_client(url_fetch=LOOPBACK), image={"iiif": f"{root}/manifest"}, lists=["qualities"])
+    good, bad = answer["results"]
+    assert "lists" in good
+    assert bad["error"]["code"] == "image_fetch_failed"
+    assert (bad["image"]["name"], bad["image"]["canvas"]) == ("Plate 2", f"{root}/p/2")
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("gone", 502, "image_fetch_failed"),
+        ("empty", 502, "image_fetch_failed"),
+        ("3/b/full/75,50/0/default.jpg/no", 502, "image_fetch_failed"),
+    ],
+)
+def test_iiif_that_leads_nowhere(make_client: MakeClient, path: str, status: int, code: str) -> None:
+    client = make_client(url_fetch=LOOPBACK)
+    with museum() as root:
+        for route, phrases in (("/v1/gaze", {"qualities": ["a", "b"]}), ("/v1/explain", ["a"])):
+            sent = {"image": {"iiif": f"{root}/{path}"}, "phrases": phrases if route == "/v1/explain" else {"x": ["a"]}}
+            response = client.post(route, json=sent)
+            assert response.status_code == status
+            checked_problem(status, response.headers, response.data, code)
+
+
+@pytest.mark.parametrize("address", ["http://169.254.169.254/iiif/a", "http://127.0.0.2/info.json", "file:///etc", "x"])
+def test_iiif_is_guarded_as_urls_are(make_client: MakeClient, address: str) -> None:
+    response = make_client(url_fetch=LOOPBACK).post(
+        "/v1/gaze", json={"image": {"iiif": address}, "lists": ["qualities"]}
+    )
+    assert response.status_code == 422
+    checked_problem(422, response.headers, response.data, "url_not_allowed")
+
+
+def test_too_many_canvases_are_refused(make_client: MakeClient) -> None:
+    with museum(canvases=33) as root:
+        client = make_client(url_fetch=LOOPBACK)
+        images = [by_base64(PNG), {"iiif": f"{root}/manifest"}]
+        response = client.post("/v1/gaze", json={"images": images, "lists": ["qualities"]})
+    assert response.status_code == 422
+    problem = checked_problem(422, response.headers, response.data, "invalid_request")
+    assert [error["pointer"] for error in problem["errors"]] == ["/images/1"]
+
+
+def test_explaining_iiif(make_client: MakeClient) -> None:
+    client = make_client(url_fetch=LOOPBACK)
+    with museum() as root:
+        explained = client.post("/v1/explain", json={"image": {"iiif": f"{root}/3/b/info.json"}, "phrases": ["noise"]})
+        assert explained.status_code == 200
+        assert explained.json is not None
+        assert explained.json["image"]["source"] == "iiif"
+        several = client.post("/v1/explain", json={"image": {"iiif": f"{root}/manifest"}, "phrases": ["noise"]})
+    problem = checked_problem(422, several.headers, several.data, "invalid_request")
+    assert [error["pointer"] for error in problem["errors"]] == ["/image"]
