@@ -37,7 +37,13 @@ $(VENV)/.browser: $(VENV)/.installed-dev
 		|| echo "There is no Chromium, so the tests of the page will be skipped: apt install chromium"
 	touch $@
 
-test: $(VENV)/.browser
+# A IIIF viewer's parser, which reads our annotation pages.
+$(VENV)/.viewer: tests/viewer/package-lock.json $(VENV)/.installed-dev
+	if command -v npm > /dev/null; then npm ci --prefix tests/viewer --ignore-scripts --no-audit --no-fund; \
+		else echo "There is no npm, so the test of a IIIF viewer will be skipped: apt install npm"; fi
+	touch $@
+
+test: $(VENV)/.browser $(VENV)/.viewer
 	$(BIN)/python -m pytest
 
 check: $(VENV)/.installed-dev
@@ -110,4 +116,4 @@ demo-model: $(VENV)/.installed-dev
 	$(BIN)/python -m training.evaluate
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) tests/viewer/node_modules
