@@ -13,6 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from service import __version__
+from service.bulk.command import bulk
 from service.composition import cache_of, load_classifier, served_lists
 from service.errors import GazeError, InvalidSettings, StartError, UnknownList
 from service.images.decode import ImageLimits, decode, min_short_side_for
@@ -48,6 +49,9 @@ def main() -> None:
     """
     # Answers are what goes to standard output, and progress is shown by bars.
     configure_logs(sys.stderr, logging.WARNING)
+
+
+main.add_command(bulk)
 
 
 @main.command()

@@ -1,0 +1,56 @@
+"""What a collection consists of, and what became of each of its pictures."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["file", "url", "service"]
+"""file: a path; url: of a picture; service: the URI of a IIIF image service, which is asked for a size that serves."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture of a collection.
+
+    object_number: the museum's own number of what the picture shows, or what stands in for it
+    place:         where the picture is
+    canvas:        the URI of the IIIF canvas that shows it; and manifest, of the manifest that has that canvas
+    failure:       what its source knows to be wrong with it, so that it need not be looked at
+    """
+
+    object_number: str
+    kind: Kind
+    place: str
+    canvas: str | None = None
+    manifest: str | None = None
+    failure: "Failure | None" = None
+
+
+NumberedItem = tuple[int, Item]
+"""An item at its place in the collection; the number is what it is known by until the end of the job."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found for a picture.
+
+    sha256:        of its bytes, in hex; format, width, height: as the service's answers have them
+    rankings:      of each of the job's lists, as rankings.packed() makes them
+    """
+
+    sha256: str
+    format: str
+    width: int
+    height: int
+    rankings: bytes
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why there is nothing for a picture: the service's code for it, or one of this package's own, and a sentence."""
+
+    code: str
+    detail: str
+
+
+Outcome = Answer | Failure
+NumberedOutcome = tuple[int, Outcome]

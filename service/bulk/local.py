@@ -1,0 +1,156 @@
+"""LocalEngine: all cores of this machine, or its GPU, from one process.
+
+Fetching waits for hosts and has many threads. Decoding takes cores. Encoding takes all cores of a CPU for each pass of
+eight, or the GPU. Each hands on what it has done, and only so many items are under way at a time, so that memory does
+not grow with the collection.
+"""
+
+import contextlib
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from service.bulk.items import Answer, Item, NumberedItem, NumberedOutcome
+from service.bulk.rankings import Ranking
+from service.bulk.reading import PictureReader, Unreadable
+from service.images.decoder import PreparedImage
+from service.zero_shot.classifier import ZeroShotClassifier
+
+FETCHES = 16
+"""How many pictures are fetched at a time; more would be hard on the one host that most collections lie on."""
+
+_PASSES_AHEAD = 4
+_NICENESS = 10
+
+
+def pass_size(device: str) -> int:
+    """Return how many pictures a pass of the model has on this device."""
+    return 8 if device == "cpu" else 64
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    number: int
+    encoded: bytes
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    number: int
+    image: PreparedImage
+
+
+_Outcomes = list[NumberedOutcome]
+_Step = _Encoded | _Prepared | _Outcomes
+"""What one of the stages has done."""
+
+
+class LocalEngine:
+    """Looks at pictures in threads of this process."""
+
+    def __init__(self, reader: PictureReader, classifier: ZeroShotClassifier, ranking: Ranking, cores: int) -> None:
+        self._reader = reader
+        self._classifier = classifier
+        self._ranking = ranking
+        self._cores = cores
+        self._on_cpu = classifier.model.device == "cpu"
+        self._size = pass_size(classifier.model.device)
+
+    def outcomes(self, items: Iterable[NumberedItem]) -> Iterator[NumberedOutcome]:
+        """Yield what becomes of each item, once, in any order."""
+        with ExitStack() as stages:
+            fetching = _Stage(FETCHES, stages)
+            # One thread more than cores, since one may wait for a disk, or for a decoder that hangs.
+            decoding = _Stage(self._cores + 1, stages, _give_way if self._on_cpu else None)
+            encoding = _Stage(1 if self._on_cpu else 2, stages)
+            yield from self._through(iter(items), fetching, decoding, encoding)
+
+    def _through(
+        self, items: Iterator[NumberedItem], fetching: "_Stage", decoding: "_Stage", encoding: "_Stage"
+    ) -> Iterator[NumberedOutcome]:
+        done: queue.SimpleQueue[_Step | BaseException] = queue.SimpleQueue()
+        under_way, most = 0, _PASSES_AHEAD * self._size + FETCHES
+        prepared: list[_Prepared] = []
+        while True:
+            while under_way < most and (numbered := next(items, None)) is not None:
+                under_way += 1
+                if numbered[1].kind == "file":
+                    decoding.begin(done, self._read_and_prepare, *numbered)
+                else:
+                    fetching.begin(done, self._read, *numbered)
+            if not under_way:
+                return
+            if len(prepared) in (self._size, under_way):  # the last pass has no more to wait for
+                encoding.begin(done, self._encode, prepared)
+                prepared = []
+            step = done.get()
+            if isinstance(step, BaseException):
+                raise step
+            if isinstance(step, _Encoded):
+                decoding.begin(done, self._prepare, step)
+            elif isinstance(step, _Prepared):
+                prepared.append(step)
+            else:
+                under_way -= len(step)
+                yield from step
+
+    def _read_and_prepare(self, number: int, item: Item) -> _Step:
+        read = self._read(number, item)
+        return self._prepare(read) if isinstance(read, _Encoded) else read
+
+    def _read(self, number: int, item: Item) -> "_Encoded | _Outcomes":
+        try:
+            return _Encoded(number, self._reader.encoded(item))
+        except Unreadable as error:
+            return [(number, error.failure)]
+
+    def _prepare(self, read: _Encoded) -> "_Prepared | _Outcomes":
+        try:
+            return _Prepared(read.number, self._reader.prepared(read.encoded, self._classifier.prepare))
+        except Unreadable as error:
+            return [(read.number, error.failure)]
+
+    def _encode(self, prepared: list[_Prepared]) -> _Outcomes:
+        inputs = [each.image.inputs for each in prepared]
+        # Every pass has the same shape, since features may depend on it a little, and a job that was stopped and goes
+        # on has other pictures in its passes.
+        filled = [*inputs, *inputs[-1:] * (self._size - len(inputs))]
+        features = self._classifier.encode_images(filled)[: len(inputs)]
+        return [
+            (number, Answer(image.sha256, image.format, image.width, image.height, self._ranking.packed(each)))
+            for (number, image), each in zip(((each.number, each.image) for each in prepared), features, strict=True)
+        ]
+
+
+class _Stage:
+    """Threads that do one kind of work; what is not begun when the engine ends is not done."""
+
+    def __init__(self, threads: int, stages: ExitStack, initializer: Callable[[], None] | None = None) -> None:
+        self._pool = ThreadPoolExecutor(threads, initializer=initializer)
+        stages.callback(self._pool.shutdown, wait=False, cancel_futures=True)
+
+    def begin(
+        self, done: "queue.SimpleQueue[_Step | BaseException]", work: Callable[..., _Step], *arguments: object
+    ) -> None:
+        """Do the work in a thread, and put what it returns or raises among what is done."""
+
+        def finish() -> None:
+            try:
+                done.put(work(*arguments))
+            except BaseException as error:  # noqa: BLE001  # raised where outcomes are waited for
+                done.put(error)
+
+        self._pool.submit(finish)
+
+
+def _give_way() -> None:
+    """Let this thread have a core only where no pass wants it.
+
+    A pass has a thread on each core, and all of them wait for the one that something else holds up.
+    """
+    with contextlib.suppress(OSError):  # only Linux sees a thread as something to be nice
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

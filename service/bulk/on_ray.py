@@ -1,0 +1,168 @@
+"""RayEngine: a collection on as many machines as a Ray cluster has, by Ray Data.
+
+Each model is an actor with a GPU or a group of cores; it reads, decodes and encodes as the engine on one machine does.
+Files are read, and URLs fetched, where the actor is, so that folders must be shared. What is under way on a machine
+that is lost is done again elsewhere. The progress and the output stay with who began the job.
+"""
+
+import logging
+import os
+import pickle
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+from service.bulk.items import NumberedItem, NumberedOutcome
+from service.bulk.plan import Plan, ReadyEngine
+from service.errors import GazeError, InvalidRequest, InvalidSettings, StartError
+from service.zero_shot.features import ModelDescription
+
+ITEMS_A_TASK = 64
+"""How many items an actor is given at a time; so many may be done twice for each machine that is lost."""
+
+CORES = 2
+"""Of an actor without a GPU, if nothing else is asked for."""
+
+# Before Ray is imported, which would else tell its makers of its use.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one actor has of a machine."""
+
+    cores: int
+    gpus: int
+
+    @property
+    def options(self) -> dict[str, int]:
+        """Return it by Ray's names."""
+        return {"num_cpus": self.cores, "num_gpus": self.gpus}
+
+
+class RayEngine:
+    """Looks at pictures on a Ray cluster, which is started on this machine where no address is given."""
+
+    def __init__(self, plan: Plan, facts: dict[str, Any], cores: int | None, address: str | None) -> None:
+        """Connect, and load the model on one machine, to see that it can be. Raises InvalidRequest and StartError.
+
+        facts: of the plan, as they are where the job was begun
+        """
+        self._ray = connected(address)
+        # A key to the service is nobody's business there.
+        self._plan = replace(plan, settings=plan.settings.model_copy(update={"api_keys": ()}))
+        self._facts = facts
+        self._share, self._actors = shares(self._ray.cluster_resources(), plan, cores)
+        self.model = self._described()
+
+    def outcomes(self, items: Iterable[NumberedItem]) -> Iterator[NumberedOutcome]:
+        """Yield what becomes of each item, in any order; of one more than once where a machine was lost."""
+        from ray.data import ActorPoolStrategy, from_arrow  # noqa: PLC0415  # an extra, which takes seconds
+        from ray.data.context import DataContext  # noqa: PLC0415
+
+        context = DataContext.get_current()
+        context.enable_progress_bars = False
+        tasks = _tables(items)
+        if not tasks:
+            return
+        found: Any = from_arrow(tasks)
+        found = found.map_batches(
+            _Looker,
+            fn_constructor_args=(self._plan, self._facts, self._share, self.model),
+            batch_size=ITEMS_A_TASK,
+            batch_format="pyarrow",
+            compute=ActorPoolStrategy(min_size=1, max_size=self._actors, initial_size=self._actors),
+            **self._share.options,
+        )
+        for batch in found.iter_batches(batch_size=None, batch_format="pyarrow"):
+            for outcome in batch.column("pickled").to_pylist():
+                yield pickle.loads(outcome)  # noqa: S301  # of an actor of our own
+
+    def _described(self) -> ModelDescription:
+        """Return the model as a worker has it."""
+        arguments = self._plan, self._facts, self._share
+        try:
+            model: ModelDescription = self._ray.get(
+                self._ray.remote(_describe).options(**self._share.options).remote(*arguments)
+            )
+        except self._ray.exceptions.RayTaskError as error:
+            cause = getattr(error, "cause", None)
+            if isinstance(cause, StartError | GazeError):
+                raise cause from None
+            raise
+        return model
+
+
+class _Looker:
+    """An actor: one model, and the engine of one machine around it."""
+
+    def __init__(self, plan: Plan, facts: dict[str, Any], share: Share, model: ModelDescription) -> None:
+        ready = _ready(plan, facts, share)
+        if ready.model != model:
+            raise InvalidSettings("The machines of the Ray cluster do not run the same model in the same way.")
+        self._engine = ready.local
+
+    def __call__(self, task: Any) -> Any:
+        """Return the outcomes of a table of items."""
+        items = (pickle.loads(item) for item in task.column("pickled").to_pylist())  # noqa: S301  # from who began it
+        return _table(self._engine.outcomes(items))
+
+
+def _describe(plan: Plan, facts: dict[str, Any], share: Share) -> ModelDescription:
+    return _ready(plan, facts, share).model
+
+
+def _ready(plan: Plan, facts: dict[str, Any], share: Share) -> ReadyEngine:
+    """Return the engine of one actor. Raises InvalidSettings where this machine has other lists, or another model."""
+    lists, files = plan.lists(), plan.model_files()
+    found = plan.facts(lists, files)
+    other = next((name for name in facts if found.get(name) != facts[name]), None)
+    if other:
+        raise InvalidSettings(f"A machine of the Ray cluster has another state than this one: {other} is not the same.")
+    settings = plan.settings.model_copy(update={"threads": share.cores})
+    return replace(plan, settings=settings).engine(files, lists, share.cores)
+
+
+def connected(address: str | None) -> Any:
+    """Return Ray, connected. Raises InvalidRequest where it is not installed, or nothing answers at the address."""
+    try:
+        import ray  # noqa: PLC0415  # an extra, which takes seconds
+        import ray.data  # noqa: PLC0415
+    except ImportError:
+        raise InvalidRequest("--engine ray needs Ray, which is not installed: pip install 'gaze[ray]'.") from None
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    if not ray.is_initialized():
+        quietly: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+        try:
+            ray.init(address=address, **quietly) if address else ray.init("local", include_dashboard=False, **quietly)
+        except (ConnectionError, ValueError, RuntimeError):
+            raise InvalidRequest("There is no Ray cluster that answers at --ray-address.") from None
+    return ray
+
+
+def shares(resources: Mapping[str, float], plan: Plan, cores: int | None) -> tuple[Share, int]:
+    """Return what each actor has of a cluster, and how many of them there is room for.
+
+    An actor has a GPU and the cores that come with it, or, where there is none or none is wanted, a group of cores.
+    """
+    in_all, gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
+    if gpus and plan.settings.device != "cpu":
+        return Share(cores or max(1, in_all // gpus), 1), gpus
+    cores = cores or min(plan.settings.threads or CORES, in_all)
+    return Share(cores, 0), max(1, in_all // cores)
+
+
+def _tables(items: Iterable[NumberedItem]) -> list[Any]:
+    """Return all items as tables, each of what is one task."""
+    items = iter(items)
+    tables = []
+    while share := list(islice(items, ITEMS_A_TASK)):
+        tables.append(_table(share))
+    return tables
+
+
+def _table(rows: Iterable[NumberedItem] | Iterable[NumberedOutcome]) -> Any:
+    import pyarrow as pa  # noqa: PLC0415  # comes with Ray
+
+    return pa.table({"pickled": pa.array([pickle.dumps(row) for row in rows], pa.binary())})

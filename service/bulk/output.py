@@ -1,0 +1,134 @@
+"""What a job has found -> one file, written whole or not at all, and beside it one of what failed."""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from service.bulk.items import Answer, Failure, Item, Outcome
+from service.bulk.parquet import write_parquet
+from service.bulk.rankings import unpacked
+from service.documents.csv_text import csv_line
+from service.documents.finding import Finding, Machine, RankedTerms, Subject
+from service.documents.formats import FORMATS
+from service.documents.tables import Table
+from service.zero_shot.phrase_lists import PhraseList
+
+Found = Iterator[tuple[Item, Outcome]]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that there is to write.
+
+    outcomes: returns each item with its outcome, in order, and may be called again
+    lists:    that were ranked
+    machine:  for documents; model, as the service's answers describe it
+    """
+
+    outcomes: Callable[[], Found]
+    lists: Sequence[PhraseList]
+    machine: Machine
+    model: Mapping[str, Any]
+
+    def answered(self) -> Iterator[Finding]:
+        """Yield what was found for each item that did not fail."""
+        for item, outcome in self.outcomes():
+            if isinstance(outcome, Answer):
+                yield _finding(item, outcome, unpacked(outcome.rankings, self.lists))
+
+
+Write = Callable[[IO[bytes], Findings], None]
+
+
+def _table(table: Table) -> Write:
+    def write(file: IO[bytes], findings: Findings) -> None:
+        file.write(table.header().encode())
+        for finding in findings.answered():
+            file.write(table.rows(finding, findings.machine).encode())
+
+    return write
+
+
+def _json_lines(file: IO[bytes], findings: Findings) -> None:
+    for item, outcome in findings.outcomes():
+        file.write(json.dumps(_line(item, outcome, findings), ensure_ascii=False).encode() + b"\n")
+
+
+def _parquet(file: IO[bytes], findings: Findings) -> None:
+    write_parquet(file, findings.answered(), findings.machine)
+
+
+FORMS: Mapping[str, Mapping[str, Write]] = {
+    ".csv": {name: _table(form.table) for name, form in FORMATS.items() if form.table},
+    ".jsonl": {"jsonl": _json_lines},
+    ".parquet": {"parquet": _parquet},
+}
+"""By the output's ending, and by name; the first is what an output of that ending has if no other is asked for."""
+
+
+def write_output(path: Path, write: Write, findings: Findings) -> None:
+    """Write the output, in the order of the items. Raises OSError."""
+    with _whole(path) as file:
+        write(file, findings)
+
+
+def write_errors(path: Path, findings: Findings) -> None:
+    """Write a CSV of the items that failed, or remove it where none did. Raises OSError."""
+    failed = ((item, outcome) for item, outcome in findings.outcomes() if isinstance(outcome, Failure))
+    first = next(failed, None)
+    if first is None:
+        path.unlink(missing_ok=True)
+        return
+    with _whole(path) as file:
+        file.write(csv_line(("object_number", "place", "canvas", "code", "detail")).encode())
+        for item, failure in (first, *failed):
+            cells = item.object_number, _text(item.place), item.canvas, failure.code, failure.detail
+            file.write(csv_line(cells).encode())
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[IO[bytes]]:
+    """Give a file that takes its name once all of it is on the disk."""
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    with unfinished.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _finding(item: Item, answer: Answer, rankings: tuple[RankedTerms, ...]) -> Finding:
+    url = None if item.kind == "file" else item.place
+    return Finding(Subject(item.object_number, url, item.canvas, item.manifest, answer.sha256), rankings)
+
+
+def _line(item: Item, outcome: Outcome, findings: Findings) -> dict[str, Any]:
+    """Return what the service's answer to this picture alone has, less what is the same for all of them."""
+    image = {"source": item.kind, "place": _text(item.place), "canvas": item.canvas, "manifest": item.manifest}
+    line: dict[str, Any] = {"object_number": item.object_number}
+    if isinstance(outcome, Failure):
+        return line | {"image": image, "error": asdict(outcome)}
+    sent = {"sha256": outcome.sha256, "format": outcome.format, "width": outcome.width, "height": outcome.height}
+    lists = {
+        ranked.list_name: {
+            "count": ranked.candidates,
+            "hash": ranked.hash,
+            "predictions": [asdict(term) for term in ranked.terms],
+        }
+        for ranked in unpacked(outcome.rankings, findings.lists)
+    }
+    date = findings.machine.created.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return line | {"image": image | sent, "lists": lists, "model": findings.model, "date": date}
+
+
+def _text(path: str) -> str:
+    return os.fsencode(path).decode("utf-8", "replace")

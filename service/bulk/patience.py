@@ -1,0 +1,45 @@
+"""PatientFetcher: a fetcher that asks once more where it may help; a night has the time that a request has not."""
+
+import re
+import time
+from collections.abc import Callable, Sequence
+
+from service.errors import ImageFetchFailed, ImageFetchTimeout
+from service.images.addresses import FetchPolicy
+from service.images.fetch import FetchLimits, ImageFetcher
+
+PAUSES = (1.0, 4.0)
+"""Seconds before a host is asked once more that did not answer, or that said that it could not just now."""
+
+_MAY_PASS = re.compile(r"could not be (fetched|resolved)|status (408|425|429|5\d\d)")
+"""In what a fetcher says of a host that may answer another time."""
+
+
+class PatientFetcher(ImageFetcher):
+    """Fetches as an ImageFetcher does, and once more after each pause where a host was slow, away or overworked."""
+
+    def __init__(self, policy: FetchPolicy, limits: FetchLimits, pauses: Sequence[float] = PAUSES) -> None:
+        super().__init__(policy, limits)
+        self._pauses = pauses
+
+    def fetch(self, url: str, deadline: float = float("inf")) -> bytes:
+        """Return the bytes of a picture; raises as ImageFetcher does, what the last attempt did."""
+        return self._patiently(super().fetch, url, deadline)
+
+    def fetch_document(self, url: str, deadline: float = float("inf")) -> bytes:
+        """Return the bytes of a JSON document; raises as ImageFetcher does, what the last attempt did."""
+        return self._patiently(super().fetch_document, url, deadline)
+
+    def _patiently(self, fetch: Callable[[str, float], bytes], url: str, deadline: float) -> bytes:
+        for pause in self._pauses:
+            try:
+                return fetch(url, deadline)
+            except ImageFetchTimeout:
+                pass
+            except ImageFetchFailed as error:
+                if not _MAY_PASS.search(error.detail):
+                    raise
+            if time.monotonic() + pause >= deadline:
+                break
+            time.sleep(pause)
+        return fetch(url, deadline)

@@ -1,0 +1,102 @@
+"""Plan: what is to be found for every picture of a job, and the engine that finds it on this machine."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from service.bulk.local import LocalEngine
+from service.bulk.patience import PatientFetcher
+from service.bulk.rankings import Ranking
+from service.bulk.reading import PictureReader
+from service.composition import load_classifier, served_lists
+from service.iiif.reader import IiifReader
+from service.images.decode import ImageLimits, min_short_side_for
+from service.images.decoder import Decoder
+from service.images.fetch import FetchLimits
+from service.settings import Settings
+from service.zero_shot import hub
+from service.zero_shot.caveats import caveats
+from service.zero_shot.classifier import require_list
+from service.zero_shot.features import ModelDescription
+from service.zero_shot.hub import ModelFiles
+from service.zero_shot.phrase_lists import OWN_LIST, PhraseList, own_list
+
+FETCH_SECONDS = 15.0
+"""How long one URL may take, from look-up to last byte, as in the service."""
+
+_MOST_DOCUMENTS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be found, and with which settings; can be sent to another machine.
+
+    list_names: of served lists; phrases: of one's own, which are a list as well
+    limits:     of one picture
+    """
+
+    settings: Settings
+    list_names: tuple[str, ...]
+    phrases: tuple[str, ...]
+    top_k: int
+    min_probability: float
+    limits: ImageLimits
+
+    def lists(self) -> tuple[PhraseList, ...]:
+        """Return the lists that are ranked. Raises InvalidList and UnknownList."""
+        served = served_lists(self.settings)
+        for name in self.list_names:
+            require_list(served, name)
+        own = (own_list(OWN_LIST, self.phrases, "{}"),) if self.phrases else ()
+        return (*(served[name] for name in self.list_names), *own)
+
+    def model_files(self) -> ModelFiles:
+        """Return the model's files, fetched if they are not here. Raises StartError."""
+        return hub.fetch(self.settings.model, self.settings.revision)
+
+    def facts(self, lists: tuple[PhraseList, ...], files: ModelFiles) -> dict[str, Any]:
+        """Return all that an answer depends on but the picture, by names that a person understands."""
+        return {
+            "model": [files.model_id, files.revision],
+            "lists": [[one.name, one.hash] for one in lists],
+            "--top-k": self.top_k,
+            "--min-probability": self.min_probability,
+            "limits": [self.limits.max_bytes, self.limits.max_pixels],
+            "GAZE_DECODE": self.settings.decode,
+        }
+
+    def fetcher(self) -> PatientFetcher:
+        """Return what fetches pictures and documents as the settings allow."""
+        return PatientFetcher(self.settings.fetch_policy, FetchLimits(self.limits.max_bytes, FETCH_SECONDS))
+
+    def iiif(self) -> IiifReader:
+        """Return what reads IIIF documents of collections of any size."""
+        return IiifReader(self.fetcher(), most_parts=_MOST_DOCUMENTS)
+
+    def engine(self, files: ModelFiles, lists: tuple[PhraseList, ...], cores: int) -> "ReadyEngine":
+        """Load the model, encode the lists, and return what looks at pictures on so many cores. Raises StartError."""
+        served = {one.name: one for one in lists if one.name != OWN_LIST}
+        classifier = load_classifier(self.settings, files, served)
+        own = classifier.encode_lists([one for one in lists if one.name == OWN_LIST])
+        encoded = (*classifier.lists_named(served), *own)
+        model = classifier.model
+        fetcher, iiif = self.fetcher(), self.iiif()
+        reader = PictureReader(
+            fetch=fetcher.fetch,
+            smallest_url=lambda uri: iiif.image_url(uri, model.image_size),
+            # One more than cores, so that all cores may be at work on pictures that need a process of their own.
+            decoder=Decoder(self.limits, cores + 1),
+            max_bytes=self.limits.max_bytes,
+            min_short_side=min_short_side_for(model.image_size) if self.settings.decode == "fast" else None,
+        )
+        ranking = Ranking(classifier, encoded, self.top_k, self.min_probability)
+        warnings = tuple(caveats(model, encoded))
+        return ReadyEngine(LocalEngine(reader, classifier, ranking, cores), model, warnings)
+
+
+@dataclass(frozen=True)
+class ReadyEngine:
+    """An engine, the model that it runs, and what a person should know of its answers."""
+
+    local: LocalEngine
+    model: ModelDescription
+    warnings: tuple[str, ...]

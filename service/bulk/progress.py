@@ -1,0 +1,227 @@
+"""Progress: one SQLite file beside the output that knows what a job is, what it consists of and how far it is.
+
+What is written is there after the process was killed at any moment; after a loss of power the last seconds may be
+missing, and are done again.
+"""
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
+
+from service.bulk.items import Answer, Failure, Item, NumberedItem, NumberedOutcome, Outcome
+from service.errors import InvalidRequest
+
+_FORMAT = 1
+"""Of this file, which another version of Gaze may have in another form."""
+
+_PAGE = 1_000
+_COMPLETE = "complete"
+_TABLES = """
+CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE item (
+    number INTEGER PRIMARY KEY,
+    object_number TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    place BLOB NOT NULL,
+    canvas TEXT,
+    manifest TEXT,
+    known_code TEXT,
+    known_detail TEXT,
+    UNIQUE (place, object_number)
+);
+CREATE TABLE outcome (
+    number INTEGER PRIMARY KEY,
+    sha256 BLOB,
+    format TEXT,
+    width INTEGER,
+    height INTEGER,
+    rankings BLOB,
+    code TEXT,
+    detail TEXT
+);
+"""
+_COLUMNS = "object_number, kind, place, canvas, manifest, known_code, known_detail"
+_OUTCOME = "sha256, format, width, height, rankings, code, detail"
+
+
+class Progress:
+    """A job's file, held by one process alone."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, or make it. Raises InvalidRequest where it is in use, cannot be had, or is none of these."""
+        self.path = path
+        self._lock = FileLock(f"{path}.lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise _in_use(path) from None
+        except OSError as error:
+            raise InvalidRequest(f"{path} cannot be written ({error.strerror}).") from None
+        try:
+            self._database = self._open()
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            database = sqlite3.connect(self.path, isolation_level=None)
+            # In this order: a write-ahead log that one process has to itself needs no memory that is shared, which
+            # folders on other machines do not have.
+            database.execute("PRAGMA locking_mode = EXCLUSIVE")
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = NORMAL")
+            (version,) = database.execute("PRAGMA user_version").fetchone()
+            (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if not tables:
+                _make(database)
+            elif version != _FORMAT:
+                raise sqlite3.DatabaseError
+        except sqlite3.DatabaseError:
+            raise InvalidRequest(
+                f"{self.path} is no record of a job that this version of Gaze can read; --restart throws it away."
+            ) from None
+        return database
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        # While it is held: who waits for it then looks whether it is still there.
+        Path(self._lock.lock_file).unlink(missing_ok=True)
+        self._lock.release()
+
+    def fact(self, name: str) -> Any:
+        """Return what was kept under a name, or None."""
+        row = self._database.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def keep(self, facts: Mapping[str, Any]) -> None:
+        """Keep facts, each a value that JSON has, under their names."""
+        rows = [(name, json.dumps(value)) for name, value in facts.items()]
+        self._database.executemany("INSERT OR REPLACE INTO fact VALUES (?, ?)", rows)
+
+    def add(self, items: Iterable[Item]) -> None:
+        """Add all items of the collection, each once, or none: if this is interrupted, it begins anew next time."""
+        insert = f"INSERT OR IGNORE INTO item ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # of constants
+        self._database.execute("BEGIN")
+        try:
+            self._database.executemany(insert, map(_row_of_item, items))
+            self.keep({_COMPLETE: True})
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            raise
+        self._database.execute("COMMIT")
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all items of the collection were added."""
+        return self.fact(_COMPLETE) is not None
+
+    def count(self) -> int:
+        """Return how many items there are."""
+        return self._number("SELECT count(*) FROM item")
+
+    def done(self) -> int:
+        """Return how many items have an outcome."""
+        return self._number("SELECT count(*) FROM outcome")
+
+    def failed(self) -> int:
+        """Return how many items failed."""
+        return self._number("SELECT count(*) FROM outcome WHERE code IS NOT NULL")
+
+    def _number(self, query: str) -> int:
+        (number,) = self._database.execute(query).fetchone()
+        return int(number)
+
+    def pending(self) -> Iterator[NumberedItem]:
+        """Yield the items that have no outcome, in order; outcomes may be written meanwhile."""
+        query = (
+            f"SELECT item.number, {_COLUMNS} FROM item LEFT JOIN outcome USING (number) "  # noqa: S608  # of constants
+            "WHERE item.number > ? AND outcome.number IS NULL ORDER BY item.number LIMIT ?"
+        )
+        last = -1
+        while page := self._database.execute(query, (last, _PAGE)).fetchall():
+            for row in page:
+                yield _item(row)
+            last = page[-1][0]
+
+    def write(self, outcomes: Iterable[NumberedOutcome]) -> None:
+        """Write outcomes, all or none; an item's first one counts."""
+        self._database.execute("BEGIN")
+        self._database.executemany(
+            "INSERT OR IGNORE INTO outcome VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(_row_of_outcome, outcomes)
+        )
+        self._database.execute("COMMIT")
+
+    def forget_failures(self) -> None:
+        """Let what failed be looked at once more."""
+        self._database.execute("DELETE FROM outcome WHERE code IS NOT NULL")
+
+    def outcomes(self) -> Iterator[tuple[Item, Outcome]]:
+        """Yield each item that has an outcome, in order."""
+        query = (
+            f"SELECT item.number, {_COLUMNS}, {_OUTCOME} "  # noqa: S608  # as above
+            "FROM item JOIN outcome USING (number) ORDER BY item.number"
+        )
+        for row in self._database.execute(query):
+            yield _item(row[:8])[1], _outcome(row[8:])
+
+
+def remove(path: Path) -> None:
+    """Remove a job's file, whoever made it. Raises InvalidRequest where a run is at work on it."""
+    lock = FileLock(f"{path}.lock")
+    try:
+        with lock.acquire(timeout=0):
+            for ending in ("", "-wal", "-shm", "-journal"):
+                Path(f"{path}{ending}").unlink(missing_ok=True)
+            Path(lock.lock_file).unlink(missing_ok=True)
+    except Timeout:
+        raise _in_use(path) from None
+
+
+def _in_use(path: Path) -> InvalidRequest:
+    # Where no lock can be made, there is none, and waiting for it ends in the same way.
+    if not Path(f"{path}.lock").exists():
+        return InvalidRequest(f"{path} cannot be written.")
+    return InvalidRequest(f"Another run is at work on {path}; wait until it has ended.")
+
+
+def _make(database: sqlite3.Connection) -> None:
+    for statement in ("BEGIN", *_TABLES.split(";"), f"PRAGMA user_version = {_FORMAT}", "COMMIT"):
+        database.execute(statement)
+
+
+def _row_of_item(item: Item) -> tuple[object, ...]:
+    known = (item.failure.code, item.failure.detail) if item.failure else (None, None)
+    return item.object_number, item.kind, os.fsencode(item.place), item.canvas, item.manifest, *known
+
+
+def _item(row: tuple[Any, ...]) -> NumberedItem:
+    number, object_number, kind, place, canvas, manifest, code, detail = row
+    failure = Failure(code, detail) if code is not None else None
+    return number, Item(object_number, kind, os.fsdecode(place), canvas, manifest, failure)
+
+
+def _row_of_outcome(numbered: NumberedOutcome) -> tuple[object, ...]:
+    number, outcome = numbered
+    if isinstance(outcome, Failure):
+        return number, None, None, None, None, None, outcome.code, outcome.detail
+    facts = bytes.fromhex(outcome.sha256), outcome.format, outcome.width, outcome.height
+    return number, *facts, outcome.rankings, None, None
+
+
+def _outcome(row: tuple[Any, ...]) -> Outcome:
+    sha256, image_format, width, height, rankings, code, detail = row
+    if code is not None:
+        return Failure(code, detail)
+    return Answer(sha256.hex(), image_format, width, height, rankings)

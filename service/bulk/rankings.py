@@ -1,0 +1,67 @@
+"""Rankings as a job keeps them: of each list the places of the first phrases, with their numbers to the last bit.
+
+A phrase takes 16 bytes, so that half a million pictures with five phrases of each of ten lists take 0.4 GB.
+"""
+
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.documents.finding import RankedTerms, Term
+from service.zero_shot.classifier import EncodedList, ZeroShotClassifier, highest_first
+from service.zero_shot.phrase_lists import PhraseList
+
+_RANKED = np.dtype([("place", "<u4"), ("probability", "<f8"), ("similarity", "<f4")])
+_COUNT = struct.Struct("<I")
+
+
+class Ranking:
+    """Ranks a job's lists for pictures, as POST /v1/gaze does by its defaults."""
+
+    def __init__(
+        self, classifier: ZeroShotClassifier, lists: Sequence[EncodedList], top_k: int | None, min_probability: float
+    ) -> None:
+        self._classifier = classifier
+        self._lists = lists
+        self._top_k = top_k
+        self._min_probability = min_probability
+
+    def packed(self, image_features: NDArray[np.float32]) -> bytes:
+        """Return the rankings of all lists for the unit features [feature_size] of a picture."""
+        return b"".join(self._packed(image_features, encoded) for encoded in self._lists)
+
+    def _packed(self, image_features: NDArray[np.float32], encoded: EncodedList) -> bytes:
+        scores = self._classifier.scores(image_features, encoded)
+        probable = np.flatnonzero(scores.probabilities >= self._min_probability)
+        order = probable[highest_first(scores.logits[probable], self._top_k)]
+        ranked = np.empty(order.size, _RANKED)
+        ranked["place"] = order
+        ranked["probability"] = scores.probabilities[order]
+        ranked["similarity"] = scores.similarities[order]
+        return _COUNT.pack(order.size) + ranked.tobytes()
+
+
+def unpacked(packed: bytes, lists: Sequence[PhraseList]) -> tuple[RankedTerms, ...]:
+    """Return the rankings that Ranking.packed() made of these lists."""
+    found: list[RankedTerms] = []
+    start = 0
+    for phrase_list in lists:
+        (count,) = _COUNT.unpack_from(packed, start)
+        ranked = np.frombuffer(packed, _RANKED, count, start + _COUNT.size)
+        start += _COUNT.size + ranked.nbytes
+        terms = tuple(
+            Term(
+                rank=rank,
+                label=phrase_list.labels[place],
+                phrase=phrase_list.phrases[place],
+                uri=phrase_list.uris[place],
+                probability=probability,
+                similarity=similarity,
+            )
+            for rank, (place, probability, similarity) in enumerate(ranked.tolist(), start=1)
+        )
+        title = phrase_list.title
+        found.append(RankedTerms(phrase_list.name, title, phrase_list.hash, len(phrase_list.labels), terms))
+    return tuple(found)

@@ -1,0 +1,89 @@
+"""An item -> the bytes of its picture -> what the model takes of it; what is wrong with it becomes an outcome."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from service.bulk.items import Failure, Item
+from service.errors import GazeError, InternalError, Overloaded
+from service.images.decoder import Decoder, Prepare, PreparedImage
+
+log = structlog.get_logger()
+
+UNREADABLE_FILE = "unreadable_file"
+"""The code of a file that cannot be read: the service, which reads no files, has none for it."""
+
+_DECODING_ATTEMPTS = 20
+
+
+class Unreadable(Exception):
+    """An item whose picture could not be had, or not be decoded."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.detail)
+        self.failure = failure
+
+
+@dataclass(frozen=True)
+class PictureReader:
+    """Reads and decodes pictures, one a call; safe to call from several threads.
+
+    fetch:          returns the bytes behind a picture's URL
+    smallest_url:   returns, of a IIIF image service, the URL of the smallest picture that serves the model
+    max_bytes:      of one picture
+    min_short_side: as decode() has it, or None where every pixel is decoded
+    """
+
+    fetch: Callable[[str], bytes]
+    smallest_url: Callable[[str], str]
+    decoder: Decoder
+    max_bytes: int
+    min_short_side: int | None
+
+    def encoded(self, item: Item) -> bytes:
+        """Return the bytes of an item's picture, or one byte more than it may have. Raises Unreadable."""
+        if item.failure:
+            raise Unreadable(item.failure)
+        with _failures_told():
+            if item.kind == "file":
+                return _contents(Path(item.place), self.max_bytes)
+            return self.fetch(self.smallest_url(item.place) if item.kind == "service" else item.place)
+
+    def prepared(self, encoded: bytes, prepare: Prepare) -> PreparedImage:
+        """Return what the model takes of a picture. Raises Unreadable."""
+        with _failures_told():
+            for _ in range(_DECODING_ATTEMPTS):
+                try:
+                    with self.decoder.slot(encoded) as decode:
+                        return decode(prepare, self.min_short_side)
+                except Overloaded:  # others took their time, of which there is enough
+                    continue
+            raise Overloaded
+
+
+def _contents(path: Path, max_bytes: int) -> bytes:
+    # To open what is no file may wait for ever.
+    if path.exists() and not path.is_file():
+        raise Unreadable(Failure(UNREADABLE_FILE, "This is no file."))
+    with path.open("rb") as file:
+        return file.read(max_bytes + 1)
+
+
+@contextmanager
+def _failures_told() -> Iterator[None]:
+    try:
+        yield
+    except Unreadable:
+        raise
+    except GazeError as error:
+        # Without what it came of, whose frames would keep the whole picture in memory.
+        raise Unreadable(Failure(error.code, error.detail)) from None
+    except OSError as error:
+        raise Unreadable(Failure(UNREADABLE_FILE, f"The file cannot be read ({error.strerror}).")) from None
+    except Exception:
+        # One picture that meets a defect does not end a night's work.
+        log.exception("a picture could not be looked at")
+        raise Unreadable(Failure(InternalError.code, "Something went wrong; the log has the details.")) from None

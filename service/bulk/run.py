@@ -1,0 +1,140 @@
+"""One run of a job, from its sources to its output, wherever an earlier run of it was stopped."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from service import __version__
+from service.bulk.engine import Engine
+from service.bulk.items import Item
+from service.bulk.job import Job
+from service.bulk.output import Findings, Write, write_errors, write_output
+from service.bulk.plan import Plan
+from service.bulk.progress import Progress, remove
+from service.bulk.report import reported
+from service.bulk.sources import items_of
+from service.documents.finding import Machine
+from service.errors import InvalidRequest
+from service.zero_shot.features import ModelDescription
+from service.zero_shot.hub import ModelFiles
+from service.zero_shot.phrase_lists import PhraseList
+
+Lists = tuple[PhraseList, ...]
+Start = Callable[[ModelFiles, Lists], tuple[Engine, ModelDescription]]
+"""Makes an engine for a plan's model and lists, and says what runs it."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a job's output goes, and in which form, by its name."""
+
+    path: Path
+    form: str
+    write: Write
+
+    @property
+    def progress(self) -> Path:
+        """The file that knows how far the job is."""
+        return self.path.with_name(f"{self.path.name}.progress")
+
+    @property
+    def errors(self) -> Path:
+        """The file of what failed."""
+        return self.path.with_name(f"{self.path.name}.errors.csv")
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What is looked at: sources as they were given, and how many items of them at most."""
+
+    sources: tuple[str, ...]
+    most: int | None
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How a run is to go about it; the output does not depend on it, but for the date where the job begins now."""
+
+    date: datetime
+    restart: bool
+    retry_errors: bool
+    quiet: bool
+
+
+def run(plan: Plan, collection: Collection, output: Output, wishes: Wishes, start: Start) -> int:
+    """Begin a job or go on with it, write its output, and return how many of its items failed.
+
+    Raises GazeError and StartError.
+    """
+    lists, files = plan.lists(), plan.model_files()
+    if wishes.restart:
+        remove(output.progress)
+    with Progress(output.progress) as progress:
+        settings = plan.facts(lists, files) | {
+            "sources": [_whole(source) for source in collection.sources],
+            "--limit-items": collection.most,
+            "--format": output.form,
+        }
+        job = Job(progress, settings, wishes.date)
+        if not progress.is_complete:
+            progress.add(_items(plan, collection, quiet=wishes.quiet))
+        if wishes.retry_errors:
+            progress.forget_failures()
+        total, done, failed = progress.count(), progress.done(), progress.failed()
+        if done < total:
+            engine, model = start(files, lists)
+            job.require_machine(_told(model))
+            with reported(total, done, failed, quiet=wishes.quiet) as report:
+                job.look(engine, report)
+        elif job.is_written and output.path.exists():
+            click.echo(f"{output.path} is done: {total} images, {failed} failed. --restart begins anew.", err=True)
+            return failed
+        _write(output, progress, job, lists)
+        return progress.failed()
+
+
+def _items(plan: Plan, collection: Collection, *, quiet: bool) -> Iterator[Item]:
+    """Yield the items of all sources. Raises InvalidRequest where there is none."""
+    iiif = plan.iiif()
+    every = (item for source in collection.sources for item in items_of(source, iiif.pictures))
+    nothing = True
+    for item in tqdm(
+        islice(every, collection.most), desc="Finding images", unit="image", disable=True if quiet else None
+    ):
+        nothing = False
+        yield item
+    if nothing:
+        raise InvalidRequest("There is no picture in the sources.")
+
+
+def _write(output: Output, progress: Progress, job: Job, lists: Lists) -> None:
+    model = job.machine or {}
+    machine = Machine(model=model["id"], revision=model["revision"], version=__version__, address="", created=job.date)
+    findings = Findings(progress.outcomes, lists, machine, model)
+    try:
+        write_errors(output.errors, findings)
+        write_output(output.path, output.write, findings)
+    except OSError as error:
+        raise InvalidRequest(
+            f"{output.path} cannot be written ({error.strerror}). All answers are kept; the same command writes them."
+        ) from None
+    job.written()
+
+
+def _told(model: ModelDescription) -> dict[str, Any]:
+    """Return what the service's answers say of a model."""
+    return {name: getattr(model, name) for name in ("id", "revision", "backend", "precision", "demo")}
+
+
+def _whole(source: str) -> str:
+    """Return a source so that it says the same wherever the command is given."""
+    if source.lower().startswith(("http://", "https://")):
+        return source
+    return os.fsencode(os.path.abspath(source)).decode("utf-8", "replace")  # noqa: PTH100  # which leaves links alone

@@ -1,0 +1,123 @@
+"""`gaze bulk` as a person runs it: what it refuses, what it says, and that a kill at any moment costs nothing."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from service.bulk.command import bulk
+from service.bulk.progress import Progress
+from tests.conftest import noise
+from tests.gaze_command import REPOSITORY, environment_of, gaze, sentence
+from tests.test_cli import on_a_terminal
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of pictures, of which one is broken."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for number in range(200):
+        noise(40, 40, seed=number % 50).save(folder / f"{number:03}.png")
+    (folder / "123.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "Missing argument 'SOURCES...'"),
+        (["tests"], "Missing option '--out'"),
+        (["tests", "--out", "a.csv"], "Give --lists, --phrase, or both."),
+        (["tests", "--out", "a.csv", "--lists", " , "], "Give --lists, --phrase, or both."),
+        (["tests", "--out", "a.csv", "--phrase", "  "], "visible character"),
+        (["tests", "--out", "a.csv", "--phrase", os.fsdecode(b"caf\xe9")], "UTF-8"),
+        (["tests", "--out", "a.xlsx", "--lists", "tools"], "--out must end in one of .csv, .jsonl, .parquet."),
+        (["tests", "--out", "no/such/a.csv", "--lists", "tools"], "The folder of --out does not exist."),
+        (
+            ["tests", "--out", "a.jsonl", "--lists", "tools", "--format", "csv"],
+            "does not go with an --out that ends in",
+        ),
+        (["tests", "--out", "a.csv", "--lists", "tools", "--format", "xml"], "Invalid value for '--format'"),
+        (["tests", "--out", "a.csv", "--lists", "tools", "--top-k", "0"], "x>=1"),
+        (["tests", "--out", "a.csv", "--lists", "tools", "--min-probability", "2"], "0<=x<=1"),
+        (["tests", "--out", "a.csv", "--lists", "tools", "--date", "today"], "does not match the format"),
+        (["tests", "--out", "a.csv", "--lists", "tools", "--engine", "spark"], "Invalid value for '--engine'"),
+    ],
+)
+def test_wrong_usage(arguments: list[str], told: str) -> None:
+    ended = CliRunner().invoke(bulk, arguments)
+    assert told in ended.output
+    assert ended.exit_code == 2
+
+
+def test_unknown_list_and_missing_source_are_one_sentence(tmp_path: Path) -> None:
+    out = ("--out", tmp_path / "a.csv")
+    ended = gaze("bulk", "tests", *out, "--lists", "surfces", GAZE_MODEL="demo")
+    assert (ended.returncode, ended.stderr) == (os.EX_DATAERR, "gaze: Unknown list. Did you mean 'surfaces'?\n")
+    ended = gaze("bulk", tmp_path / "none", *out, "--lists", "surfaces", GAZE_MODEL="demo")
+    assert sentence(ended, os.EX_DATAERR).startswith(f"gaze: There is no {tmp_path}/none: a source is ")
+
+
+def test_killed_at_random_moments_it_ends_with_the_file_of_an_undisturbed_run(folder: Path, tmp_path: Path) -> None:
+    arguments = (folder, "--lists", "surfaces", "--date", "2026-01-31T00:00:00Z", "--quiet")
+    undisturbed = gaze("bulk", *arguments, "--out", tmp_path / "whole.csv", GAZE_MODEL="demo")
+    assert undisturbed.returncode == 3, undisturbed.stderr
+    assert f"1 images could not be looked at; {tmp_path}/whole.csv.errors.csv says why." in undisturbed.stderr
+    out, chance = tmp_path / "parts.csv", random.Random(3)
+    command = [sys.executable, "-m", "service.cli", "bulk", *map(str, arguments), "--out", str(out)]
+    done = []
+    for _ in range(2):
+        process = subprocess.Popen(
+            command, env=environment_of(GAZE_MODEL="demo"), cwd=REPOSITORY, stderr=subprocess.DEVNULL
+        )
+        log = Path(f"{out}.progress-wal")
+        while process.poll() is None and not log.exists():
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0, 1))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if not out.exists():
+            with Progress(Path(f"{out}.progress")) as progress:
+                done.append(progress.done())
+    assert done == sorted(done)
+    assert gaze("bulk", *arguments, "--out", out, GAZE_MODEL="demo").returncode == 3
+    assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    assert Path(f"{out}.errors.csv").read_bytes() == (tmp_path / "whole.csv.errors.csv").read_bytes()
+
+
+def test_second_run_on_one_output_is_refused(folder: Path, tmp_path: Path) -> None:
+    with Progress(tmp_path / "a.csv.progress"):
+        ended = gaze("bulk", folder, "--lists", "tools", "--out", tmp_path / "a.csv", GAZE_MODEL="demo")
+    assert sentence(ended, os.EX_DATAERR) == (
+        f"gaze: Another run is at work on {tmp_path}/a.csv.progress; wait until it has ended."
+    )
+
+
+def test_interrupted_it_says_how_to_go_on(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.jsonl"
+    command = [sys.executable, "-m", "service.cli", "bulk", str(folder), "--lists", "tools", "--out", str(out)]
+    process = subprocess.Popen(
+        command, env=environment_of(GAZE_MODEL="demo"), cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr
+    assert "The demo model answered" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert said == f"Stopped. The same command goes on; {out}.progress says where.\n"
+    assert process.returncode == 130
+
+
+def test_bar_on_a_terminal(folder: Path, tmp_path: Path) -> None:
+    exit_code, printed, shown = on_a_terminal(
+        *("bulk", f"{folder}/00?.png", "--lists", "tools", "--out", f"{tmp_path}/a.parquet"), GAZE_MODEL="demo"
+    )
+    assert (exit_code, printed) == (0, "")
+    assert "Finding images: 10image" in shown
+    assert "10/10" in shown
+    assert "image/s" in shown

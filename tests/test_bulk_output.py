@@ -1,0 +1,182 @@
+"""What a job has found is written whole, in the order of the items, and reads back as it was found."""
+
+import csv
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from service.bulk.items import Answer, Failure, Item, Outcome
+from service.bulk.output import FORMS, Findings, write_errors, write_output
+from service.bulk.rankings import Ranking
+from service.documents.finding import Machine
+from service.zero_shot.classifier import EncodedList, Prediction, ZeroShotClassifier
+from service.zero_shot.phrase_lists import PhraseList
+from tests.conftest import REPOSITORY
+
+MODEL = {"id": "demo", "revision": "1", "backend": "openvino", "precision": "float32", "demo": True}
+MACHINE = Machine("demo", "1", "0.1.0", "http://127.0.0.1:8000", datetime(2026, 1, 31, tzinfo=UTC))
+FILE = Item("=1+1", "file", "/scans/=1+1.jpg")
+CANVAS = Item("http://a/c", "service", "http://a/iiif/x", "http://a/c", "http://a/m")
+BROKEN = Item("7", "url", "http://a/7.jpg")
+FAILURE = Failure("image_fetch_failed", "The image could not be fetched from its host.")
+
+
+@pytest.fixture
+def expected(classifier: ZeroShotClassifier) -> dict[str, tuple[Prediction, ...]]:
+    """The ranking of each of two lists."""
+    features = _features(classifier)
+    return {one.phrase_list.name: classifier.rank(features, one, 4) for one in _lists(classifier)}
+
+
+@pytest.fixture
+def findings(classifier: ZeroShotClassifier) -> Findings:
+    """Two pictures that were answered, and one that failed between them."""
+    packed = Ranking(classifier, _lists(classifier), 4, 0.0).packed(_features(classifier))
+    answer = Answer("ab" * 32, "JPEG", 640, 480, packed)
+    outcomes: list[tuple[Item, Outcome]] = [(FILE, answer), (BROKEN, FAILURE), (CANVAS, answer)]
+    return Findings(lambda: iter(outcomes), [one.phrase_list for one in _lists(classifier)], MACHINE, MODEL)
+
+
+def _lists(classifier: ZeroShotClassifier) -> list[EncodedList]:
+    return list(classifier.lists_named(["surfaces", "artists_by_name"]))
+
+
+def _features(classifier: ZeroShotClassifier) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
+    features = np.random.default_rng(0).standard_normal(classifier.model.feature_size).astype(np.float32)
+    return features / np.linalg.norm(features)
+
+
+def written(tmp_path: Path, findings: Findings, ending: str, form: str) -> Path:
+    path = tmp_path / f"results{ending}"
+    write_output(path, FORMS[ending][form], findings)
+    return path
+
+
+def test_plain_csv(tmp_path: Path, findings: Findings, expected: dict[str, tuple[Prediction, ...]]) -> None:
+    with written(tmp_path, findings, ".csv", "csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["object_number"] for row in rows] == ["'=1+1"] * 8 + ["http://a/c"] * 8
+    for found in (rows[:8], rows[8:]):
+        of_lists = [(name, one) for name, ranking in expected.items() for one in ranking]
+        for row, (name, one) in zip(found, of_lists, strict=True):
+            assert (row["list"], int(row["rank"]), row["label"], row["phrase"]) == (
+                name,
+                one.rank,
+                one.label,
+                one.phrase,
+            )
+            assert (float(row["probability"]), float(row["similarity"])) == (one.probability, one.similarity)
+            assert (row["uri"] or None) == one.uri
+            assert (row["model"], row["revision"], row["date"]) == ("demo", "1", "2026-01-31T00:00:00Z")
+
+
+def test_json_lines_have_what_the_service_answers(
+    tmp_path: Path, findings: Findings, expected: dict[str, tuple[Prediction, ...]], phrase_lists: dict[str, PhraseList]
+) -> None:
+    lines = written(tmp_path, findings, ".jsonl", "jsonl").read_text(encoding="utf-8").splitlines()
+    first, failed, canvas = map(json.loads, lines)
+    assert first["image"] == {
+        "source": "file",
+        "place": "/scans/=1+1.jpg",
+        "canvas": None,
+        "manifest": None,
+        "sha256": "ab" * 32,
+        "format": "JPEG",
+        "width": 640,
+        "height": 480,
+    }
+    for name, ranking in expected.items():
+        of_list = first["lists"][name]
+        assert of_list["predictions"] == [vars(one) for one in ranking]
+        assert (of_list["count"], of_list["hash"]) == (len(phrase_lists[name].labels), phrase_lists[name].hash)
+    assert (first["model"], first["date"]) == (MODEL, "2026-01-31T00:00:00Z")
+    assert (canvas["image"]["canvas"], canvas["image"]["manifest"]) == ("http://a/c", "http://a/m")
+    assert failed["error"] == {"code": FAILURE.code, "detail": FAILURE.detail}
+    assert "lists" not in failed
+
+
+def test_parquet(tmp_path: Path, findings: Findings, expected: dict[str, tuple[Prediction, ...]]) -> None:
+    rows = pq.read_table(written(tmp_path, findings, ".parquet", "parquet")).to_pylist()
+    assert [row["object_number"] for row in rows] == ["=1+1"] * 8 + ["http://a/c"] * 8
+    of_lists = [(name, one) for name, ranking in expected.items() for one in ranking] * 2
+    for row, (name, one) in zip(rows, of_lists, strict=True):
+        assert row["list"] == name
+        assert {field: row[field] for field in vars(one)} == vars(one)
+        assert row["date"] == MACHINE.created
+
+
+def test_parquet_of_many_pictures_is_in_groups_of_rows(tmp_path: Path, findings: Findings) -> None:
+    outcomes = [findings.outcomes()]
+    first = next(outcomes[0])
+    many = Findings(lambda: iter([first] * 9_000), findings.lists, MACHINE, MODEL)
+    found = pq.ParquetFile(written(tmp_path, many, ".parquet", "parquet"))
+    assert found.metadata.num_rows == 72_000
+    assert [found.metadata.row_group(number).num_rows for number in range(2)] == [65_536, 6_464]
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".jsonl"])
+def test_collection_in_which_nothing_could_be_looked_at(tmp_path: Path, findings: Findings, ending: str) -> None:
+    nothing = Findings(lambda: iter([(BROKEN, FAILURE)]), findings.lists, MACHINE, MODEL)
+    path = written(tmp_path, nothing, ending, next(iter(FORMS[ending])))
+    if ending == ".parquet":
+        assert pq.read_table(path).num_rows == 0
+    else:
+        assert path.read_text(encoding="utf-8").count("\n") == 1
+
+
+def test_every_form_of_csv_is_written(tmp_path: Path, findings: Findings) -> None:
+    for form in FORMS[".csv"]:
+        text = written(tmp_path, findings, ".csv", form).read_text(encoding="utf-8")
+        assert "http://a/c" in text
+        assert FAILURE.detail not in text
+
+
+def test_output_takes_its_name_when_it_is_whole(tmp_path: Path, findings: Findings) -> None:
+    path = written(tmp_path, findings, ".csv", "csv")
+    before = path.read_bytes()
+
+    def stop(file: IO[bytes], _findings: Findings) -> None:
+        file.write(b"half of i")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        write_output(path, stop, findings)
+    assert path.read_bytes() == before
+
+
+def test_errors_are_written_beside_it_and_go_when_there_are_none(tmp_path: Path, findings: Findings) -> None:
+    path = tmp_path / "results.csv.errors.csv"
+    write_errors(path, findings)
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows == [
+        ["object_number", "place", "canvas", "code", "detail"],
+        ["7", "http://a/7.jpg", "", FAILURE.code, FAILURE.detail],
+    ]
+    write_errors(path, Findings(lambda: iter([]), findings.lists, MACHINE, MODEL))
+    assert not path.exists()
+
+
+def test_phrases_that_are_less_probable_are_left_out(classifier: ZeroShotClassifier, tmp_path: Path) -> None:
+    features, lists = _features(classifier), _lists(classifier)
+    least = classifier.rank(features, lists[0], 2)[1].probability
+    packed = Ranking(classifier, lists[:1], 5, least).packed(features)
+    outcomes: list[tuple[Item, Outcome]] = [(FILE, Answer("ab" * 32, "JPEG", 1, 1, packed))]
+    findings = Findings(lambda: iter(outcomes), [lists[0].phrase_list], MACHINE, MODEL)
+    [line] = written(tmp_path, findings, ".jsonl", "jsonl").read_text(encoding="utf-8").splitlines()
+    assert [one["rank"] for one in json.loads(line)["lists"]["surfaces"]["predictions"]] == [1, 2]
+
+
+def test_without_pyarrow_there_is_a_sentence() -> None:
+    script = (
+        "import sys; sys.modules['pyarrow'] = None\nfrom service.bulk.parquet import require_pyarrow\nrequire_pyarrow()"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert "Parquet needs pyarrow, which is not installed: pip install 'gaze[bulk]'" in ended.stderr

@@ -1,0 +1,77 @@
+"""A patient fetcher asks once more where it may help, and nowhere else."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from service.bulk.patience import PatientFetcher
+from service.errors import GazeError, ImageFetchFailed, ImageFetchTimeout
+from service.images.addresses import FetchPolicy
+from service.images.fetch import FetchLimits
+from tests.origin import Answer, Origin, http, reset, until_hung_up
+
+PICTURE = http(b"a picture")
+
+
+def answers_in_turn(answers: Sequence[Answer]) -> Answer:
+    """Give each connection the next answer, and the last one to all that follow."""
+    left = list(answers)
+
+    def answer(connection: object) -> None:
+        now = left.pop(0) if len(left) > 1 else left[0]
+        now(connection) if callable(now) else connection.sendall(now)  # type: ignore[attr-defined, arg-type]
+
+    return answer
+
+
+def fetcher(seconds: float = 5.0, pauses: Sequence[float] = (0.01, 0.01)) -> PatientFetcher:
+    return PatientFetcher(FetchPolicy.parse("127.0.0.0/8"), FetchLimits(1_000, seconds), pauses)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [http(b"", status="503 Busy"), PICTURE],
+        [http(b"", status="429 Slowly"), http(b"", status="500 Oh"), PICTURE],
+        [reset, reset, PICTURE],
+        [b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\ncut", PICTURE],
+        [until_hung_up(), PICTURE],
+    ],
+    ids=["busy", "quota, then a defect", "reset", "cut short", "too slow"],
+)
+def test_host_that_answers_another_time(answers: Sequence[Answer]) -> None:
+    with Origin({"/a.jpg": answers_in_turn(answers)}) as origin:
+        assert fetcher(0.5).fetch(f"http://{origin.address}/a.jpg") == b"a picture"
+        assert origin.connections == len(answers)
+
+
+def test_documents_are_asked_for_once_more_too() -> None:
+    with Origin({"/m": answers_in_turn([http(b"", status="502 Away"), http(b"{}")])}) as origin:
+        assert fetcher().fetch_document(f"http://{origin.address}/m") == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "times"),
+    [
+        (http(b"", status="404 Gone"), ImageFetchFailed, 1),
+        (http(b"", status="403 No"), ImageFetchFailed, 1),
+        (http(b"x" * 2_000), GazeError, 1),
+        (http(b"", status="503 Busy"), ImageFetchFailed, 3),
+        (until_hung_up(), ImageFetchTimeout, 3),
+    ],
+    ids=["not found", "forbidden", "too large", "always busy", "never answers"],
+)
+def test_last_answer_counts(answer: Answer, error: type[GazeError], times: int) -> None:
+    with Origin({"/a.jpg": answer}) as origin:
+        with pytest.raises(error):
+            fetcher(0.3).fetch(f"http://{origin.address}/a.jpg")
+        assert origin.connections == times
+
+
+def test_deadline_comes_before_another_attempt() -> None:
+    import time  # noqa: PLC0415
+
+    with Origin({"/a.jpg": http(b"", status="503 Busy")}) as origin:
+        with pytest.raises(ImageFetchFailed):
+            fetcher(pauses=(30.0,)).fetch(f"http://{origin.address}/a.jpg", time.monotonic() + 2)
+        assert origin.connections == 2

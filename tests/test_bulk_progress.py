@@ -1,0 +1,146 @@
+"""Progress: what a job's file keeps, whatever happens to the process that writes it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.bulk.items import Answer, Failure, Item, Outcome
+from service.bulk.progress import Progress, remove
+from service.errors import InvalidRequest
+from tests.conftest import REPOSITORY
+
+ANSWER = Answer("ab" * 32, "JPEG", 640, 480, b"\0\1\2")
+FAILURE = Failure("undecodable_image", "It is broken.")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "results.csv.progress"
+
+
+def items(count: int) -> Iterator[Item]:
+    return (Item(f"inv{number}", "file", f"/scans/{number}.jpg") for number in range(count))
+
+
+def test_items_and_outcomes_come_back_as_they_were(path: Path) -> None:
+    odd = [
+        Item("1\N{SNOWMAN}", "file", os.fsdecode(b"/caf\xe9.jpg")),
+        Item("c", "service", "http://a/x", "http://a/c", "http://a/m"),
+        Item("d", "url", "http://a/d", failure=FAILURE),
+    ]
+    with Progress(path) as progress:
+        progress.add(odd)
+        pending = list(progress.pending())
+        outcomes: list[Outcome] = [ANSWER, FAILURE, ANSWER]
+        progress.write((number, outcome) for (number, _), outcome in zip(pending, outcomes, strict=True))
+    with Progress(path) as progress:
+        assert [item for _, item in pending] == odd
+        assert list(progress.outcomes()) == list(zip(odd, outcomes, strict=True))
+        assert (progress.count(), progress.done(), progress.failed()) == (3, 3, 1)
+        assert list(progress.pending()) == []
+        assert progress.is_complete
+
+
+def test_item_that_two_sources_name_is_one_item(path: Path) -> None:
+    with Progress(path) as progress:
+        progress.add([*items(3), *items(5), Item("other number", "file", "/scans/0.jpg")])
+        assert progress.count() == 6
+
+
+def test_pending_items_are_read_while_outcomes_are_written(path: Path) -> None:
+    with Progress(path) as progress:
+        progress.add(items(2_500))
+        seen = []
+        for number, item in progress.pending():
+            seen.append(item.object_number)
+            progress.write([(number, ANSWER)])
+        assert seen == [item.object_number for item in items(2_500)]
+        assert list(progress.pending()) == []
+
+
+def test_first_outcome_of_an_item_counts(path: Path) -> None:
+    with Progress(path) as progress:
+        progress.add(items(1))
+        [(number, _)] = progress.pending()
+        progress.write([(number, ANSWER), (number, FAILURE)])
+        assert [outcome for _, outcome in progress.outcomes()] == [ANSWER]
+
+
+def test_failures_are_looked_at_once_more(path: Path) -> None:
+    with Progress(path) as progress:
+        progress.add(items(3))
+        numbers = [number for number, _ in progress.pending()]
+        progress.write(zip(numbers, [ANSWER, FAILURE, ANSWER], strict=True))
+        progress.forget_failures()
+        assert [number for number, _ in progress.pending()] == [numbers[1]]
+
+
+def test_collection_is_added_as_a_whole_or_not_at_all(path: Path) -> None:
+    def broken() -> Iterator[Item]:
+        yield from items(5)
+        raise InvalidRequest("the sixth is broken")
+
+    with Progress(path) as progress:
+        with pytest.raises(InvalidRequest, match="sixth"):
+            progress.add(broken())
+        assert (progress.count(), progress.is_complete) == (0, False)
+        progress.add(items(2))
+        assert (progress.count(), progress.is_complete) == (2, True)
+
+
+def test_two_at_once_are_one_too_many(path: Path) -> None:
+    with Progress(path):
+        with pytest.raises(InvalidRequest, match="Another run is at work"):
+            Progress(path)
+        with pytest.raises(InvalidRequest, match="Another run is at work"):
+            remove(path)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("content", [b"object_number,list\n" * 100, b"SQLite format 3\0" + b"x" * 200])
+def test_file_that_is_no_progress(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(InvalidRequest, match="no record of a job that this version"):
+        Progress(path)
+    assert path.read_bytes() == content
+    remove(path)
+    with Progress(path) as progress:
+        assert progress.count() == 0
+
+
+def test_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "taken.progress").mkdir()
+    with pytest.raises(InvalidRequest):
+        Progress(tmp_path / "taken.progress")
+    with pytest.raises(InvalidRequest, match="cannot be written"):
+        Progress(Path("/proc/results.progress"))
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+from service.bulk.progress import Progress
+from tests.test_bulk_progress import ANSWER, items
+with Progress(Path(sys.argv[1])) as progress:
+    progress.add(items(100_000))
+    for number, _ in progress.pending():
+        progress.write([(number, ANSWER)])
+        print(number, flush=True)
+"""
+
+
+def test_what_was_written_is_there_after_a_kill(path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", _WRITER, path], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    last = [int(process.stdout.readline()) for _ in range(50)][-1]
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=30)
+    with Progress(path) as progress:
+        assert progress.count() == 100_000
+        assert progress.done() >= 50
+        assert next(progress.pending())[0] > last

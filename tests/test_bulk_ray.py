@@ -1,0 +1,130 @@
+"""A job on a Ray cluster of two machines, of which one is lost half-way. Skipped where Ray is not installed."""
+
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.bulk.engine import Engine
+from service.bulk.items import NumberedItem, NumberedOutcome
+from service.bulk.on_ray import RayEngine, Share, shares
+from service.bulk.output import FORMS
+from service.bulk.plan import Plan
+from service.bulk.run import Collection, Lists, Output, Wishes, run
+from service.errors import InvalidSettings
+from service.images.decode import ImageLimits
+from service.settings import Settings
+from service.zero_shot.features import ModelDescription
+from service.zero_shot.hub import ModelFiles
+from tests.conftest import CACHE, REPOSITORY, noise
+
+# Ray leaves files and sockets open when it ends.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+PICTURES = 320
+WISHES = Wishes(datetime(2026, 1, 31, tzinfo=UTC), restart=False, retry_errors=False, quiet=True)
+PLAN = Plan(
+    Settings(model="demo", device="cpu", cache_dir=CACHE), ("surfaces", "tools"), (), 3, 0.0, ImageLimits(2**20, 10**6)
+)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two raylets with a core each."""
+    pytest.importorskip("ray", reason="Ray is an extra, and is not installed")
+    from ray.cluster_utils import Cluster  # noqa: PLC0415
+
+    small = {"num_cpus": 1, "object_store_memory": 80_000_000}
+    cluster = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
+    cluster.second = cluster.add_node(**small)
+    yield cluster
+    import ray  # noqa: PLC0415
+
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of pictures, of which two are broken."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for number in range(PICTURES):
+        noise(40, 40, seed=number).save(folder / f"{number:03}.png")
+    for number in (7, 250):
+        (folder / f"{number:03}.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    return folder
+
+
+class _Losing:
+    """An engine that loses a machine once a part of the outcomes is there."""
+
+    def __init__(self, engine: Engine, cluster: Any) -> None:
+        self._engine = engine
+        self._cluster = cluster
+        self.numbers: list[int] = []
+
+    def outcomes(self, items: Iterable[NumberedItem]) -> Iterator[NumberedOutcome]:
+        for numbered in self._engine.outcomes(items):
+            if not self.numbers:
+                self._cluster.remove_node(self._cluster.second, allow_graceful=False)
+            self.numbers.append(numbered[0])
+            yield numbered
+
+
+def test_machine_is_lost_and_every_item_is_there_once(cluster: Any, folder: Path, tmp_path: Path) -> None:
+    losing: list[_Losing] = []
+
+    def here(files: ModelFiles, lists: Lists) -> tuple[Engine, ModelDescription]:
+        ready = PLAN.engine(files, lists, 1)
+        return ready.local, ready.model
+
+    def on_ray(files: ModelFiles, lists: Lists) -> tuple[Engine, ModelDescription]:
+        engine = RayEngine(PLAN, PLAN.facts(lists, files), 1, cluster.address)
+        losing.append(_Losing(engine, cluster))
+        return losing[0], engine.model
+
+    written = []
+    for name, start in (("here.csv", here), ("ray.csv", on_ray)):
+        output = Output(tmp_path / name, "csv", FORMS[".csv"]["csv"])
+        assert run(PLAN, Collection((str(folder),), None), output, WISHES, start) == 2
+        written.append(output.path.read_bytes())
+    assert written[0] == written[1]
+    assert set(losing[0].numbers) == set(range(1, PICTURES + 1))
+    assert len([node for node in cluster.list_all_nodes() if node is not cluster.second]) == 1
+
+
+def test_machine_with_other_lists_is_refused(cluster: Any) -> None:
+    facts = PLAN.facts(PLAN.lists(), PLAN.model_files())
+    with pytest.raises(InvalidSettings, match="another state than this one: lists is not the same"):
+        RayEngine(PLAN, facts | {"lists": []}, 1, cluster.address)
+
+
+@pytest.mark.parametrize(
+    ("resources", "device", "threads", "cores", "expected"),
+    [
+        ({"CPU": 32.0}, "auto", None, None, (Share(2, 0), 16)),
+        ({"CPU": 32.0}, "auto", 8, None, (Share(8, 0), 4)),
+        ({"CPU": 32.0}, "auto", 8, 4, (Share(4, 0), 8)),
+        ({"CPU": 1.0}, "cpu", None, None, (Share(1, 0), 1)),
+        ({"CPU": 32.0, "GPU": 2.0}, "auto", None, None, (Share(16, 1), 2)),
+        ({"CPU": 32.0, "GPU": 2.0}, "cuda", None, 4, (Share(4, 1), 2)),
+        ({"CPU": 32.0, "GPU": 2.0}, "cpu", None, None, (Share(2, 0), 16)),
+    ],
+)
+def test_shares_of_a_cluster(
+    resources: dict[str, float], device: Any, threads: int | None, cores: int | None, expected: tuple[Share, int]
+) -> None:
+    plan = replace(PLAN, settings=Settings(model="demo", device=device, threads=threads))
+    assert shares(resources, plan, cores) == expected
+
+
+def test_without_ray_there_is_a_sentence() -> None:
+    script = ["import sys", "sys.modules['ray'] = None", "from service.bulk import on_ray", "on_ray.connected(None)"]
+    command = [sys.executable, "-c", "\n".join(script)]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert "--engine ray needs Ray, which is not installed: pip install 'gaze[ray]'." in ended.stderr

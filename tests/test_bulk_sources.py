@@ -1,0 +1,136 @@
+"""Sources -> items: which pictures they mean, in which order, and what stands for an object number."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.bulk.items import Failure, Item
+from service.bulk.sources import items_of
+from service.errors import ImageFetchFailed, InvalidRequest
+from service.iiif.presentation import Broken, Canvas
+
+FULL = "http://a/iiif/x/full/max/0/default.jpg"
+
+
+def no_iiif(_uri: str) -> Iterator[Canvas | Broken]:
+    raise AssertionError("nothing here is a URI")
+
+
+def found(source: str | Path) -> list[Item]:
+    return list(items_of(str(source), no_iiif))
+
+
+def names(source: str | Path) -> list[str]:
+    return [Path(item.place).name for item in found(source)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder as museums have them."""
+    for name in (
+        "b.JPG",
+        "a.tif",
+        "notes.txt",
+        ".hidden.jpg",
+        "Thumbs.db",
+        "z/1.png",
+        "z/2.jp2",
+        ".git/x.png",
+        "c.csv",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def test_folder_has_its_pictures_and_those_of_its_folders_sorted(folder: Path) -> None:
+    assert names(folder) == ["a.tif", "b.JPG", "1.png", "2.jp2"]
+    assert found(folder)[2] == Item("1", "file", str(folder / "z" / "1.png"))
+
+
+def test_folder_with_a_ring_of_links_ends(folder: Path) -> None:
+    (folder / "z" / "again").symlink_to(folder)
+    assert names(folder) == ["a.tif", "b.JPG", "1.png", "2.jp2"]
+
+
+def test_file_is_looked_at_whatever_its_ending(folder: Path) -> None:
+    assert found(folder / "notes.txt") == [Item("notes", "file", str(folder / "notes.txt"))]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*.tif", ["a.tif"]),
+        ("**/*.p*", ["1.png"]),
+        ("[ab].*", ["a.tif", "b.JPG"]),
+        ("*", ["Thumbs.db", "a.tif", "b.JPG"]),
+    ],
+)
+def test_pattern(folder: Path, pattern: str, expected: list[str]) -> None:
+    assert names(folder / pattern)[: len(expected)] == expected
+
+
+def test_file_whose_name_looks_like_a_pattern_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "inv[1].png").touch()
+    assert found(tmp_path / "inv[1].png")[0].object_number == "inv[1]"
+
+
+def test_object_number_is_the_name_without_its_ending(tmp_path: Path) -> None:
+    (tmp_path / "inv123_2.v1.jpg").touch()
+    assert found(tmp_path)[0].object_number == "inv123_2.v1"
+
+
+def test_name_in_another_encoding_is_looked_at(tmp_path: Path) -> None:
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")
+    Path(name).touch()
+    assert found(tmp_path) == [Item("caf\N{REPLACEMENT CHARACTER}", "file", name)]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may enter every folder")
+def test_folder_that_may_not_be_entered_is_an_item_that_fails(folder: Path) -> None:
+    (folder / "z").chmod(0)
+    assert found(folder)[-1].failure == Failure("unreadable_file", "The folder cannot be read (Permission denied).")
+    (folder / "z").chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [("none", "There is no "), ("none/*.jpg", "No file matches "), ("no\ud8ffne", "There is no ")],
+)
+def test_source_that_means_nothing(tmp_path: Path, source: str, told: str) -> None:
+    with pytest.raises(InvalidRequest, match=told):
+        found(f"{tmp_path}/{source}" if "\ud8ff" not in source else os.fsdecode(b"/caf\xe9"))
+
+
+@pytest.mark.parametrize(
+    ("found_canvas", "item"),
+    [
+        (
+            Canvas("http://a/c/1", "1r", "http://a/m", "http://a/iiif/x", is_service=True),
+            Item("http://a/c/1", "service", "http://a/iiif/x", "http://a/c/1", "http://a/m"),
+        ),
+        (
+            Canvas("http://a/c/1", None, "http://a/m", "http://a/x.jpg", is_service=False),
+            Item("http://a/c/1", "url", "http://a/x.jpg", "http://a/c/1", "http://a/m"),
+        ),
+        (
+            Canvas(None, None, None, FULL, is_service=False),
+            Item(FULL, "service", FULL),
+        ),
+        (
+            Broken("http://a/c/2", ImageFetchFailed("No image is painted.")),
+            Item("http://a/c/2", "url", "http://a/c/2", failure=Failure("image_fetch_failed", "No image is painted.")),
+        ),
+    ],
+)
+def test_canvas(found_canvas: Canvas | Broken, item: Item) -> None:
+    asked: list[str] = []
+
+    def read_uri(uri: str) -> Iterator[Canvas | Broken]:
+        asked.append(uri)
+        yield found_canvas
+
+    assert list(items_of("HTTPS://a/m", read_uri)) == [item]
+    assert asked == ["HTTPS://a/m"]
