@@ -29,21 +29,14 @@ from service.api.quota import Quota, counted_as
 from service.api.reconcile import reconcile_blueprint
 from service.cores import available_cores
 from service.errors import NotFound, Unauthorized
-from service.iiif.reader import IiifReader
 from service.images.decode import ImageLimits
 from service.images.decoder import Decoder
-from service.images.fetch import FetchLimits, ImageFetcher
+from service.images.fetch import FETCH_SECONDS, FetchLimits, ImageFetcher
 from service.settings import FETCH_SLOTS, SLOTS, Settings
 from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList
 
 log = structlog.get_logger()
-
-FETCH_SECONDS = 15.0
-"""How long one URL may take, from look-up to last byte."""
-
-MAX_IIIF_DOCUMENTS = 50
-"""How many manifests and collections the IIIF URI of one request may lead to."""
 
 _COUNTED = "/v1/"
 """What a quota counts; who supervises the service is never refused."""
@@ -75,7 +68,6 @@ def create_app(
     cores = max(1, available_cores() // settings.workers)
     parts = PictureParts(
         fetcher=fetcher,
-        iiif=IiifReader(fetcher, most_parts=MAX_IIIF_DOCUMENTS),
         admission=admission or Admission(SLOTS, FETCH_SLOTS),
         decoder=Decoder(image_limits, cores),
         limits=image_limits,

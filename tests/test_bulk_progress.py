@@ -121,6 +121,18 @@ def test_place_that_cannot_be_written(tmp_path: Path) -> None:
         Progress(Path("/proc/results.progress"))
 
 
+def test_full_disk_is_one_sentence(path: Path) -> None:
+    def fill() -> None:
+        with Progress(path) as progress:
+            progress._database.execute("PRAGMA max_page_count = 20")
+            progress.add(items(100_000))
+
+    with pytest.raises(InvalidRequest, match=r"cannot be written \(database or disk is full\)"):
+        fill()
+    with Progress(path) as progress:
+        assert progress.count() == 0
+
+
 _WRITER = """
 import sys
 from pathlib import Path

@@ -37,15 +37,15 @@ PLAN = Plan(
 def cluster() -> Iterator[Any]:
     """Two raylets with a core each."""
     pytest.importorskip("ray", reason="Ray is an extra, and is not installed")
+    import ray  # noqa: PLC0415
     from ray.cluster_utils import Cluster  # noqa: PLC0415
 
-    small = {"num_cpus": 1, "object_store_memory": 80_000_000}
-    cluster = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
+    on_ray: Any = ray
+    small: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80_000_000}
+    cluster: Any = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
     cluster.second = cluster.add_node(**small)
     yield cluster
-    import ray  # noqa: PLC0415
-
-    ray.shutdown()
+    on_ray.shutdown()
     cluster.shutdown()
 
 

@@ -245,9 +245,10 @@ def test_sources_without_a_picture(plan: Plan, engines: Engines, tmp_path: Path,
     collection = Collection(tuple(str(tmp_path / source) for source in sources), None)
     with pytest.raises(InvalidRequest, match=r"There is no "):
         run(plan, collection, to(tmp_path / "results.csv"), WISHES, engines.start)
-    (tmp_path / "empty" / "none.jpg").write_bytes(encoded(noise(20, 20), "JPEG"))
-    (tmp_path / "none.jpg").write_bytes(encoded(noise(20, 20), "JPEG"))
-    assert run(plan, collection, to(tmp_path / "results.csv"), WISHES, engines.start) == 0
+    # Who corrects what was wrong need not say --restart.
+    (tmp_path / "a.jpg").write_bytes(encoded(noise(20, 20), "JPEG"))
+    corrected = Collection((str(tmp_path / "a.jpg"),), None)
+    assert run(plan, corrected, to(tmp_path / "results.csv"), WISHES, engines.start) == 0
 
 
 def test_unknown_list_is_told_before_anything_is_begun(plan: Plan, engines: Engines, tmp_path: Path) -> None:

@@ -1,15 +1,21 @@
 """POST /v1/gaze and /v1/explain with IIIF URIs: what they stand for, and what is fetched of it."""
 
+import json
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
+from service.api.pictures import IIIF_DOCUMENTS
 from tests.iiif_museum import museum
+from tests.iiif_tree import StaticHost
+from tests.origin import Origin, http, slowly
 from tests.problem_shape import checked_problem
 from tests.test_gaze import PNG, ask, ask_by_form, by_base64, upload
 from tests.test_gaze_urls import LOOPBACK
+from tests.test_metrics import of, samples
 
 MakeClient = Callable[..., FlaskClient]
 FORMS = ("", "/", "/info.json", "/full/max/0/default.jpg", "/full/full/0/default.jpg")
@@ -122,3 +128,72 @@ def test_explaining_iiif(make_client: MakeClient) -> None:
         several = client.post("/v1/explain", json={"image": {"iiif": f"{root}/manifest"}, "phrases": ["noise"]})
     problem = checked_problem(422, several.headers, several.data, "invalid_request")
     assert [error["pointer"] for error in problem["errors"]] == ["/image"]
+
+
+def nested(files: StaticHost, root: str, parts: int) -> None:
+    """Add a collection `many` of as many collections, all of them empty."""
+    collection = {"@context": "http://iiif.io/api/presentation/3/context.json", "type": "Collection"}
+    for number in range(parts):
+        files[f"/part/{number}"] = http(json.dumps({**collection, "id": f"{root}/part/{number}", "items": []}).encode())
+    items = [{"id": f"{root}/part/{number}", "type": "Collection"} for number in range(parts)]
+    files["/many"] = http(json.dumps({**collection, "id": f"{root}/many", "items": items}).encode())
+
+
+def test_one_request_reads_no_more_than_so_many_documents(make_client: MakeClient) -> None:
+    client = make_client(url_fetch=LOOPBACK)
+    files = StaticHost()
+    with Origin(files) as origin:
+        root = f"http://{origin.address}"
+        nested(files, root, 60)
+        images = [{"iiif": f"{root}/many"}, {"iiif": f"{root}/many?again"}, {"iiif": f"{root}/many?more"}]
+        response = client.post("/v1/gaze", json={"images": images, "lists": ["qualities"]})
+        checked_problem(502, response.headers, response.data, "image_fetch_failed")
+        assert origin.connections == IIIF_DOCUMENTS
+
+
+def test_one_uri_takes_no_longer_than_one_url(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.api.canvases.FETCH_SECONDS", 0.5)
+    client = make_client(url_fetch=LOOPBACK)
+    files = StaticHost()
+    with Origin(files) as origin:
+        nested(files, f"http://{origin.address}", 60)
+        for number in range(60):
+            answer = files[f"/part/{number}"]
+            assert isinstance(answer, bytes)
+            files[f"/part/{number}"] = slowly(answer[:20], answer[20:], 0.2)
+        image = {"iiif": f"http://{origin.address}/many"}
+        response = client.post("/v1/gaze", json={"image": image, "lists": ["qualities"]})
+        checked_problem(504, response.headers, response.data, "image_fetch_timeout")
+        assert origin.connections < 6
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"@context": "iiif" * 250_000, "type": "Manifest", "items": []},
+        {"@context": "http://" + "a." * 500_000, "profile": "iiif/" * 100_000, "width": 1, "height": 1},
+        {"type": "Collection", "items": [{"": [[]] * 60_000}, {"": [[]] * 60_000}]},
+        {"type": "Manifest", "label": "a" * 5_000_000, "items": []},
+    ],
+    ids=["context", "profile", "values", "bytes"],
+)
+def test_a_document_that_is_made_to_be_dear_is_refused_at_once(make_client: MakeClient, document: Any) -> None:
+    client = make_client(url_fetch=LOOPBACK)
+    files = StaticHost()
+    with Origin(files) as origin:
+        files["/dear"] = http(json.dumps(document).encode())
+        began = time.process_time()
+        sent = {"image": {"iiif": f"http://{origin.address}/dear"}, "lists": ["qualities"]}
+        response = client.post("/v1/gaze", json=sent)
+        checked_problem(502, response.headers, response.data, "image_fetch_failed")
+        assert time.process_time() - began < 1
+
+
+def test_what_fails_is_counted(make_client: MakeClient) -> None:
+    client = make_client(url_fetch=LOOPBACK)
+    with museum() as root:
+        before = samples(client)
+        client.post("/v1/gaze", json={"image": {"iiif": f"{root}/gone"}, "lists": ["qualities"]})
+        after = samples(client)
+    failed = of("gaze_images_total", source="iiif", outcome="image_fetch_failed")
+    assert after[failed] - before.get(failed, 0) == 1

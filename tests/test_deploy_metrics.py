@@ -64,7 +64,7 @@ VALUES = {
     "code": CODES,
     "outcome": CODES | {"ranked", "explained"},
     "stage": set(STAGES),
-    "source": {"upload", "base64", "url"},
+    "source": {"upload", "base64", "url", "iiif"},
     "status": {"200", "500", "503"},
     "job": {"gaze"},
 }

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from flask.testing import FlaskClient
 from service.documents.formats import FORMATS
 from tests.iiif_museum import museum
 from tests.problem_shape import checked_problem
-from tests.test_gaze import PNG, ask, by_base64
+from tests.test_gaze import PNG, ask, by_base64, upload
 from tests.test_gaze_urls import LOOPBACK
 
 ASKED = {"image": {**by_base64(PNG), "object_number": "1913.7"}, "lists": ["movements", "surfaces"], "top_k": 3}
@@ -64,6 +65,10 @@ def test_csv_says_what_json_says(client: FlaskClient) -> None:
         ("text/csv;q=0.5, application/json", "application/json"),
         ("application/json;q=0.5, TEXT/CSV", "text/csv"),
         ("text/csv;q=0", "application/json"),
+        ("text/csv, application/json;charset=utf-8", "application/json"),
+        (f"application/json, {LINKED_ART};q=0.1", "application/json"),
+        ("*/*, text/csv;q=0.1", "application/json"),
+        ("text/csv, */*;q=0.8", "text/csv"),
         ("application/ld+json", 'application/ld+json; profile="http://iiif.io/api/presentation/3/context.json"'),
         (LINKED_ART, 'application/ld+json; profile="https://linked.art/ns/v1/linked-art.json"'),
     ],
@@ -93,6 +98,24 @@ def test_a_document_is_whole_or_not_at_all(client: FlaskClient, name: str) -> No
     problem = checked_problem(415, response.headers, response.data, "unsupported_image_format")
     assert problem["detail"].startswith("Picture 2: ")
     assert asked_for(client, "json", body=body).status_code == 200
+
+
+def test_what_many_pictures_are_called_is_no_object_number(make_client: Callable[..., FlaskClient]) -> None:
+    client = make_client(url_fetch=LOOPBACK)
+    with museum() as root:
+        url = f"{root}/3/b/full/max/0/default.jpg"
+        body = {"images": [{"url": url}, {"iiif": f"{root}/manifest"}], "lists": ["qualities"], "top_k": 1}
+        numbers = [row["object_number"] for row in rows(asked_for(client, "csv", body=body).text)]
+    assert numbers == [url, f"{root}/p/1", f"{root}/p/2"]
+    form = {"image": upload(PNG, "1937.1.84.png"), "lists": "qualities", "top_k": "1"}
+    sent = client.post("/v1/gaze?format=csv", data=form, content_type="multipart/form-data")
+    assert [row["object_number"] for row in rows(sent.text)] == ["1937.1.84"]
+
+
+def test_ids_of_annotations_are_iris(client: FlaskClient) -> None:
+    page = json.loads(asked_for(client, "annotations").data)
+    for found in (page["id"], *(each["id"] for each in page["items"])):
+        assert re.fullmatch(r"https?://[^\s#]+(#[^\s#]+)?", found)
 
 
 def test_annotations_are_of_the_canvases(make_client: Callable[..., FlaskClient]) -> None:

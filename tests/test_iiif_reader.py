@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from service.errors import GazeError, ImageFetchFailed, ImageFetchTimeout, UrlNotAllowed
+from service.iiif.allowance import Allowance
 from service.iiif.presentation import Broken, Canvas
 from service.iiif.reader import IiifReader
 from service.images.addresses import FetchPolicy
@@ -20,7 +21,7 @@ THIRD = {"@context": "http://iiif.io/api/image/3/context.json", "type": "ImageSe
 
 def reader(most_parts: int = 100, most_depth: int = 4, allowed: str = "127.0.0.0/8", seconds: float = 5) -> IiifReader:
     fetcher = ImageFetcher(FetchPolicy.parse(allowed), FetchLimits(1_000_000, seconds))
-    return IiifReader(fetcher, most_parts, most_depth)
+    return IiifReader(fetcher, Allowance(most_parts, 100_000_000, 1_000_000), most_depth=most_depth)
 
 
 class Museum(Origin):
@@ -178,7 +179,7 @@ def test_only_so_many_documents_are_read() -> None:
     manifests = {f"m{number}": manifest(f"m{number}", canvas(f"{number}")) for number in range(20)}
     with Museum(top=collection("top", *manifests), **manifests) as museum:
         found = names(list(reader(most_parts=8).canvases(f"{museum.url}/top")))
-        assert found == [*"0123456", "More than 8 documents are not read."]
+        assert found == [*"0123456", "This leads to more IIIF documents than are read for one request."]
         assert len(museum.asked) == 8
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from service.iiif.allowance import Allowance
 from service.iiif.presentation import Canvas
 from service.iiif.reader import IiifReader
 from service.images.addresses import FetchPolicy
@@ -98,7 +99,7 @@ def iipimage(folder: Path, version: int) -> Iterator[Served]:
 def told_the_same(serving: AbstractContextManager[Served], whole: int, size: tuple[int, int]) -> None:
     """Look at the picture through every URI that names it, and count what that takes."""
     fetcher = ImageFetcher(FetchPolicy.parse("127.0.0.0/8"), FetchLimits(20_000_000, 30))
-    reader = IiifReader(fetcher)
+    reader = IiifReader(fetcher, Allowance(1_000, 1_000_000, 100_000))
     pictures: list[bytes] = []
     with serving as served:
         for behind in FORMS:
@@ -126,6 +127,6 @@ def test_iipimage(photograph: Path, pyramid: Path, version: int) -> None:
 def test_iipimage_makes_the_size_that_its_pyramid_lacks(pyramid: Path) -> None:
     fetcher = ImageFetcher(FetchPolicy.parse("127.0.0.0/8"), FetchLimits(20_000_000, 30))
     with iipimage(pyramid, 2) as served:
-        url = IiifReader(fetcher).image_url(served.base, 3000)
+        url = IiifReader(fetcher, Allowance(1_000, 1_000_000, 100_000)).image_url(served.base, 3000)
         assert url == f"{served.base}/full/3000,/0/default.jpg"
         assert Image.open(io.BytesIO(fetcher.fetch(url))).size == (3000, 3000)

@@ -165,6 +165,8 @@ def test_a_museums_folder_comes_behind_the_built_in_one(tmp_path: Path) -> None:
         ("a.csv", "label,uri\nhay,http://a.example/1 2\n", 2, "URI must start"),
         ("a.csv", "label,uri\nhay,javascript:alert(1)\n", 2, "URI must start"),
         ("a.csv", "label,uri\nhay,http://\n", 2, "URI must start"),
+        ("a.csv", "label,uri\nhay,http://[bad/x\n", 2, "URI must start"),
+        ("a.csv", "label,uri\nhay,urn:x\n", 2, "URI must start"),
         ("a.csv", 'label,uri\nhay,\n"oats,\nrye,\n', 4, "unexpected end of data"),
         ("a.csv", 'label,uri\nhay,\n"oats" and rye,\n', 3, "expected after"),
         ("a.csv", "label,uri\rhay,\r,\r", 3, "label is empty"),

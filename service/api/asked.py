@@ -110,10 +110,15 @@ class _Question(_Sent):
         return fields
 
 
+ObjectNumber = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAX_NUMBER_CHARACTERS, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")
+]
+
+
 class _Image(_Question):
     """An image, however it is given."""
 
-    object_number: Annotated[str, StringConstraints(min_length=1, max_length=MAX_NUMBER_CHARACTERS)] | None = Field(
+    object_number: ObjectNumber | None = Field(
         None,
         description="The museum's own number of what the image shows; it comes back with the answer.",
         examples=["1913.7.4"],

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from flask import Blueprint, Request, Response, g, request
 from werkzeug.http import parse_options_header
@@ -18,6 +19,7 @@ from service.errors import FieldError, InvalidRequest
 from service.zero_shot.phrase_lists import PhraseList
 
 JSON = "application/json"
+_TAKEN_FOR_JSON = (JSON, "application/*", "*/*")
 _BY_MEDIA_TYPE = {"application/ld+json": "annotations", "text/csv": "csv"}
 LINKED_ART = "https://linked.art/ns/v1/linked-art.json"
 
@@ -32,15 +34,14 @@ def form_asked(request: Request) -> Format | None:
             names = ", ".join(("json", *FORMATS))
             raise InvalidRequest(errors=(FieldError("/format", f"There are these formats: {names}."),))
         return FORMATS.get(name)
-    accepted = [(media_type.lower(), quality) for media_type, quality in request.accept_mimetypes if quality > 0]
-    # Of those that are wanted equally the first; werkzeug puts the most wanted first.
-    for asked, _ in accepted:
-        media_type, options = parse_options_header(asked)
-        if media_type in (JSON, "*/*", "application/*"):
+    accepted = [(quality, *parse_options_header(asked)) for asked, quality in request.accept_mimetypes if quality > 0]
+    # The most wanted first, and JSON among equals.
+    for _, media_type, options in sorted(accepted, key=lambda each: (-each[0], each[1] not in _TAKEN_FOR_JSON)):
+        if media_type in _TAKEN_FOR_JSON:
             return None
-        if media_type in _BY_MEDIA_TYPE:
-            is_linked_art = LINKED_ART in options.get("profile", "").split()
-            return FORMATS["linked-art" if is_linked_art else _BY_MEDIA_TYPE[media_type]]
+        if name := _BY_MEDIA_TYPE.get(media_type.lower()):
+            is_linked_art = name == "annotations" and LINKED_ART in options.get("profile", "").split()
+            return FORMATS["linked-art" if is_linked_art else name]
     return None
 
 
@@ -55,7 +56,7 @@ def document(
         for result, source in zip(answer.results, sources, strict=True)
         if isinstance(result, Result)
     ]
-    text = form.render(findings, machine, f"{address}/v1/gaze#{g.request_id}")
+    text = form.render(findings, machine, f"{address}/v1/gaze/{g.request_id}")
     return Response(text.encode(errors="replace"), content_type=form.media_type)
 
 
@@ -75,7 +76,9 @@ def context_blueprint(address: AddressOf) -> Blueprint:
 
 def _subject(image: ImageInfo, source: ImageSource) -> Subject:
     url = str(source.content) if source.source == "url" else source.canvas.image if source.canvas else None
-    return Subject(image.object_number or image.name, url, image.canvas, image.manifest, image.sha256)
+    # An upload's name is the caller's own. The last part of a URL, and a canvas's label, are the same for many.
+    named = Path(image.name).stem if image.source == "upload" and image.name else None
+    return Subject(image.object_number or named, url, image.canvas, image.manifest, image.sha256)
 
 
 def _ranked(ranked: Mapping[str, RankedList], lists: Mapping[str, PhraseList]) -> Iterator[RankedTerms]:

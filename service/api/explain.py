@@ -76,10 +76,10 @@ def _explained(
     g.stages = times.milliseconds
     framing = classifier.require_framing("/fit" if query.fit else "")
     fit = query.fit or framing.own
-    [(source, error), *others] = pictures_of([query.image], parts.iiif, parts.admission, claim, times)
+    reader = PictureReader(parts, claim, times, classifier.model.image_size)
+    [(source, error), *others] = pictures_of([query.image], reader.iiif, parts.admission, claim, times)
     if others:
         raise InvalidRequest(errors=(FieldError(query.image.pointer, "This leads to several pictures; give one."),))
-    reader = PictureReader(parts, claim, times, classifier.model.image_size)
     picture = error or reader.read(source, Views(framing, fit), None)
     if isinstance(picture, GazeError):
         raise picture

@@ -86,7 +86,7 @@ class _Look:
     def pictures_of(self, query: GazeQuery) -> list[Wanted]:
         """Return the pictures that a query's images stand for. Raises InvalidRequest where they are too many."""
         g.stages = self._times.milliseconds
-        return pictures_of(query.images, self._parts.iiif, self._parts.admission, self._claim, self._times)
+        return pictures_of(query.images, self._reader.iiif, self._parts.admission, self._claim, self._times)
 
     def answer(
         self, query: GazeQuery, wanted: Sequence[Wanted], served: Sequence[EncodedList], *, whole: bool

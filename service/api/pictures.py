@@ -17,10 +17,17 @@ from service.api.answered import ImageInfo
 from service.api.claim import Claim
 from service.api.query import ImageSource
 from service.errors import GazeError, ImageTooLarge, UndecodableImage
+from service.iiif.allowance import Allowance
 from service.iiif.reader import IiifReader
 from service.images.decode import ImageLimits
 from service.images.decoder import Decoder, Prepare, PreparedImage
-from service.images.fetch import ImageFetcher
+from service.images.fetch import FETCH_SECONDS, ImageFetcher
+
+# What the IIIF documents of one request may come to: it may lead to 32 pictures, each with an info.json of its own.
+IIIF_DOCUMENTS = 100
+IIIF_BYTES = 4 * 1024 * 1024
+IIIF_VALUES = 100_000
+IIIF_DEPTH = 5
 
 STAGES = ("fetch", "decode", "encode", "rank")
 
@@ -50,7 +57,6 @@ class PictureParts:
     """
 
     fetcher: ImageFetcher
-    iiif: IiifReader
     admission: Admission
     decoder: Decoder
     limits: ImageLimits
@@ -70,6 +76,7 @@ class PictureReader:
     """Fetches and decodes the pictures of one request.
 
     short_side: pixels of the shorter side that IIIF servers are asked for
+    iiif:       reads the request's IIIF documents
     """
 
     def __init__(self, parts: PictureParts, claim: Claim, times: StageTimes, short_side: int) -> None:
@@ -77,12 +84,20 @@ class PictureReader:
         self._claim = claim
         self._times = times
         self._short_side = short_side
+        self.iiif = IiifReader(
+            parts.fetcher, Allowance(IIIF_DOCUMENTS, IIIF_BYTES, IIIF_VALUES), claim.require, IIIF_DEPTH
+        )
 
-    def read(self, source: ImageSource, prepare: Prepare, min_short_side: int | None) -> Picture | GazeError:
-        """Return what `prepare` makes of one picture, or what is wrong with the picture."""
+    def read(
+        self, source: ImageSource, prepare: Prepare, min_short_side: int | None, seconds: float = FETCH_SECONDS
+    ) -> Picture | GazeError:
+        """Return what `prepare` makes of one picture, or what is wrong with the picture.
+
+        seconds: how long fetching it may take
+        """
         try:
             self._claim.require()
-            encoded_image = self._bytes(source)
+            encoded_image = self._bytes(source, seconds)
             # Decoding takes memory for the whole picture: so many at a time as can run at a time.
             with self._parts.decoder.slot(encoded_image) as decode, self._times.of("decode"):
                 self._claim.require()
@@ -96,18 +111,18 @@ class PictureReader:
             error.__context__ = None
             return error.with_traceback(None)
 
-    def _bytes(self, source: ImageSource) -> bytes:
+    def _bytes(self, source: ImageSource, seconds: float) -> bytes:
         if isinstance(source.content, bytes):
             return source.content
         if source.source in ("url", "iiif"):
             with self._times.of("fetch"), self._parts.admission.fetching():
-                return self._parts.fetcher.fetch(self._url(source), self._claim.deadline)
+                deadline = min(self._claim.deadline, time.monotonic() + seconds)
+                return self._parts.fetcher.fetch(self._url(source, deadline), deadline)
         return _from_base64(source.content, self._parts.limits.max_bytes)
 
-    def _url(self, source: ImageSource) -> str:
-        image = source.canvas or str(source.content)
+    def _url(self, source: ImageSource, deadline: float) -> str:
         if source.source == "iiif":
-            return self._parts.iiif.image_url(image, self._short_side, self._claim.deadline)
+            return self.iiif.image_url(source.canvas or str(source.content), self._short_side, deadline)
         return str(source.content)
 
 

@@ -1,5 +1,6 @@
 """Reconciliation queries -> candidates: the pictures are read, and the lists ranked, as POST /v1/gaze does."""
 
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -17,6 +18,7 @@ from service.api.reconcile_batch import Query, ReconciliationCandidate, Reconcil
 from service.api.reconcile_terms import term_id
 from service.errors import CallerGone, GazeError, Overloaded
 from service.images.decode import min_short_side_for
+from service.images.fetch import FETCH_SECONDS
 from service.zero_shot.classifier import EncodedList, Prediction, ZeroShotClassifier
 from service.zero_shot.phrase_lists import PhraseList
 
@@ -42,7 +44,7 @@ class Batch:
         """Return the candidates for each query, best first: none for a picture that cannot be had, or an unknown list.
 
         A picture that several queries ask of is fetched once.
-        Raises Overloaded where no picture was read, because this service was too busy; and CallerGone.
+        Raises Overloaded where this service was too busy to read one; and CallerGone.
         """
         g.stages = self._times.milliseconds
         lists = [self._lists(query) for query in queries]
@@ -60,18 +62,22 @@ class Batch:
     def _features(self, images: Iterable[str | None]) -> Mapping[str | None, NDArray[np.float32]]:
         """Return the unit features [feature_size] of those images that can be had."""
         side = min_short_side_for(self._classifier.model.image_size)
-        read = {
-            image: self._reader.read(_source(image), self._classifier.prepare, side)
-            for image in dict.fromkeys(filter(None, images))
-        }
+        asked = list(dict.fromkeys(filter(None, images)))
+        read: dict[str, Picture | GazeError] = {}
+        for place, image in enumerate(asked):
+            # So that slow hosts leave the others their share.
+            seconds = min(FETCH_SECONDS, max(1.0, self._claim.deadline - time.monotonic()) / (len(asked) - place))
+            read[image] = self._reader.read(_source(image), self._classifier.prepare, side, seconds)
         pictures = {image: picture for image, picture in read.items() if isinstance(picture, Picture)}
         failures = [picture for picture in read.values() if isinstance(picture, GazeError)]
         g.images = len(read)
         if failures:
             log.info("unread", request_id=g.request_id, images=dict(Counter(failure.code for failure in failures)))
+        for failure in failures:
+            # No candidates would say that nothing fits.
+            if isinstance(failure, (Overloaded, CallerGone)):
+                raise failure
         if not pictures:
-            if failures and isinstance(failures[0], (Overloaded, CallerGone)):
-                raise failures[0]
             return {}
         with self._times.of("encode"):
             features = self._classifier.encode_images(

@@ -1,5 +1,7 @@
 """`gaze bulk`: a whole collection."""
 
+import contextlib
+import ctypes
 import signal
 import sys
 from datetime import UTC, datetime
@@ -21,6 +23,7 @@ from service.zero_shot.hub import ModelFiles
 SOME_FAILED = 3
 """The exit code of a job that is done and has failed items; other codes mean that it is not done."""
 
+_M_ARENA_MAX = -8  # as glibc's malloc.h numbers it
 _FORMATS = tuple(name for forms in FORMS.values() for name in forms)
 _UTC = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -116,6 +119,9 @@ def bulk(
 
 def _start_here(plan: Plan) -> Start:
     def start(files: ModelFiles, lists: Lists) -> tuple[Engine, ModelDescription]:
+        # As `serve` does it: else each thread keeps what it has decoded a picture in.
+        with contextlib.suppress(AttributeError):
+            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
         ready = plan.engine(files, lists, available_cores())
         for warning in ready.warnings:
             click.echo(warning, err=True)

@@ -27,7 +27,7 @@ class Job:
         """
         self._progress = progress
         begun = progress.fact(_SETTINGS)
-        if begun is None:
+        if begun is None or not progress.is_complete:
             progress.keep({_SETTINGS: settings, _STARTED: date.astimezone(UTC).isoformat()})
         else:
             _require_same(progress, begun, settings)

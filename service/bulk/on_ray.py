@@ -13,10 +13,14 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+import structlog
+
 from service.bulk.items import NumberedItem, NumberedOutcome
 from service.bulk.plan import Plan, ReadyEngine
 from service.errors import GazeError, InvalidRequest, InvalidSettings, StartError
 from service.zero_shot.features import ModelDescription
+
+log = structlog.get_logger()
 
 ITEMS_A_TASK = 64
 """How many items an actor is given at a time; so many may be done twice for each machine that is lost."""
@@ -57,7 +61,10 @@ class RayEngine:
         self.model = self._described()
 
     def outcomes(self, items: Iterable[NumberedItem]) -> Iterator[NumberedOutcome]:
-        """Yield what becomes of each item, in any order; of one more than once where a machine was lost."""
+        """Yield what becomes of each item, in any order; of one more than once where a machine was lost.
+
+        Raises InvalidRequest where Ray gives up, as it does where no machine is left.
+        """
         from ray.data import ActorPoolStrategy, from_arrow  # noqa: PLC0415  # an extra, which takes seconds
         from ray.data.context import DataContext  # noqa: PLC0415
 
@@ -75,9 +82,15 @@ class RayEngine:
             compute=ActorPoolStrategy(min_size=1, max_size=self._actors, initial_size=self._actors),
             **self._share.options,
         )
-        for batch in found.iter_batches(batch_size=None, batch_format="pyarrow"):
-            for outcome in batch.column("pickled").to_pylist():
-                yield pickle.loads(outcome)  # noqa: S301  # of an actor of our own
+        try:
+            for batch in found.iter_batches(batch_size=None, batch_format="pyarrow"):
+                for outcome in batch.column("pickled").to_pylist():
+                    yield pickle.loads(outcome)  # noqa: S301  # of an actor of our own
+        except self._ray.exceptions.RayError as error:
+            log.exception("Ray ended the job")
+            raise InvalidRequest(
+                f"Ray could not go on ({type(error).__name__}); the log has the details, and the same command goes on."
+            ) from None
 
     def _described(self) -> ModelDescription:
         """Return the model as a worker has it."""

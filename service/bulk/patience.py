@@ -3,8 +3,10 @@
 import re
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from service.errors import ImageFetchFailed, ImageFetchTimeout
+from service.iiif.allowance import MOST_BYTES
 from service.images.addresses import FetchPolicy
 from service.images.fetch import FetchLimits, ImageFetcher
 
@@ -26,9 +28,9 @@ class PatientFetcher(ImageFetcher):
         """Return the bytes of a picture; raises as ImageFetcher does, what the last attempt did."""
         return self._patiently(super().fetch, url, deadline)
 
-    def fetch_document(self, url: str, deadline: float = float("inf")) -> bytes:
+    def fetch_document(self, url: str, deadline: float = float("inf"), max_bytes: int = MOST_BYTES) -> bytes:
         """Return the bytes of a JSON document; raises as ImageFetcher does, what the last attempt did."""
-        return self._patiently(super().fetch_document, url, deadline)
+        return self._patiently(partial(super().fetch_document, max_bytes=max_bytes), url, deadline)
 
     def _patiently(self, fetch: Callable[[str, float], bytes], url: str, deadline: float) -> bytes:
         for pause in self._pauses:

@@ -1,5 +1,6 @@
 """Plan: what is to be found for every picture of a job, and the engine that finds it on this machine."""
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +9,11 @@ from service.bulk.patience import PatientFetcher
 from service.bulk.rankings import Ranking
 from service.bulk.reading import PictureReader
 from service.composition import load_classifier, served_lists
+from service.iiif.allowance import Allowance
 from service.iiif.reader import IiifReader
 from service.images.decode import ImageLimits, min_short_side_for
 from service.images.decoder import Decoder
-from service.images.fetch import FetchLimits
+from service.images.fetch import FETCH_SECONDS, FetchLimits
 from service.settings import Settings
 from service.zero_shot import hub
 from service.zero_shot.caveats import caveats
@@ -20,10 +22,8 @@ from service.zero_shot.features import ModelDescription
 from service.zero_shot.hub import ModelFiles
 from service.zero_shot.phrase_lists import OWN_LIST, PhraseList, own_list
 
-FETCH_SECONDS = 15.0
-"""How long one URL may take, from look-up to last byte, as in the service."""
-
-_MOST_DOCUMENTS = 1_000_000
+MOST_DOCUMENTS = 1_000_000
+"""IIIF manifests and collections that the sources of one job may lead to."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ class Plan:
         """Return what fetches pictures and documents as the settings allow."""
         return PatientFetcher(self.settings.fetch_policy, FetchLimits(self.limits.max_bytes, FETCH_SECONDS))
 
-    def iiif(self) -> IiifReader:
-        """Return what reads IIIF documents of collections of any size."""
-        return IiifReader(self.fetcher(), most_parts=_MOST_DOCUMENTS)
+    def iiif(self, documents: int = sys.maxsize) -> IiifReader:
+        """Return what reads so many IIIF documents in all; each of them is bounded, and not their sum."""
+        return IiifReader(self.fetcher(), Allowance(documents, sys.maxsize, sys.maxsize))
 
     def engine(self, files: ModelFiles, lists: tuple[PhraseList, ...], cores: int) -> "ReadyEngine":
         """Load the model, encode the lists, and return what looks at pictures on so many cores. Raises StartError."""

@@ -8,6 +8,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -91,9 +92,12 @@ class Progress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """Close the file. Raises InvalidRequest where it could not be written, to a full disk for one."""
         self._database.close()
         self._let_go()
+        if isinstance(error, sqlite3.Error):
+            raise InvalidRequest(f"{self.path} cannot be written ({error}). The same command goes on.") from None
 
     def _let_go(self) -> None:
         # While it is held: who waits for it then looks whether it is still there.
@@ -113,14 +117,19 @@ class Progress:
     def add(self, items: Iterable[Item]) -> None:
         """Add all items of the collection, each once, or none: if this is interrupted, it begins anew next time."""
         insert = f"INSERT OR IGNORE INTO item ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # of constants
-        self._database.execute("BEGIN")
-        try:
+        with self._transaction():
             self._database.executemany(insert, map(_row_of_item, items))
             self.keep({_COMPLETE: True})
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._database.execute("BEGIN")
+        try:
+            yield
+            self._database.execute("COMMIT")
+        finally:
+            if self._database.in_transaction:  # a full disk has ended it already
+                self._database.execute("ROLLBACK")
 
     @property
     def is_complete(self) -> bool:
@@ -157,11 +166,9 @@ class Progress:
 
     def write(self, outcomes: Iterable[NumberedOutcome]) -> None:
         """Write outcomes, all or none; an item's first one counts."""
-        self._database.execute("BEGIN")
-        self._database.executemany(
-            "INSERT OR IGNORE INTO outcome VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(_row_of_outcome, outcomes)
-        )
-        self._database.execute("COMMIT")
+        insert = "INSERT OR IGNORE INTO outcome VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        with self._transaction():
+            self._database.executemany(insert, map(_row_of_outcome, outcomes))
 
     def forget_failures(self) -> None:
         """Let what failed be looked at once more."""

@@ -16,7 +16,7 @@ from service.bulk.engine import Engine
 from service.bulk.items import Item
 from service.bulk.job import Job
 from service.bulk.output import Findings, Write, write_errors, write_output
-from service.bulk.plan import Plan
+from service.bulk.plan import MOST_DOCUMENTS, Plan
 from service.bulk.progress import Progress, remove
 from service.bulk.report import reported
 from service.bulk.sources import items_of
@@ -102,7 +102,7 @@ def run(plan: Plan, collection: Collection, output: Output, wishes: Wishes, star
 
 def _items(plan: Plan, collection: Collection, *, quiet: bool) -> Iterator[Item]:
     """Yield the items of all sources. Raises InvalidRequest where there is none."""
-    iiif = plan.iiif()
+    iiif = plan.iiif(MOST_DOCUMENTS)
     every = (item for source in collection.sources for item in items_of(source, iiif.pictures))
     nothing = True
     for item in tqdm(

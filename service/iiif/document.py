@@ -6,19 +6,23 @@ from typing import Any
 from urllib.parse import quote
 
 from service.errors import ImageFetchFailed
+from service.iiif.allowance import MOST_VALUES
 from service.images.fetch import MAX_URL_CHARACTERS
 
 Document = dict[str, Any]
 
-# Parsed, the smallest values take some twenty times their bytes.
-_MOST_VALUES = 1_000_000
 _MOST_LABEL_CHARACTERS = 500
 _RESERVED = "%/:?#[]@!$&'()*+,;=~"
 
 
-def parsed(body: bytes) -> Document:
+def values_of(body: bytes) -> int:
+    """Return how many values a JSON document has at most, without reading it."""
+    return sum(body.count(mark) for mark in (b",", b"[", b"{"))
+
+
+def parsed(body: bytes, most_values: int = MOST_VALUES) -> Document:
     """Return the JSON object that a host sent. Raises ImageFetchFailed where it is none, or has too many values."""
-    if sum(body.count(mark) for mark in (b",", b"[", b"{")) > _MOST_VALUES:
+    if values_of(body) > most_values:
         raise ImageFetchFailed("The document has more values than this service takes.")
     try:
         document = json.loads(body)

@@ -21,10 +21,14 @@ _IMAGE = re.compile(
     r"/(?P<quality>default|native|color|colour|gray|grey|bitonal)\.[A-Za-z0-9]+",
     re.IGNORECASE,
 )
-_VERSION = re.compile(r"iiif\S*/image(?:-api)?/([123])")
+# What contexts and profiles begin with; that of version 1 was at Stanford's library.
+_VERSION = re.compile(r"https?://(?:iiif\.io/api/image|[a-z.-]{1,40}/iiif/image-api)/([123])")
+_MOST_NAME = 200  # characters of what is searched for a version or a level
 _LEVEL = re.compile(r"level([012])")
 _PROTOCOL = "http://iiif.io/api/image"
 _MOST_PIXELS_A_SIDE = 2**31
+_MUCH_LARGER = 4
+"""How many times the pixels of a size that is made one that is listed may have, which the server need not make."""
 
 Size = tuple[int, int]
 
@@ -70,7 +74,11 @@ def is_image_information(document: Document) -> bool:
 def is_image_service(entry: Document) -> bool:
     """Say whether a `service` of a picture speaks the Image API, by its type or as version 2 has it."""
     profile = next(texts(entry.get("profile")), "")
-    return kind(entry).startswith("ImageService") or _version(entry) is not None or bool(_VERSION.search(profile))
+    return (
+        kind(entry).startswith("ImageService")
+        or _version(entry) is not None
+        or bool(_VERSION.match(profile[:_MOST_NAME]))
+    )
 
 
 @dataclass(frozen=True)
@@ -105,7 +113,7 @@ class ImageInformation:
         # Versions 1 and 2 keep what goes beyond a level in the profile itself.
         said = [document, *objects(document.get("profile"))]
         max_width = _least(said, "maxWidth")
-        level = _LEVEL.search(next(texts(document.get("profile")), ""))
+        level = _LEVEL.search(next(texts(document.get("profile")), "")[:_MOST_NAME])
         features = {name for part in said for key in ("extraFeatures", "supports") for name in texts(part.get(key))}
         sizes = [(_pixels(size, "width"), _pixels(size, "height")) for size in objects(document.get("sizes"))]
         return cls(
@@ -123,7 +131,8 @@ class ImageInformation:
     def url(self, short_side: int) -> str:
         """Return the URL of the smallest size whose shorter side has so many pixels, else of the largest that is given.
 
-        A size that is listed comes before one that has to be made; none is larger than the image itself.
+        A size that is listed comes before one that has to be made, unless it is much larger; none is larger than the
+        image itself.
         """
         quality = "native" if self.version == 1 else "default"
         return f"{self.base}/full/{self._size(short_side)}/0/{quality}.jpg"
@@ -134,15 +143,13 @@ class ImageInformation:
         listed = [size for size in self.sizes if min(size) >= short_side and self._given(*size)]
         # Rounded up, for servers round the height that goes with a width down, or to the nearest.
         made = (-(-short_side * self.width // shorter), -(-short_side * self.height // shorter))
-        if listed:
-            size = min(listed, key=lambda size: size[0] * size[1])
-        elif self.scales and self._given(*made):
-            size = made
-        else:
+        size = min(listed, key=_area) if listed else None
+        can_make = self.scales and self._given(*made)
+        if can_make and (size is None or _area(size) > _MUCH_LARGER * _area(made)):
+            return whole if made == (self.width, self.height) else f"{made[0]},"
+        if size is None or size == (self.width, self.height):
             return whole
-        if size == (self.width, self.height):
-            return whole
-        return f"{size[0]},{size[1]}" if listed and self.version >= 3 else f"{size[0]},"
+        return f"{size[0]},{size[1]}" if self.version >= 3 else f"{size[0]},"
 
     def _given(self, width: int, height: int) -> bool:
         return (
@@ -152,10 +159,14 @@ class ImageInformation:
         )
 
 
+def _area(size: Size) -> int:
+    return size[0] * size[1]
+
+
 def _version(entry: Document) -> int | None:
     """Return the version of the Image API that an object speaks; None where it speaks none."""
     for context in texts(entry.get("@context")):
-        if found := _VERSION.search(context):
+        if found := _VERSION.match(context[:_MOST_NAME]):
             return int(found[1])
     if entry.get("protocol") != _PROTOCOL and not kind(entry).startswith("ImageService"):
         return None

@@ -1,26 +1,35 @@
 """A IIIF URI of any kind -> the pictures that it leads to, and for each the URL that serves a model best."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 from service.errors import GazeError, ImageFetchFailed
-from service.iiif.document import Document, parsed
+from service.iiif.allowance import Allowance
+from service.iiif.document import Document, parsed, values_of
 from service.iiif.image_api import ImageInformation, ImageUri, base_uri, is_image_information
 from service.iiif.presentation import Broken, Canvas, Part, entries
 from service.images.fetch import ImageFetcher
 
 
 class IiifReader:
-    """Reads IIIF documents with the guards of an image's fetcher.
+    """Reads IIIF documents with the guards of an image's fetcher, for one request or one job.
 
-    most_parts: how many manifests and collections one URI may lead to, itself counted
+    allowance:  what they may cost in all
+    require:    raises where nobody waits any more; asked before each document
     most_depth: how deep collections may nest, the manifest at the bottom counted
     """
 
-    def __init__(self, fetcher: ImageFetcher, most_parts: int = 1_000, most_depth: int = 10) -> None:
+    def __init__(
+        self,
+        fetcher: ImageFetcher,
+        allowance: Allowance,
+        require: Callable[[], object] = lambda: None,
+        most_depth: int = 10,
+    ) -> None:
         self._fetcher = fetcher
-        self._most_parts = most_parts
+        self._allowance = allowance
+        self._require = require
         self._most_depth = most_depth
 
     def pictures(self, uri: str, deadline: float = float("inf"), most: int | None = None) -> Iterator[Canvas | Broken]:
@@ -28,6 +37,7 @@ class IiifReader:
 
         Raises what `canvases` raises, with the first entry. An image's URI that says so by its form is not fetched yet.
         """
+        self._require()
         if form := ImageUri.parse(uri):
             yield Canvas(None, None, None, uri if form.image else form.base, is_service=not form.image)
             return
@@ -59,6 +69,7 @@ class IiifReader:
         A part, a turned image and a quality of its own are taken as they are, and so is a picture with no service.
         Raises what ImageFetcher.fetch_document raises.
         """
+        self._require()
         uri = image if isinstance(image, str) else image.image
         form = ImageUri.parse(uri)
         if (form and form.own) or (form is None and isinstance(image, Canvas) and not image.is_service):
@@ -73,7 +84,11 @@ class IiifReader:
         return information.url(short_side)
 
     def _document(self, uri: str, deadline: float) -> Document:
-        return parsed(self._fetcher.fetch_document(uri, deadline))
+        self._allowance.take_document()
+        body = self._fetcher.fetch_document(uri, deadline, self._allowance.most_bytes)
+        most_values = self._allowance.most_values
+        self._allowance.take(len(body), values_of(body))
+        return parsed(body, most_values)
 
     def _information_document(self, base: str, deadline: float, error: ImageFetchFailed) -> Document:
         try:
@@ -92,9 +107,7 @@ class IiifReader:
                 yield entry
             elif entry.uri not in seen:
                 seen.add(entry.uri)
-                if len(seen) > self._most_parts:
-                    yield Broken(entry.uri, ImageFetchFailed(f"More than {self._most_parts} documents are not read."))
-                    return
+                self._require()
                 if entry.follows:
                     path.pop()
                 try:
@@ -103,8 +116,12 @@ class IiifReader:
                     if time.monotonic() >= deadline:
                         raise
                     yield Broken(entry.uri, error)
+                    if not self._allowance.documents:
+                        return
 
     def _opened(self, part: Part, depth: int, deadline: float) -> Iterator[Canvas | Broken | Part]:
         if depth >= self._most_depth:
             raise ImageFetchFailed(f"Collections that nest more than {self._most_depth} deep are not read.")
+        if part.document:
+            self._allowance.take_document()
         return entries(part.document or self._document(part.uri, deadline), part.uri)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -25,6 +25,9 @@ from service.images.addresses import FetchPolicy, IPAddress
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
+FETCH_SECONDS = 15.0
+"""How long one URL may take, from look-up to last byte, and all that one IIIF URI leads to."""
+
 MAX_REDIRECTS = 10
 MAX_URL_CHARACTERS = 2_083
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -34,7 +37,6 @@ _FRAMING = 1024 * 1024  # head, sizes of chunks and trailers of an answer, in by
 _GLANCE = 0.001  # seconds for what comes after an answer's end, which nobody should send
 _MAX_ADDRESSES = 4
 _RESOLVER_WAITS = 1.0  # for a name server: a resolver that gives up sooner was answered
-_MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 
 Resolve = Callable[[str, int], list[IPAddress]]
 
@@ -69,7 +71,7 @@ class _Wanted:
         return ImageFetchTimeout(f"The {self.name}'s host took too long.")
 
 
-_DOCUMENT = _Wanted("document", "application/ld+json, application/json", _MAX_DOCUMENT_BYTES, ImageFetchFailed)
+_DOCUMENT = _Wanted("document", "application/ld+json, application/json", 0, ImageFetchFailed)
 
 
 def resolve(host: str, port: int) -> list[IPAddress]:
@@ -96,13 +98,13 @@ class ImageFetcher:
         """
         return self._fetch(url, deadline, self._image)
 
-    def fetch_document(self, url: str, deadline: float = float("inf")) -> bytes:
-        """Return the bytes of a JSON document behind a URL, at most 16 MiB of them and ten redirects on.
+    def fetch_document(self, url: str, deadline: float = float("inf"), max_bytes: int = 16 * 1024 * 1024) -> bytes:
+        """Return the bytes of a JSON document behind a URL, at most ten redirects on.
 
         deadline: on time.monotonic()'s clock, besides the limit of this fetcher's own.
         Raises UrlNotAllowed, ImageFetchFailed or ImageFetchTimeout.
         """
-        return self._fetch(url, deadline, _DOCUMENT)
+        return self._fetch(url, deadline, replace(_DOCUMENT, max_bytes=max_bytes))
 
     def _fetch(self, url: str, deadline: float, wanted: _Wanted) -> bytes:
         deadline = min(deadline, time.monotonic() + self._seconds)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from service.errors import InvalidList
 
@@ -25,7 +26,7 @@ LIST_NAME = re.compile(r"[a-z0-9_-]{1,64}")
 MAX_PHRASE_CHARACTERS = 1_000
 MAX_FILE_BYTES = 64 * 1024 * 1024
 _DETAILS = ("title", "description", "template", "source", "licence")
-_URI = re.compile(r"(https?://|urn:)\S+")
+_URI = re.compile(r"(https?://[^\s/?#]+|urn:[^\s:]+:)\S*")
 
 
 @dataclass(frozen=True)
@@ -151,13 +152,21 @@ def _read_list(file: Path, details: dict[str, str]) -> PhraseList:
             raise InvalidList(f"{file}, line {line}: the label contains a NUL character.")
         if label in labels:
             raise InvalidList(f"{file}, line {line}: the label stands in line {labels[label]} already.")
-        if uri and not _URI.fullmatch(uri):
-            raise InvalidList(f"{file}, line {line}: the URI must start with http://, https:// or urn:.")
+        if uri and not _is_uri(uri):
+            raise InvalidList(f"{file}, line {line}: the URI must start with http://, https:// or urn:, and be valid.")
         labels[label] = line
         uris.append(uri or None)
     if not labels:
         raise InvalidList(f"{file}, line 1: the list has no label.")
     return PhraseList(file.stem, tuple(labels), tuple(uris), **{"title": file.stem.replace("_", " "), **details})
+
+
+def _is_uri(text: str) -> bool:
+    try:
+        urlsplit(text)
+    except ValueError:  # of what is in brackets and no address
+        return False
+    return bool(_URI.fullmatch(text))
 
 
 def _read_text(file: Path) -> str:

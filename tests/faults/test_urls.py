@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trustme
 
-from service.app import FETCH_SECONDS
+from service.images.fetch import FETCH_SECONDS
 from tests.faults.forbidden import EVERY, IPV4, IPV6, PUBLIC, carriers
 from tests.faults.nameserver import Nameserver
 from tests.faults.origins import Attempts, Origins, black_hole, unanswering
