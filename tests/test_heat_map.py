@@ -30,7 +30,7 @@ def strongest(found: HeatMap) -> tuple[int, int]:
 
 def test_hottest_place_lies_in_the_object_that_the_phrase_names(classifier: ZeroShotClassifier) -> None:
     right = wrong = 0
-    for seed in range(200):
+    for seed in range(80):
         scene = two_objects(seed)
         inside = [hull(Image.fromarray(seen(mask.convert("RGB"), classifier)[..., 0])) for mask in scene.masks]
         for index, found in enumerate(maps_of(classifier, seen(scene.picture, classifier), scene.phrases)):

@@ -29,7 +29,8 @@ def form_asked(request: Request) -> Format | None:
 
     Raises InvalidRequest for a name that is not known.
     """
-    if name := request.args.get("format"):
+    name = request.args.get("format")
+    if name is not None:
         if name != "json" and name not in FORMATS:
             names = ", ".join(("json", *FORMATS))
             raise InvalidRequest(errors=(FieldError("/format", f"There are these formats: {names}."),))
