@@ -37,8 +37,8 @@ def test_hottest_place_lies_in_the_object_that_the_phrase_names(classifier: Zero
             place = strongest(found)
             right += bool(inside[index][place])
             wrong += bool(inside[1 - index][place])
-    assert right >= 0.9 * 400
-    assert wrong <= 0.05 * 400
+    assert right >= 0.9 * 160
+    assert wrong <= 0.05 * 160
 
 
 @pytest.mark.parametrize("shade", ["white", "black", "grey", "crimson"])
