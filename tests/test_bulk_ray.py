@@ -61,7 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class _Losing:
-    """An engine that loses a machine once a part of the outcomes is there."""
+    """An engine that loses a machine once half of the outcomes are there."""
 
     def __init__(self, engine: Engine, cluster: Any) -> None:
         self._engine = engine
@@ -70,7 +70,7 @@ class _Losing:
 
     def outcomes(self, items: Iterable[NumberedItem]) -> Iterator[NumberedOutcome]:
         for numbered in self._engine.outcomes(items):
-            if not self.numbers:
+            if len(self.numbers) == PICTURES // 2:
                 self._cluster.remove_node(self._cluster.second, allow_graceful=False)
             self.numbers.append(numbered[0])
             yield numbered
