@@ -167,3 +167,15 @@ def test_who_stops_listening_leaves_no_thread(engine: LocalEngine, folder: Path)
     for thread in threads:
         thread.join(10)
     assert threading.active_count() <= before
+
+
+def test_no_fetch_begins_while_too_much_waits_to_be_decoded(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.bulk.local._FETCHED_BYTES", 1)
+    picture = encoded(noise(60, 40), "PNG")
+    with Origin({"/a.png": http(picture)}) as origin:
+        url = f"http://{origin.address}/a.png"
+        outcomes = dict(engine.outcomes((number, Item(f"{number}", "url", url)) for number in range(100)))
+    assert len(outcomes) == 100
+    assert all(isinstance(outcome, Answer) for outcome in outcomes.values())

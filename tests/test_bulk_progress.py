@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -156,3 +157,29 @@ def test_what_was_written_is_there_after_a_kill(path: Path) -> None:
         assert progress.count() == 100_000
         assert progress.done() >= 50
         assert next(progress.pending())[0] > last
+
+
+def test_file_that_another_program_has_open_is_not_to_be_thrown_away(path: Path) -> None:
+    with Progress(path) as progress:
+        progress.add(items(1))
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(InvalidRequest, match="cannot be opened") as raised:
+        Progress(path)
+    assert "--restart" not in raised.value.detail
+    other.close()
+    with Progress(path) as progress:
+        assert progress.count() == 1
+
+
+def test_what_was_broken_gives_way_to_what_is_in_it(path: Path) -> None:
+    broken = Item("m", "url", "http://a/m", failure=FAILURE)
+    with Progress(path) as progress:
+        progress.add([*items(2), broken])
+        [(number, found)] = progress.broken()
+        assert found == broken
+        progress.write((each, ANSWER) for each in (1, 2, number))
+        progress.replace(number, [*items(1), Item("c", "url", "http://a/c")])
+        assert progress.broken() == []
+        assert [item.object_number for _, item in progress.pending()] == ["c"]
+        assert (progress.count(), progress.done()) == (3, 2)

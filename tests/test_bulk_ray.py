@@ -16,7 +16,7 @@ from service.bulk.on_ray import RayEngine, Share, shares
 from service.bulk.output import FORMS
 from service.bulk.plan import Plan
 from service.bulk.run import Collection, Lists, Output, Wishes, run
-from service.errors import InvalidSettings
+from service.errors import InvalidRequest, InvalidSettings
 from service.images.decode import ImageLimits
 from service.settings import Settings
 from service.zero_shot.features import ModelDescription
@@ -105,22 +105,31 @@ def test_machine_with_other_lists_is_refused(cluster: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("resources", "device", "threads", "cores", "expected"),
+    ("machines", "device", "threads", "cores", "expected"),
     [
-        ({"CPU": 32.0}, "auto", None, None, (Share(2, 0), 16)),
-        ({"CPU": 32.0}, "auto", 8, None, (Share(8, 0), 4)),
-        ({"CPU": 32.0}, "auto", 8, 4, (Share(4, 0), 8)),
-        ({"CPU": 1.0}, "cpu", None, None, (Share(1, 0), 1)),
-        ({"CPU": 32.0, "GPU": 2.0}, "auto", None, None, (Share(16, 1), 2)),
-        ({"CPU": 32.0, "GPU": 2.0}, "cuda", None, 4, (Share(4, 1), 2)),
-        ({"CPU": 32.0, "GPU": 2.0}, "cpu", None, None, (Share(2, 0), 16)),
+        ([{"CPU": 32.0}], "auto", None, None, (Share(2, 0), 16)),
+        ([{"CPU": 32.0}], "auto", 8, None, (Share(8, 0), 4)),
+        ([{"CPU": 32.0}], "auto", 8, 4, (Share(4, 0), 8)),
+        ([{"CPU": 1.0}], "cpu", None, None, (Share(1, 0), 1)),
+        ([{"CPU": 1.0}, {"CPU": 1.0}], "cpu", None, None, (Share(1, 0), 2)),
+        ([{"CPU": 3.0}, {"CPU": 5.0}, {}], "cpu", None, None, (Share(2, 0), 3)),
+        ([{"CPU": 32.0, "GPU": 2.0}], "auto", None, None, (Share(16, 1), 2)),
+        ([{"CPU": 64.0}, {"CPU": 8.0, "GPU": 2.0}], "auto", None, None, (Share(4, 1), 2)),
+        ([{"CPU": 32.0, "GPU": 2.0}], "cuda", None, 4, (Share(4, 1), 2)),
+        ([{"CPU": 32.0, "GPU": 2.0}], "cpu", None, None, (Share(2, 0), 16)),
     ],
 )
 def test_shares_of_a_cluster(
-    resources: dict[str, float], device: Any, threads: int | None, cores: int | None, expected: tuple[Share, int]
+    machines: list[dict[str, float]], device: Any, threads: int | None, cores: int | None, expected: tuple[Share, int]
 ) -> None:
     plan = replace(PLAN, settings=Settings(model="demo", device=device, threads=threads))
-    assert shares(resources, plan, cores) == expected
+    assert shares(machines, plan, cores) == expected
+
+
+@pytest.mark.parametrize("machines", [[{"CPU": 2.0}, {"CPU": 2.0}], [{"CPU": 2.0, "GPU": 1.0}], []])
+def test_more_cores_than_any_machine_has_are_refused(machines: list[dict[str, float]]) -> None:
+    with pytest.raises(InvalidRequest, match="3 cores"):
+        shares(machines, replace(PLAN, settings=Settings(model="demo")), 3)
 
 
 def test_without_ray_there_is_a_sentence() -> None:

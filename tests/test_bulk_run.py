@@ -28,6 +28,7 @@ from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.features import ModelDescription
 from service.zero_shot.hub import ModelFiles
 from tests.conftest import CACHE, encoded, noise
+from tests.iiif_tree import StaticHost
 from tests.origin import Answer, Origin, http
 
 WISHES = Wishes(datetime(2026, 1, 31, tzinfo=UTC), restart=False, retry_errors=False, quiet=True)
@@ -152,6 +153,8 @@ def test_job_that_is_done_is_not_done_again(
     assert run(plan, collection, to(out), WISHES, engines.start) == 0
     before, changed = out.read_bytes(), out.stat().st_mtime_ns
     assert run(plan, collection, to(out), WISHES, engines.start) == 0
+    assert capsys.readouterr().err == ""
+    assert run(plan, collection, to(out), replace(WISHES, quiet=False), engines.start) == 0
     assert "is done: 3 images, 0 failed" in capsys.readouterr().err
     assert out.stat().st_mtime_ns == changed
     out.unlink()
@@ -336,3 +339,22 @@ def test_table_of_urls_and_iiif_collection(plan: Plan, engines: Engines, tmp_pat
     assert len({json.dumps(line["lists"]) for line in good}) == 1
     assert [line["image"]["manifest"] for line in good] == [None, None, f"{base}/manifest", f"{base}/manifest"]
     assert [line["image"]["width"] for line in good] == [300] * 4
+
+
+def test_manifest_that_was_away_is_read_once_more(plan: Plan, engines: Engines, tmp_path: Path) -> None:
+    place: list[str] = []
+    answers = StaticHost(_served(lambda: place[0]))
+    manifest = answers.pop("/manifest")
+    answers["/manifest"] = http(b"", status="404 Away")
+    with Origin(answers) as origin:
+        place.append(origin.address)
+        collection, out = Collection((f"http://{origin.address}/collection",), None), tmp_path / "results.csv"
+        assert run(plan, collection, to(out), WISHES, engines.start) == 1
+        again = replace(WISHES, retry_errors=True)
+        assert run(plan, collection, to(out), again, engines.start) == 1
+        answers["/manifest"] = manifest
+        assert run(plan, collection, to(out), again, engines.start) == 1  # its third canvas has no picture
+        assert sorted(set(numbers(out))) == [f"http://{origin.address}/canvas/{number}" for number in (1, 2)]
+        asked = len(origin.requests)
+        assert run(plan, collection, to(out), WISHES, engines.start) == 1
+        assert len(origin.requests) == asked

@@ -72,6 +72,16 @@ def test_pattern(folder: Path, pattern: str, expected: list[str]) -> None:
     assert names(folder / pattern)[: len(expected)] == expected
 
 
+def test_pattern_does_not_go_round_in_a_ring_of_links_nor_into_what_is_hidden(tmp_path: Path) -> None:
+    for ring in ("one", "two"):
+        (tmp_path / ring).symlink_to(tmp_path)
+    (tmp_path / ".hidden").mkdir()
+    for place in (".hidden/a.png", ".b.png", "c.png"):
+        (tmp_path / place).touch()
+    assert names(tmp_path / "**/*.png") == ["c.png"]
+    assert names(tmp_path / ".hidden/*.png") == ["a.png"]
+
+
 def test_file_whose_name_looks_like_a_pattern_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "inv[1].png").touch()
     assert found(tmp_path / "inv[1].png")[0].object_number == "inv[1]"

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import os
 import signal
 import sys
 from datetime import UTC, datetime
@@ -57,12 +58,12 @@ def _check_phrase(_context: click.Context, _option: click.Parameter, phrases: tu
 @click.option("--limit-items", type=click.IntRange(min=1), help="Look at so many pictures, for a trial.")
 @click.option("--limit-bytes", type=click.IntRange(1024, 1024**3), help="Of one picture; else GAZE_MAX_IMAGE_BYTES.")
 @click.option("--limit-pixels", type=click.IntRange(1, 178_956_970), help="Of one picture; else GAZE_MAX_IMAGE_PIXELS.")
-@click.option("--retry-errors", is_flag=True, help="Look at what failed once more.")
+@click.option("--retry-errors", is_flag=True, help="Look, and read documents and folders, once more where that failed.")
 @click.option("--restart", is_flag=True, help="Throw away what an earlier run has left, and begin anew.")
 @click.option(
     "--date", type=click.DateTime([_UTC]), help="Of the answers, as 2026-01-31T00:00:00Z; else when it begins."
 )
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@click.option("--quiet", is_flag=True, help="Say nothing that is no error.")
 def bulk(
     *,
     sources: tuple[str, ...],
@@ -85,9 +86,10 @@ def bulk(
 ) -> None:
     """Rank phrases for all pictures of SOURCES, without a server.
 
-    A source is a folder with all in it, a pattern such as 'scans/**/*.tif', a picture, a CSV with the columns
-    object_number and url, file or image, or the URI of a IIIF manifest, collection or image. The object number of a
-    file is its name without the ending: inv123_2 for inv123_2.jpg; that of a IIIF canvas is its URI.
+    A source is a folder with all in it (but for links to other folders), a pattern such as 'scans/**/*.tif', a
+    picture, a CSV with the columns object_number and url, file or image, or the URI of a IIIF manifest, collection or
+    image. The object number of a file is its name without the ending: inv123_2 for inv123_2.jpg; that of a IIIF canvas
+    is its URI.
 
     How far it is stands in OUT.progress. Stopped at any moment, the same command goes on with it; what the sources
     had when it was first begun is what is looked at. A picture that cannot be looked at does not stop the others:
@@ -105,25 +107,28 @@ def bulk(
         raise click.UsageError("Give --lists, --phrase, or both.")
     plan = Plan(settings, names, phrases, top_k, min_probability, limits)
     began = date.replace(tzinfo=UTC) if date else datetime.now(UTC).replace(microsecond=0)
-    start = _start_on_ray(plan, ray_cores, ray_address) if engine == "ray" else _start_here(plan)
+    start = _start_on_ray(plan, ray_cores, ray_address) if engine == "ray" else _start_here(plan, quiet=quiet)
     wishes = Wishes(began, restart, retry_errors, quiet)
     try:
         failed = run(plan, Collection(sources, limit_items), output, wishes, start)
     except KeyboardInterrupt:
         click.echo(f"Stopped. The same command goes on; {output.progress} says where.", err=True)
+        sys.stderr.flush()
+        if engine == "local":
+            os._exit(128 + signal.SIGINT)  # threads that wait for a host would hold up an ordinary end for a minute
         sys.exit(128 + signal.SIGINT)
     if failed:
         click.echo(f"{failed} images could not be looked at; {output.errors} says why.", err=True)
         sys.exit(SOME_FAILED)
 
 
-def _start_here(plan: Plan) -> Start:
+def _start_here(plan: Plan, *, quiet: bool) -> Start:
     def start(files: ModelFiles, lists: Lists) -> tuple[Engine, ModelDescription]:
         # As `serve` does it: else each thread keeps what it has decoded a picture in.
         with contextlib.suppress(AttributeError):
             ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
         ready = plan.engine(files, lists, available_cores())
-        for warning in ready.warnings:
+        for warning in () if quiet else ready.warnings:
             click.echo(warning, err=True)
         return ready.local, ready.model
 

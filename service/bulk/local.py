@@ -24,6 +24,9 @@ FETCHES = 16
 """How many pictures are fetched at a time; more would be hard on the one host that most collections lie on."""
 
 _PASSES_AHEAD = 4
+_FETCHED_BYTES = 256 * 1024 * 1024
+"""What may be fetched and wait to be decoded before no further fetch begins."""
+
 _NICENESS = 10
 
 
@@ -75,9 +78,12 @@ class LocalEngine:
         done: queue.SimpleQueue[_Step | BaseException] = queue.SimpleQueue()
         under_way, most = 0, _PASSES_AHEAD * self._size + FETCHES
         prepared: list[_Prepared] = []
+        waiting: dict[int, int] = {}  # bytes that were fetched, by the item's number
         while True:
-            while under_way < most and (numbered := next(items, None)) is not None:
+            room = under_way < most and sum(waiting.values()) < _FETCHED_BYTES
+            while room and (numbered := next(items, None)) is not None:
                 under_way += 1
+                room = under_way < most
                 if numbered[1].kind == "file":
                     decoding.begin(done, self._read_and_prepare, *numbered)
                 else:
@@ -91,11 +97,15 @@ class LocalEngine:
             if isinstance(step, BaseException):
                 raise step
             if isinstance(step, _Encoded):
+                waiting[step.number] = len(step.encoded)
                 decoding.begin(done, self._prepare, step)
             elif isinstance(step, _Prepared):
+                waiting.pop(step.number, None)
                 prepared.append(step)
             else:
                 under_way -= len(step)
+                for number, _ in step:
+                    waiting.pop(number, None)
                 yield from step
 
     def _read_and_prepare(self, number: int, item: Item) -> _Step:

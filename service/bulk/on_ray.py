@@ -8,7 +8,7 @@ that is lost is done again elsewhere. The progress and the output stay with who 
 import logging
 import os
 import pickle
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -57,7 +57,9 @@ class RayEngine:
         # A key to the service is nobody's business there.
         self._plan = replace(plan, settings=plan.settings.model_copy(update={"api_keys": ()}))
         self._facts = facts
-        self._share, self._actors = shares(self._ray.cluster_resources(), plan, cores)
+        self._share, self._actors = shares(
+            [machine["Resources"] for machine in self._ray.nodes() if machine["Alive"]], plan, cores
+        )
         self.model = self._described()
 
     def outcomes(self, items: Iterable[NumberedItem]) -> Iterator[NumberedOutcome]:
@@ -154,16 +156,24 @@ def connected(address: str | None) -> Any:
     return ray
 
 
-def shares(resources: Mapping[str, float], plan: Plan, cores: int | None) -> tuple[Share, int]:
-    """Return what each actor has of a cluster, and how many of them there is room for.
+def shares(machines: Sequence[Mapping[str, float]], plan: Plan, cores: int | None) -> tuple[Share, int]:
+    """Return what each actor has of a machine, and how many of them the machines have room for.
 
     An actor has a GPU and the cores that come with it, or, where there is none or none is wanted, a group of cores.
+    Raises InvalidRequest where no machine has room for one.
     """
-    in_all, gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
-    if gpus and plan.settings.device != "cpu":
-        return Share(cores or max(1, in_all // gpus), 1), gpus
-    cores = cores or min(plan.settings.threads or CORES, in_all)
-    return Share(cores, 0), max(1, in_all // cores)
+    of_machines = [(int(one.get("CPU", 0)), int(one.get("GPU", 0))) for one in machines]
+    with_gpus = [(in_all, gpus) for in_all, gpus in of_machines if gpus]
+    if with_gpus and plan.settings.device != "cpu":
+        cores = cores or max(1, min(in_all // gpus for in_all, gpus in with_gpus))
+        share, room = Share(cores, 1), sum(min(gpus, in_all // cores) for in_all, gpus in with_gpus)
+    else:
+        largest = max((in_all for in_all, _ in of_machines), default=0)
+        cores = cores or max(1, min(plan.settings.threads or CORES, largest))
+        share, room = Share(cores, 0), sum(in_all // cores for in_all, _ in of_machines)
+    if not room:
+        raise InvalidRequest(f"No machine of the Ray cluster has the {cores} cores that one model is to have.")
+    return share, room
 
 
 def _tables(items: Iterable[NumberedItem]) -> list[Any]:

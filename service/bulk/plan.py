@@ -26,6 +26,10 @@ MOST_DOCUMENTS = 1_000_000
 """IIIF manifests and collections that the sources of one job may lead to."""
 
 
+DECODE_SECONDS = 120.0
+"""How long one picture may take to decode: passes go first on all cores, and nobody waits for an answer."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What is to be found, and with which settings; can be sent to another machine.
@@ -84,7 +88,7 @@ class Plan:
             fetch=fetcher.fetch,
             smallest_url=lambda uri: iiif.image_url(uri, model.image_size),
             # One more than cores, so that all cores may be at work on pictures that need a process of their own.
-            decoder=Decoder(self.limits, cores + 1),
+            decoder=Decoder(self.limits, cores + 1, DECODE_SECONDS),
             max_bytes=self.limits.max_bytes,
             min_short_side=min_short_side_for(model.image_size) if self.settings.decode == "fast" else None,
         )

@@ -70,6 +70,7 @@ class Progress:
             raise
 
     def _open(self) -> sqlite3.Connection:
+        database = None
         try:
             database = sqlite3.connect(self.path, isolation_level=None)
             # In this order: a write-ahead log that one process has to itself needs no memory that is shared, which
@@ -83,7 +84,13 @@ class Progress:
                 _make(database)
             elif version != _FORMAT:
                 raise sqlite3.DatabaseError
-        except sqlite3.DatabaseError:
+        except sqlite3.DatabaseError as error:
+            if database:
+                database.close()
+            if isinstance(error, sqlite3.OperationalError):
+                raise InvalidRequest(
+                    f"{self.path} cannot be opened ({error}); another program may have it open, or the disk be full."
+                ) from None
             raise InvalidRequest(
                 f"{self.path} is no record of a job that this version of Gaze can read; --restart throws it away."
             ) from None
@@ -173,6 +180,20 @@ class Progress:
     def forget_failures(self) -> None:
         """Let what failed be looked at once more."""
         self._database.execute("DELETE FROM outcome WHERE code IS NOT NULL")
+
+    def broken(self) -> list[NumberedItem]:
+        """Return the items of which it was known that they would fail, before they were looked at."""
+        query = f"SELECT number, {_COLUMNS} FROM item WHERE known_code IS NOT NULL ORDER BY number"  # noqa: S608  # as above
+        return [_item(row) for row in self._database.execute(query)]
+
+    def replace(self, number: int, items: Iterable[Item]) -> None:
+        """Put items in the place of one, behind all others; those that are there already stay as they are."""
+        insert = f"INSERT OR IGNORE INTO item ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # as above
+        self._database.execute("BEGIN")
+        self._database.execute("DELETE FROM outcome WHERE number = ?", (number,))
+        self._database.execute("DELETE FROM item WHERE number = ?", (number,))
+        self._database.executemany(insert, map(_row_of_item, items))
+        self._database.execute("COMMIT")
 
     def outcomes(self) -> Iterator[tuple[Item, Outcome]]:
         """Yield each item that has an outcome, in order."""

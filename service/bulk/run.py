@@ -21,7 +21,7 @@ from service.bulk.progress import Progress, remove
 from service.bulk.report import reported
 from service.bulk.sources import items_of
 from service.documents.finding import Machine
-from service.errors import InvalidRequest
+from service.errors import GazeError, InvalidRequest
 from service.zero_shot.features import ModelDescription
 from service.zero_shot.hub import ModelFiles
 from service.zero_shot.phrase_lists import PhraseList
@@ -87,6 +87,7 @@ def run(plan: Plan, collection: Collection, output: Output, wishes: Wishes, star
             progress.add(_items(plan, collection, quiet=wishes.quiet))
         if wishes.retry_errors:
             progress.forget_failures()
+            _read_again(plan, progress)
         total, done, failed = progress.count(), progress.done(), progress.failed()
         if done < total:
             engine, model = start(files, lists)
@@ -94,7 +95,8 @@ def run(plan: Plan, collection: Collection, output: Output, wishes: Wishes, star
             with reported(total, done, failed, quiet=wishes.quiet) as report:
                 job.look(engine, report)
         elif job.is_written and output.path.exists():
-            click.echo(f"{output.path} is done: {total} images, {failed} failed. --restart begins anew.", err=True)
+            if not wishes.quiet:
+                click.echo(f"{output.path} is done: {total} images, {failed} failed. --restart begins anew.", err=True)
             return failed
         _write(output, progress, job, lists)
         return progress.failed()
@@ -112,6 +114,16 @@ def _items(plan: Plan, collection: Collection, *, quiet: bool) -> Iterator[Item]
         yield item
     if nothing:
         raise InvalidRequest("There is no picture in the sources.")
+
+
+def _read_again(plan: Plan, progress: Progress) -> None:
+    """Read once more the folders and documents that could not be read, and add what is in them."""
+    iiif = plan.iiif()
+    for number, item in progress.broken():
+        try:
+            progress.replace(number, list(items_of(item.place, iiif.pictures)))
+        except GazeError:  # it is still as it was
+            continue
 
 
 def _write(output: Output, progress: Progress, job: Job, lists: Lists) -> None:

@@ -1,6 +1,5 @@
 """What a job was given -> the pictures that it means: folders, patterns, files, tables, and IIIF documents."""
 
-import glob
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -64,7 +63,15 @@ def _in_folder(folder: str) -> Iterator[Item]:
 
 
 def _matching(pattern: str) -> Iterator[Item]:
-    found = sorted(path for path in glob.iglob(pattern, recursive=True) if _is_file(path))  # noqa: PTH207
+    """Yield the files that match, by their paths; `**` goes into no linked folder, which may lead round in a ring."""
+    path = Path(pattern)
+    named = {part for part in path.parts if part.startswith(".")}
+    matching = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
+    found = sorted(
+        str(one)
+        for one in matching
+        if not any(part.startswith(".") and part not in named for part in one.parts) and _is_file(str(one))
+    )
     if not found:
         raise InvalidRequest(f"No file matches {shown(pattern)}.")
     yield from map(_of_file, found)

@@ -84,9 +84,13 @@ class Decode(Protocol):
 
 
 class Decoder:
-    """Decodes so many pictures at a time, of which all but one may be out of the ordinary where there are several."""
+    """Decodes so many pictures at a time, of which all but one may be out of the ordinary where there are several.
 
-    def __init__(self, limits: ImageLimits, slots: int) -> None:
+    seconds: how long one picture may take in a process of its own; None for DECODE_SECONDS
+    """
+
+    def __init__(self, limits: ImageLimits, slots: int, seconds: float | None = None) -> None:
+        self._own_seconds = seconds
         self._limits = limits
         self._slots = Turns(slots)
         self._others = Turns(max(1, slots - 1))
@@ -97,10 +101,14 @@ class Decoder:
         self._idle: list[_Process] = []
         weakref.finalize(self, _end, self._idle)
 
+    @property
+    def _seconds(self) -> float:
+        return self._own_seconds or DECODE_SECONDS
+
     @contextmanager
     def slot(self, encoded: bytes) -> Iterator[Decode]:
         """Wait for a slot, and give what decodes this picture in it. Raises Overloaded if none was free in time."""
-        deadline = time.monotonic() + DECODE_SECONDS
+        deadline = time.monotonic() + self._seconds
         if is_ordinary(encoded):
             with self._slots.turn():
                 yield partial(self._here, encoded)
@@ -139,7 +147,7 @@ class Decoder:
             "limits": self._limits,
             "min_short_side": min_short_side,
             "prepare": portable,
-            "seconds": DECODE_SECONDS,
+            "seconds": self._seconds,
         }
         frames = process.frames
         with ExitStack() as memory:
@@ -169,7 +177,7 @@ class Decoder:
             yield process
         except TimeoutError:
             process.kill()
-            if deadline - process.begun < DECODE_SECONDS / 2:  # it was not slow, but late
+            if deadline - process.begun < self._seconds / 2:  # it was not slow, but late
                 raise Overloaded(retry_after=1) from None
             log.warning("decoder hung", pid=process.pid)
             raise UndecodableImage("The image could not be decoded in time.") from None
