@@ -43,7 +43,7 @@ $(VENV)/.viewer: tests/viewer/package-lock.json $(VENV)/.installed-dev
 		else echo "There is no npm, so the test of a IIIF viewer will be skipped: apt install npm"; fi
 	touch $@
 
-# Two files of tests at a time, in the order of the alphabet: that with the slowest is not the last.
+# Two files of tests at a time, in the order that tests/conftest.py gives them.
 test: $(VENV)/.browser $(VENV)/.viewer
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 

@@ -42,6 +42,14 @@ collect_ignore = [] if "GAZE_FAULTS_INSIDE" in os.environ else ["faults"]
 os.environ["GAZE_CACHE_DIR"] = str(CACHE)
 
 
+_LONGEST = ("test_start", "test_heat_map", "test_cli", "test_models", "test_hub", "test_parity", "test_bulk_ray")
+"""Files that take a minute and more: where several run at a time, these begin, and none of them is the last."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: _LONGEST.index(item.path.stem) if item.path.stem in _LONGEST else len(_LONGEST))
+
+
 @pytest.fixture(scope="session")
 def phrase_lists() -> dict[str, PhraseList]:
     """The ten built-in lists."""
