@@ -309,7 +309,7 @@ def test_numbers_of_a_heat_map_are_one_line_a_row(docs: Page) -> None:
 
 
 def test_text_is_shown_as_it_is(docs: Page) -> None:
-    assert "\n# TYPE gaze_" in tried(docs, "metrics")
+    assert re.search(r"\n# TYPE gaze_[a-z_]+ (gauge|counter|histogram)\n", tried(docs, "metrics"))
     assert tried(docs, "page").startswith("<!doctype html>\n")
     told = docs.locator("#page .body .about").inner_text().splitlines()
     assert told[0] == "Content-Type: text/html; charset=utf-8"

@@ -30,15 +30,15 @@ def strongest(found: HeatMap) -> tuple[int, int]:
 
 def test_hottest_place_lies_in_the_object_that_the_phrase_names(classifier: ZeroShotClassifier) -> None:
     right = wrong = 0
-    for seed in range(80):
+    for seed in range(200):
         scene = two_objects(seed)
         inside = [hull(Image.fromarray(seen(mask.convert("RGB"), classifier)[..., 0])) for mask in scene.masks]
         for index, found in enumerate(maps_of(classifier, seen(scene.picture, classifier), scene.phrases)):
             place = strongest(found)
             right += bool(inside[index][place])
             wrong += bool(inside[1 - index][place])
-    assert right >= 0.9 * 160
-    assert wrong <= 0.05 * 160
+    assert right >= 0.9 * 400
+    assert wrong <= 0.05 * 400
 
 
 @pytest.mark.parametrize("shade", ["white", "black", "grey", "crimson"])

@@ -41,13 +41,12 @@ def costly() -> bytes:
     return form_of(encoded(Image.new("RGB", (2400, 1800), "teal"), "JPEG"))
 
 
-# What the goodput may lose to the refusals depends on how much dearer an answer is than a refusal, for the service and
-# for the callers, who are on the same cores here. An answer of the model that museums run, for a painting as museums
-# keep it, is dear. The demo model's is not: of 400 callers a second, the callers alone take a twentieth of two cores.
+# On the model that museums run, with a painting as museums keep it; and on the demo model, whose answers are so cheap
+# that the callers, who are on the same cores here, take a twentieth of these while they are refused.
 @pytest.mark.timed
 @pytest.mark.fault(28, 31)
-@pytest.mark.parametrize(("model", "goodput"), [("full size", 0.95), ("demo", 0.85)])
-def test_ten_times_the_load(seen: Seen, tmp_path: Path, model: str, goodput: float) -> None:
+@pytest.mark.parametrize("model", ["full size", "demo"])
+def test_ten_times_the_load(seen: Seen, tmp_path: Path, model: str) -> None:
     full_size = model == "full size"
     body = tmp_path / "body"
     body.write_bytes(form_of(jpeg(*LARGE)) if full_size else costly())
@@ -66,7 +65,7 @@ def test_ten_times_the_load(seen: Seen, tmp_path: Path, model: str, goodput: flo
     assert measured.latency_grown <= 2
     assert p99(much.refused) <= 0.050
     assert max(much.probes) <= 0.100
-    assert measured.goodput_kept >= goodput, measured.said()
+    assert measured.goodput_kept >= 0.95, measured.said()
     assert measured.capacity_kept >= 0.95, measured.said()
 
 
