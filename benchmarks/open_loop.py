@@ -44,7 +44,10 @@ class Crowd:
 
 @dataclass
 class Outcome:
-    """What became of a crowd: seconds by kind of answer, and what was wrong."""
+    """What became of a crowd: seconds by kind of answer, and what was wrong.
+
+    core_seconds: the processor time that the callers themselves took, on the cores that they share with the server
+    """
 
     accepted: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
@@ -52,6 +55,7 @@ class Outcome:
     hung: int = 0
     odd: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    core_seconds: float = 0.0
 
     @property
     def goodput(self) -> float:
@@ -121,6 +125,7 @@ class _Sending:
         """Let all of them come, and wait for their answers."""
         moments = random.Random(self._crowd.seed)  # noqa: S311  # no secret
         begun = time.perf_counter()
+        begun_with = time.process_time()
         self._over = begun + self._crowd.seconds
         for _ in range(self._crowd.callers):
             self._begin(self._asked, "caller", caller=True)
@@ -141,6 +146,7 @@ class _Sending:
             waiting = min(next_one, next_probe) - now if now < self._over else 1.0
             for key, _ in self._selector.select(max(0.0, waiting)):
                 self._go_on(key.data)
+        self._outcome.core_seconds = time.process_time() - begun_with
         return self._outcome
 
     def _begin(self, sent: bytes, kind: str, caller: bool = False) -> None:

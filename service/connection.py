@@ -75,14 +75,23 @@ class Connection(TConn):
         self, cfg: Any, client: socket.socket, address: Any, server: Any, linger: Callable[["Connection"], None]
     ) -> None:
         super().__init__(cfg, client, address, server)
-        self.init()
         self.received = Received(client)
-        assert isinstance(self.parser, RequestParser)  # noqa: S101  # HTTP/2 and uWSGI are not switched on
-        self.parser.unreader = self.received
+        self.data_ready = True  # a thread is given only to a request that is there
         self.address = str(address[0]) if address else None
         self._linger = linger
         self.watched = False
         self.discarded = 0
+
+    def init(self) -> None:
+        """Make the parser, in the thread that needs it: who is refused needs none."""
+        super().init()
+        assert isinstance(self.parser, RequestParser)  # noqa: S101  # HTTP/2 and uWSGI are not switched on
+        self.parser.unreader = self.received
+
+    def never_wait(self) -> None:
+        """Let reading and writing return at once, as the event loop needs it; a system call only where it is one."""
+        if self.sock.gettimeout() != 0:
+            self.sock.setblocking(False)
 
     def close(self, graceful: bool = False) -> None:
         """Close the connection; gracefully: a caller that is still sending has time to read the answer first."""
@@ -94,7 +103,7 @@ class Connection(TConn):
     def _all_is_read(self) -> bool:
         """Whether nothing more has come: what is unread when a connection is closed takes the answer with it."""
         try:
-            self.sock.setblocking(False)
+            self.never_wait()
             return not self.sock.recv(1, socket.MSG_PEEK)
         except OSError:  # nothing is there, or nobody
             return True

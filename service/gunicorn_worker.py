@@ -149,7 +149,7 @@ class GazeWorker(ThreadWorker):
         conn.arrival = Arrival(self._max_head, self._max_body)
         conn.started = time.monotonic()
         conn.deadline = conn.started + HEAD_SECONDS
-        conn.sock.setblocking(False)
+        conn.never_wait()
         self._waiting.add(conn)
         early = conn.received.take_all()
         self._safely(partial(self._take, piece=early) if early else self._on_readable, conn)
@@ -265,13 +265,16 @@ class GazeWorker(ThreadWorker):
         headers = self._cors.headers(arrival.origin)
         answer = refused(error, conn.address, arrival.method_and_path, arrival.request_id, headers)
         self._forget(conn)
+        all_is_read = False
         with suppress(OSError):
             if not arrival.whole:  # what has come is thrown away, which is often all that there is
-                arrival.skip(conn.sock.recv_into(self._nowhere, 0, socket.MSG_TRUNC))
+                size = conn.sock.recv_into(self._nowhere, 0, socket.MSG_TRUNC)
+                arrival.skip(size)
+                all_is_read = arrival.whole and size < BLOCK
         with suppress(OSError):  # it may be gone; so short an answer always fits into an empty buffer
             conn.sock.send(answer, socket.MSG_MORE)  # with the end of it, which is sent next
         self.nr_conns -= 1
-        conn.close(graceful=True)
+        conn.close(graceful=not all_is_read)
 
     def _submit(
         self, conn: Connection, threads: ThreadPoolExecutor, finished: Callable[[], None], has_place: bool = False
@@ -320,7 +323,7 @@ class GazeWorker(ThreadWorker):
         """
         try:
             conn.sock.shutdown(socket.SHUT_WR)
-            conn.sock.setblocking(False)
+            conn.never_wait()
         except OSError:
             TConn.close(conn)
             return
