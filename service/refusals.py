@@ -45,7 +45,7 @@ def refused(
     # Imported here, because gunicorn's master imports this module, and needs no more of the service.
     from service.api import problems  # noqa: PLC0415
 
-    # Unlike uuid4() not from the kernel, which takes as long as the rest of the body: an id is no secret.
+    # An id is no secret, and random needs no call to the kernel for one, as uuid4() does.
     request_id = request_id or f"{random.getrandbits(128):032x}"
     method, route = asked if asked in COSTLY else ("other", "none")
     _counter(route, method, error.status, error.code).inc()

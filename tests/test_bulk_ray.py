@@ -2,25 +2,23 @@
 
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from service.bulk.engine import Engine
-from service.bulk.items import NumberedItem, NumberedOutcome
+from benchmarks.bulk_on_ray import Losing, Machines, local, two_machines
 from service.bulk.on_ray import RayEngine, Share, shares
 from service.bulk.output import FORMS
 from service.bulk.plan import Plan
-from service.bulk.run import Collection, Lists, Output, Wishes, run
+from service.bulk.run import Collection, Output, Start, Wishes, run
 from service.errors import InvalidRequest, InvalidSettings
 from service.images.decode import ImageLimits
 from service.settings import Settings
-from service.zero_shot.features import ModelDescription
-from service.zero_shot.hub import ModelFiles
 from tests.conftest import CACHE, REPOSITORY, noise
 
 # Ray leaves files and sockets open when it ends.
@@ -34,19 +32,11 @@ PLAN = Plan(
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
+def machines() -> Iterator[Machines]:
     """Two raylets with a core each."""
     pytest.importorskip("ray", reason="Ray is an extra, and is not installed")
-    import ray  # noqa: PLC0415
-    from ray.cluster_utils import Cluster  # noqa: PLC0415
-
-    on_ray: Any = ray
-    small: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80_000_000}
-    cluster: Any = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
-    cluster.second = cluster.add_node(**small)
-    yield cluster
-    on_ray.shutdown()
-    cluster.shutdown()
+    with two_machines() as machines:
+        yield machines
 
 
 @pytest.fixture(scope="module")
@@ -60,48 +50,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class _Losing:
-    """An engine that loses a machine once half of the outcomes are there."""
-
-    def __init__(self, engine: Engine, cluster: Any) -> None:
-        self._engine = engine
-        self._cluster = cluster
-        self.numbers: list[int] = []
-
-    def outcomes(self, items: Iterable[NumberedItem]) -> Iterator[NumberedOutcome]:
-        for numbered in self._engine.outcomes(items):
-            if len(self.numbers) == PICTURES // 2:
-                self._cluster.remove_node(self._cluster.second, allow_graceful=False)
-            self.numbers.append(numbered[0])
-            yield numbered
-
-
-def test_machine_is_lost_and_every_item_is_there_once(cluster: Any, folder: Path, tmp_path: Path) -> None:
-    losing: list[_Losing] = []
-
-    def here(files: ModelFiles, lists: Lists) -> tuple[Engine, ModelDescription]:
-        ready = PLAN.engine(files, lists, 1)
-        return ready.local, ready.model
-
-    def on_ray(files: ModelFiles, lists: Lists) -> tuple[Engine, ModelDescription]:
-        engine = RayEngine(PLAN, PLAN.facts(lists, files), 1, cluster.address)
-        losing.append(_Losing(engine, cluster))
-        return losing[0], engine.model
-
+def test_machine_is_lost_and_every_item_is_there_once(machines: Machines, folder: Path, tmp_path: Path) -> None:
+    losing = Losing(PLAN, machines, PICTURES // 2)
+    starts: dict[str, Start] = {"here.csv": partial(local, PLAN, 1), "ray.csv": losing.start}
     written = []
-    for name, start in (("here.csv", here), ("ray.csv", on_ray)):
+    for name, start in starts.items():
         output = Output(tmp_path / name, "csv", FORMS[".csv"]["csv"])
         assert run(PLAN, Collection((str(folder),), None), output, WISHES, start) == 2
         written.append(output.path.read_bytes())
     assert written[0] == written[1]
-    assert set(losing[0].numbers) == set(range(1, PICTURES + 1))
-    assert len([node for node in cluster.list_all_nodes() if node is not cluster.second]) == 1
+    assert set(losing.numbers) == set(range(1, PICTURES + 1))
+    assert machines.alive == 1
 
 
-def test_machine_with_other_lists_is_refused(cluster: Any) -> None:
+def test_machine_with_other_lists_is_refused(machines: Machines) -> None:
     facts = PLAN.facts(PLAN.lists(), PLAN.model_files())
     with pytest.raises(InvalidSettings, match="another state than this one: lists is not the same"):
-        RayEngine(PLAN, facts | {"lists": []}, 1, cluster.address)
+        RayEngine(PLAN, facts | {"lists": []}, 1, machines.address)
 
 
 @pytest.mark.parametrize(

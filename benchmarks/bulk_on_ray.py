@@ -1,0 +1,156 @@
+"""A collection on a Ray cluster of two machines, of which one is lost half-way, and on one machine for comparison.
+
+    python -m benchmarks.bulk_on_ray
+
+draws the pictures of benchmarks.bulk, looks at them with the local engine and with two raylets of one core each, and
+compares the outputs. With a CLIP of full size it takes half an hour on two cores, and with --model demo five minutes.
+"""
+
+import argparse
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bulk import LIST, draw
+from benchmarks.table import rate, table
+from benchmarks.workplace import Workplace
+from service.bulk.engine import Engine
+from service.bulk.items import NumberedItem, NumberedOutcome
+from service.bulk.on_ray import RayEngine
+from service.bulk.output import FORMS
+from service.bulk.plan import Plan
+from service.bulk.run import Collection, Lists, Output, Wishes, run
+from service.cores import available_cores
+from service.images.decode import ImageLimits
+from service.settings import Settings
+from service.zero_shot.features import ModelDescription
+from service.zero_shot.hub import ModelFiles
+
+_STORE_BYTES = 100_000_000
+_WISHES = Wishes(datetime(2026, 1, 31, tzinfo=UTC), restart=True, retry_errors=False, quiet=True)
+
+
+@dataclass
+class Machines:
+    """A cluster of two machines on this one, each a raylet with a core.
+
+    cluster: Ray's own, which its tests are written with
+    second:  the machine that can be lost; the other one is where the job is begun
+    """
+
+    cluster: Any
+    second: Any
+
+    @property
+    def address(self) -> str:
+        """Where the cluster answers."""
+        return str(self.cluster.address)
+
+    @property
+    def alive(self) -> int:
+        """How many machines are left, by their processes: Ray itself notices only after a while."""
+        return sum(bool(node.any_processes_alive()) for node in (self.cluster.head_node, self.second))
+
+    def lose_one(self) -> None:
+        """End the second machine's processes, its actor's with them, as if it had lost its power."""
+        self.cluster.remove_node(self.second, allow_graceful=False)
+
+
+@contextmanager
+def two_machines() -> Iterator[Machines]:
+    """Start Ray on two machines, and end it."""
+    import ray  # noqa: PLC0415  # an extra, which takes seconds
+    from ray.cluster_utils import Cluster  # noqa: PLC0415
+
+    on_ray: Any = ray
+    one: dict[str, Any] = {"num_cpus": 1, "object_store_memory": _STORE_BYTES}
+    cluster: Any = Cluster(initialize_head=True, head_node_args={**one, "include_dashboard": False})
+    try:
+        yield Machines(cluster, cluster.add_node(**one))
+    finally:
+        on_ray.shutdown()
+        cluster.shutdown()
+
+
+@dataclass
+class Losing:
+    """An engine on a cluster that loses a machine once `after` outcomes are there.
+
+    numbers: of the items whose outcomes came, in that order
+    """
+
+    plan: Plan
+    machines: Machines
+    after: int
+    numbers: list[int] = field(default_factory=list)
+
+    def start(self, files: ModelFiles, lists: Lists) -> tuple[Engine, ModelDescription]:
+        """Start it: what run() is given."""
+        self._engine = RayEngine(self.plan, self.plan.facts(lists, files), 1, self.machines.address)
+        return self, self._engine.model
+
+    def outcomes(self, items: Iterable[NumberedItem]) -> Iterator[NumberedOutcome]:
+        """Yield what the engine does."""
+        for numbered in self._engine.outcomes(items):
+            if len(self.numbers) == self.after:
+                self.machines.lose_one()
+            self.numbers.append(numbered[0])
+            yield numbered
+
+
+def local(plan: Plan, cores: int, files: ModelFiles, lists: Lists) -> tuple[Engine, ModelDescription]:
+    """Start the engine of one machine: what run() is given, but for its first two."""
+    ready = plan.engine(files, lists, cores)
+    return ready.local, ready.model
+
+
+def main() -> None:
+    """Look at the pictures in both ways, and print what came of it."""
+    asked = _arguments()
+    workplace = Workplace(asked.folder.resolve())
+    if asked.model is None:
+        workplace.make_model()
+    settings = Settings(model=asked.model or str(workplace.model), device="cpu", cache_dir=workplace.cache)
+    plan = Plan(settings, (LIST,), (), 5, 0.0, ImageLimits(settings.max_image_bytes, settings.max_image_pixels))
+    collection = Collection((str(draw(workplace.folder / "collection", asked.items)),), None)
+    outputs = [Output(workplace.folder / f"{name}.csv", "csv", FORMS[".csv"]["csv"]) for name in ("local", "ray")]
+    started = time.perf_counter()
+    failed = [run(plan, collection, outputs[0], _WISHES, partial(local, plan, available_cores()))]
+    between = time.perf_counter()
+    with two_machines() as machines:
+        losing = Losing(plan, machines, asked.items // 2)
+        failed.append(run(plan, collection, outputs[1], _WISHES, losing.start))
+        ended = time.perf_counter()
+        alive = machines.alive
+    numbers = losing.numbers
+    same = outputs[0].path.read_bytes() == outputs[1].path.read_bytes()
+    rows = [
+        ["items, and of these failed: on one machine, on Ray", f"{asked.items}, {failed[0]}, {failed[1]}"],
+        ["one machine, start and output with it", rate(asked.items / (between - started))],
+        ["two raylets, one of them for the first half", rate(asked.items / (ended - between))],
+        ["machines left", str(alive)],
+        ["outcomes that came, of so many different items", f"{len(numbers)}, {len(set(numbers))}"],
+        ["the outputs are the same", "yes" if same else "NO"],
+    ]
+    print(table(["", ""], rows))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.bulk_on_ray",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--folder", type=Path, default=Path(".bench"), help="where everything is kept")
+    parser.add_argument("--items", type=int, default=10_000, help="pictures (10,000)")
+    parser.add_argument("--model", help="demo, or a directory; else a CLIP of full size")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
