@@ -68,8 +68,7 @@ def names(found: list[Canvas | Broken]) -> list[str]:
     return [entry.error.detail if isinstance(entry, Broken) else str(entry.id).rpartition("/")[2] for entry in found]
 
 
-@pytest.mark.parametrize("look", [IiifReader.canvases, IiifReader.pictures])
-def test_a_collection_gives_the_canvases_of_all_its_manifests_in_order(look: Any) -> None:
+def test_a_collection_gives_the_canvases_of_all_its_manifests_in_order() -> None:
     with Museum(
         top=collection("top", "m1", manifest("m2", canvas("c")), "inner", "m4"),
         m1=manifest("m1", canvas("a"), canvas("b")),
@@ -78,7 +77,7 @@ def test_a_collection_gives_the_canvases_of_all_its_manifests_in_order(look: Any
         m5=manifest("m5", canvas("e")),
         m4=manifest("m4", canvas("f")),
     ) as museum:
-        found = list(look(reader(), f"{museum.url}/top"))
+        found = list(reader().pictures(f"{museum.url}/top"))
         assert names(found) == ["a", "b", "c", "d", "e", "f"]
         assert found[0] == Canvas(
             f"{museum.url}/canvas/a", None, f"{museum.url}/m1", f"{museum.url}/a.jpg", is_service=False
@@ -92,11 +91,11 @@ def test_nothing_is_fetched_before_it_is_needed() -> None:
         m1=manifest("m1", canvas("a"), canvas("b")),
         m2=manifest("m2", canvas("c")),
     ) as museum:
-        canvases = reader().canvases(f"{museum.url}/top")
+        canvases = reader().pictures(f"{museum.url}/top")
         assert museum.asked == []
         assert names(list(islice(canvases, 2))) == ["a", "b"]
         assert museum.asked == ["/top", "/m1"]
-        assert names(list(reader().canvases(f"{museum.url}/top", most=3))) == ["a", "b", "c"]
+        assert names(list(reader().pictures(f"{museum.url}/top", most=3))) == ["a", "b", "c"]
         assert museum.asked == ["/top", "/m1", "/top", "/m1", "/m2"]
 
 
@@ -110,7 +109,7 @@ def test_a_part_that_is_broken_is_told_and_the_others_follow() -> None:
     ) as museum:
         museum.add("top", collection("top", "m1", "gone", "text", "picture", "elsewhere", "m2"))
         museum.host["/elsewhere"] = moved("http://10.0.0.1/")
-        found = list(reader().canvases(f"{museum.url}/top"))
+        found = list(reader().pictures(f"{museum.url}/top"))
         assert names(found) == [
             "This canvas has no id that is an http or https URI.",
             "a",
@@ -142,9 +141,10 @@ def test_a_document_of_its_own_that_cannot_be_read_raises(answer: Any, error: ty
     with Museum() as museum:
         museum.host["/top"] = answer
         told = set()
-        for look in (reader(seconds=0.5).canvases, reader(seconds=0.5).pictures):
+        for beside in (http(b"", status="404 Not Found"), http(b"no JSON")):
+            museum.host["/top/info.json"] = beside
             with pytest.raises(error) as raised:
-                next(look(f"{museum.url}/top"))
+                next(reader(seconds=0.5).pictures(f"{museum.url}/top"))
             told.add(raised.value.detail)
         # Of the document, and not of the info.json that was then looked for.
         assert len(told) == 1
@@ -157,7 +157,7 @@ def test_cycles_are_cut_and_what_is_listed_twice_is_read_once() -> None:
         inner=collection("inner", "top", "inner", "m1"),
         m1=manifest("m1", canvas("a")),
     ) as museum:
-        assert names(list(reader().canvases(f"{museum.url}/top"))) == ["a"]
+        assert names(list(reader().pictures(f"{museum.url}/top"))) == ["a"]
         assert museum.asked == ["/top", "/inner", "/m1"]
 
 
@@ -171,14 +171,14 @@ def test_collections_nest_only_so_deep() -> None:
         **{f"a{level}": collection(f"a{level}", f"a{level + 1}") for level in range(1, 10)},
     ) as museum:
         told = "Collections that nest more than 4 deep are not read."
-        assert names(list(reader().canvases(f"{museum.url}/top"))) == [told, told, "a"]
+        assert names(list(reader().pictures(f"{museum.url}/top"))) == [told, told, "a"]
         assert museum.asked == ["/top", "/a1", "/a2", "/a3", "/m1"]
 
 
 def test_only_so_many_documents_are_read() -> None:
     manifests = {f"m{number}": manifest(f"m{number}", canvas(f"{number}")) for number in range(20)}
     with Museum(top=collection("top", *manifests), **manifests) as museum:
-        found = names(list(reader(most_parts=8).canvases(f"{museum.url}/top")))
+        found = names(list(reader(most_parts=8).pictures(f"{museum.url}/top")))
         assert found == [*"0123456", "This leads to more IIIF documents than are read for one request."]
         assert len(museum.asked) == 8
 
@@ -196,7 +196,7 @@ def test_pages_of_a_collection_do_not_nest() -> None:
     }
     manifests = {f"m{number}": manifest(f"m{number}", canvas(f"{number}")) for number in range(1, 9)}
     with Museum(top={"@type": "sc:Collection", "first": "{host}/p1"}, **pages, **manifests) as museum:
-        assert names(list(reader().canvases(f"{museum.url}/top"))) == [*"12345678"]
+        assert names(list(reader().pictures(f"{museum.url}/top"))) == [*"12345678"]
 
 
 def test_the_deadline_ends_a_collection() -> None:
@@ -205,11 +205,11 @@ def test_the_deadline_ends_a_collection() -> None:
             museum.host[f"/m{number}"] = slowly(b"HTTP/1.1 200 OK\r\n\r\n", b" ")
         begun = time.monotonic()
         with pytest.raises(ImageFetchTimeout):
-            list(reader().canvases(f"{museum.url}/top", begun + 0.5))
+            list(reader().pictures(f"{museum.url}/top", begun + 0.5))
         assert time.monotonic() - begun < 2
         # Without one, each has the time that a fetch has.
         assert (
-            names(list(reader(seconds=0.2).canvases(f"{museum.url}/top", most=2)))
+            names(list(reader(seconds=0.2).pictures(f"{museum.url}/top", most=2)))
             == ["The document's host took too long."] * 2
         )
 
@@ -273,7 +273,7 @@ def test_the_picture_of_a_canvas() -> None:
     )
     with Museum(m=manifest("m", *(canvas("c", body) for body in bodies))) as museum:
         museum.add("iiif/a/info.json", information())
-        found = [entry for entry in reader().canvases(f"{museum.url}/m") if isinstance(entry, Canvas)]
+        found = [entry for entry in reader().pictures(f"{museum.url}/m") if isinstance(entry, Canvas)]
         assert [reader().image_url(each, 224) for each in found] == [
             f"{museum.url}/iiif/a/full/299,/0/default.jpg",
             f"{museum.url}/iiif/a/full/299,/0/default.jpg",
@@ -294,6 +294,6 @@ def test_a_service_on_another_host_is_asked_there() -> None:
 def test_a_collection_of_many_manifests_streams() -> None:
     parts = [manifest(f"m{number}", canvas(f"{number}")) for number in range(3_000)]
     with Museum(top=collection("top", *parts)) as museum:
-        canvases = reader(most_parts=10_000).canvases(f"{museum.url}/top")
+        canvases = reader(most_parts=10_000).pictures(f"{museum.url}/top")
         assert names(list(islice(canvases, 1))) == ["0"]
         assert sum(1 for _ in canvases) == 2_999

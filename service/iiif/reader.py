@@ -33,9 +33,14 @@ class IiifReader:
         self._most_depth = most_depth
 
     def pictures(self, uri: str, deadline: float = float("inf"), most: int | None = None) -> Iterator[Canvas | Broken]:
-        """Yield what any IIIF URI leads to: the one picture of an image's URI, else as `canvases` does.
+        """Yield what any IIIF URI leads to: the one picture of an image's URI, or canvases as they are being fetched.
 
-        Raises what `canvases` raises, with the first entry. An image's URI that says so by its form is not fetched yet.
+        An image's URI that says so by its form is not fetched yet. Of a manifest or a collection of version 2 or 3, a
+        part that cannot be read is told as Broken, and the others follow; one that is listed twice is read once.
+        deadline: on time.monotonic()'s clock
+        most:     how many entries are yielded
+        Raises what ImageFetcher.fetch_document raises, with the first entry, where its own document cannot be read;
+        ImageFetchTimeout at the deadline.
         """
         self._require()
         if form := ImageUri.parse(uri):
@@ -50,17 +55,6 @@ class IiifReader:
             yield Canvas(None, None, None, base_uri(uri), is_service=True)
             return
         yield from islice(self._walk(document, uri, deadline), most)
-
-    def canvases(self, uri: str, deadline: float = float("inf"), most: int | None = None) -> Iterator[Canvas | Broken]:
-        """Yield the canvases of a manifest or a collection of version 2 or 3, while they are being fetched.
-
-        A part that cannot be read is told as Broken, and the others follow. A part that is listed twice is read once.
-        deadline: on time.monotonic()'s clock
-        most:     how many entries are yielded
-        Raises what ImageFetcher.fetch_document raises, with the first entry, where its own document cannot be read;
-        ImageFetchTimeout at the deadline.
-        """
-        yield from islice(self._walk(self._document(uri, deadline), uri, deadline), most)
 
     def image_url(self, image: Canvas | str, short_side: int, deadline: float = float("inf")) -> str:
         """Return the URL to fetch a picture from: the smallest size whose shorter side has so many pixels.

@@ -42,7 +42,9 @@ def resized(
     cores = max(1, min(cores, width * height // _MIN_PIXELS_A_CORE))
     if isinstance(image, Image.Image) and (cores < 2 or columns_first):
         return image.resize(size, resample)
-    return (_columns_first if columns_first else _rows_first)(image, size, resample, cores)
+    if columns_first:
+        return _columns_first(image, size, resample)
+    return _rows_first(image, size, resample, cores)
 
 
 def _rows_first(
@@ -65,11 +67,9 @@ def _rows_first(
     return of_width.resize(size, resample)
 
 
-def _columns_first(
-    image: Image.Image | InParts, size: tuple[int, int], resample: Image.Resampling, cores: int
-) -> Image.Image:
+def _columns_first(image: InParts, size: tuple[int, int], resample: Image.Resampling) -> Image.Image:
     of_height = Image.new("RGB", (image.width, size[1]))
-    for left, right in _bands(image.width, image.height, cores):
+    for left, right in _bands(image.width, image.height, 1):
         of_height.paste(image.crop((left, 0, right, image.height)).resize((right - left, size[1]), resample), (left, 0))
     return of_height.resize(size, resample)
 
