@@ -32,7 +32,7 @@ from training.pictures import distorted, draw_subject, random_size, random_subje
 BROKEN_OF = 100
 LIST = "artists_by_name"
 _SAMPLE = 60
-_DATE = "2026-01-31T00:00:00Z"
+DATE = "2026-01-31T00:00:00Z"
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ def main() -> None:
     pictures = draw(workplace.folder / "collection", asked.items)
     out = workplace.folder / "bulk"
     out.mkdir(exist_ok=True)
-    _run(workplace, pictures, out / "first.csv", ["--limit-items", "8"])  # fills the cache
+    look(workplace, pictures, out / "first.csv", ["--limit-items", "8"])  # fills the cache
     floors = [floor(workplace, pictures)]
-    few = _run(workplace, pictures, out / "few.csv", ["--limit-items", str(asked.few)])
-    every = _run(workplace, pictures, out / "all.csv", [])
+    few = look(workplace, pictures, out / "few.csv", ["--limit-items", str(asked.few)])
+    every = look(workplace, pictures, out / "all.csv", [])
     floors.append(floor(workplace, pictures))
     per_second = (asked.items - asked.few) / (every.seconds - few.seconds)
     at_best = statistics.mean(floors)
@@ -126,10 +126,11 @@ def killed(workplace: Workplace, pictures: Path, out: Path, times: int, seconds:
     return kills
 
 
-def _run(workplace: Workplace, pictures: Path, out: Path, options: Sequence[str]) -> Ran:
+def look(workplace: Workplace, pictures: Path, out: Path, options: Sequence[str], model: str | None = None) -> Ran:
+    """Let `gaze bulk` look at the pictures from the beginning, with the reference model or another one."""
     _forget(out)
     started = time.perf_counter()
-    process = _started(workplace, pictures, out, options)
+    process = _started(workplace, pictures, out, options, model)
     peak = [0]
     over = threading.Event()
 
@@ -147,10 +148,12 @@ def _run(workplace: Workplace, pictures: Path, out: Path, options: Sequence[str]
     return Ran(time.perf_counter() - started, peak[0])
 
 
-def _started(workplace: Workplace, pictures: Path, out: Path, options: Sequence[str]) -> "subprocess.Popen[str]":
+def _started(
+    workplace: Workplace, pictures: Path, out: Path, options: Sequence[str], model: str | None = None
+) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "service.cli", "bulk", str(pictures), "--lists", LIST, "--out", str(out)]
-    command += ["--date", _DATE, "--quiet", *options]
-    environment = workplace.environment(GAZE_MODEL=workplace.model, GAZE_CACHE_DIR=workplace.cache)
+    command += ["--date", DATE, "--quiet", *options]
+    environment = workplace.environment(GAZE_MODEL=model or workplace.model, GAZE_CACHE_DIR=workplace.cache)
     return subprocess.Popen(command, env=dict(environment), stderr=subprocess.PIPE, text=True)  # noqa: S603  # ours
 
 

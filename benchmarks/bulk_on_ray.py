@@ -7,16 +7,16 @@ compares the outputs. With a CLIP of full size it takes half an hour on two core
 """
 
 import argparse
+import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import partial
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bulk import LIST, draw
+from benchmarks.bulk import DATE, LIST, draw, look
 from benchmarks.table import rate, table
 from benchmarks.workplace import Workplace
 from service.bulk.engine import Engine
@@ -25,19 +25,18 @@ from service.bulk.on_ray import RayEngine
 from service.bulk.output import FORMS
 from service.bulk.plan import Plan
 from service.bulk.run import Collection, Lists, Output, Wishes, run
-from service.cores import available_cores
 from service.images.decode import ImageLimits
 from service.settings import Settings
 from service.zero_shot.features import ModelDescription
 from service.zero_shot.hub import ModelFiles
 
 _STORE_BYTES = 100_000_000
-_WISHES = Wishes(datetime(2026, 1, 31, tzinfo=UTC), restart=True, retry_errors=False, quiet=True)
+_WISHES = Wishes(datetime.fromisoformat(DATE), restart=True, retry_errors=False, quiet=True)
 
 
 @dataclass
 class Machines:
-    """A cluster of two machines on this one, each a raylet with a core.
+    """A cluster of two machines on this one, each a raylet.
 
     cluster: Ray's own, which its tests are written with
     second:  the machine that can be lost; the other one is where the job is begun
@@ -62,16 +61,20 @@ class Machines:
 
 
 @contextmanager
-def two_machines() -> Iterator[Machines]:
-    """Start Ray on two machines, and end it."""
+def two_machines(cores: int = 1) -> Iterator[Machines]:
+    """Start Ray on two machines with so many cores each, and end it."""
     import ray  # noqa: PLC0415  # an extra, which takes seconds
     from ray.cluster_utils import Cluster  # noqa: PLC0415
 
     on_ray: Any = ray
-    one: dict[str, Any] = {"num_cpus": 1, "object_store_memory": _STORE_BYTES}
+    one: dict[str, Any] = {"num_cpus": cores, "object_store_memory": _STORE_BYTES}
+    ours = os.environ.pop("OPENBLAS_NUM_THREADS", None)  # a cluster that others have started has nothing of it
     cluster: Any = Cluster(initialize_head=True, head_node_args={**one, "include_dashboard": False})
+    second = cluster.add_node(**one)
+    if ours is not None:
+        os.environ["OPENBLAS_NUM_THREADS"] = ours
     try:
-        yield Machines(cluster, cluster.add_node(**one))
+        yield Machines(cluster, second)
     finally:
         on_ray.shutdown()
         cluster.shutdown()
@@ -81,17 +84,19 @@ def two_machines() -> Iterator[Machines]:
 class Losing:
     """An engine on a cluster that loses a machine once `after` outcomes are there.
 
+    cores:   of each actor
     numbers: of the items whose outcomes came, in that order
     """
 
     plan: Plan
     machines: Machines
     after: int
+    cores: int = 1
     numbers: list[int] = field(default_factory=list)
 
     def start(self, files: ModelFiles, lists: Lists) -> tuple[Engine, ModelDescription]:
         """Start it: what run() is given."""
-        self._engine = RayEngine(self.plan, self.plan.facts(lists, files), 1, self.machines.address)
+        self._engine = RayEngine(self.plan, self.plan.facts(lists, files), self.cores, self.machines.address)
         return self, self._engine.model
 
     def outcomes(self, items: Iterable[NumberedItem]) -> Iterator[NumberedOutcome]:
@@ -103,12 +108,6 @@ class Losing:
             yield numbered
 
 
-def local(plan: Plan, cores: int, files: ModelFiles, lists: Lists) -> tuple[Engine, ModelDescription]:
-    """Start the engine of one machine: what run() is given, but for its first two."""
-    ready = plan.engine(files, lists, cores)
-    return ready.local, ready.model
-
-
 def main() -> None:
     """Look at the pictures in both ways, and print what came of it."""
     asked = _arguments()
@@ -117,25 +116,23 @@ def main() -> None:
         workplace.make_model()
     settings = Settings(model=asked.model or str(workplace.model), device="cpu", cache_dir=workplace.cache)
     plan = Plan(settings, (LIST,), (), 5, 0.0, ImageLimits(settings.max_image_bytes, settings.max_image_pixels))
-    collection = Collection((str(draw(workplace.folder / "collection", asked.items)),), None)
-    outputs = [Output(workplace.folder / f"{name}.csv", "csv", FORMS[".csv"]["csv"]) for name in ("local", "ray")]
-    started = time.perf_counter()
-    failed = [run(plan, collection, outputs[0], _WISHES, partial(local, plan, available_cores()))]
-    between = time.perf_counter()
+    pictures = draw(workplace.folder / "collection", asked.items)
+    collection = Collection((str(pictures),), None)
+    here, there = (workplace.folder / f"{name}.csv" for name in ("local", "ray"))
+    alone = look(workplace, pictures, here, [], asked.model)
+    begun = time.perf_counter()
     with two_machines() as machines:
         losing = Losing(plan, machines, asked.items // 2)
-        failed.append(run(plan, collection, outputs[1], _WISHES, losing.start))
+        failed = run(plan, collection, Output(there, "csv", FORMS[".csv"]["csv"]), _WISHES, losing.start)
         ended = time.perf_counter()
         alive = machines.alive
-    numbers = losing.numbers
-    same = outputs[0].path.read_bytes() == outputs[1].path.read_bytes()
     rows = [
-        ["items, and of these failed: on one machine, on Ray", f"{asked.items}, {failed[0]}, {failed[1]}"],
-        ["one machine, start and output with it", rate(asked.items / (between - started))],
-        ["two raylets, one of them for the first half", rate(asked.items / (ended - between))],
+        ["items, and of these failed", f"{asked.items}, {failed}"],
+        ["gaze bulk on all cores, start and output with it", rate(asked.items / alone.seconds)],
+        ["on two raylets of a core, one of them for the first half", rate(asked.items / (ended - begun))],
         ["machines left", str(alive)],
-        ["outcomes that came, of so many different items", f"{len(numbers)}, {len(set(numbers))}"],
-        ["the outputs are the same", "yes" if same else "NO"],
+        ["outcomes that came, of so many different items", f"{len(losing.numbers)}, {len(set(losing.numbers))}"],
+        ["the outputs are the same", "yes" if here.read_bytes() == there.read_bytes() else "NO"],
     ]
     print(table(["", ""], rows))
 

@@ -4,38 +4,46 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
-from functools import partial
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.bulk_on_ray import Losing, Machines, local, two_machines
+from benchmarks.bulk import DATE
+from benchmarks.bulk_on_ray import Losing, Machines, two_machines
+from service.bulk.command import SOME_FAILED
 from service.bulk.on_ray import RayEngine, Share, shares
 from service.bulk.output import FORMS
 from service.bulk.plan import Plan
-from service.bulk.run import Collection, Output, Start, Wishes, run
+from service.bulk.run import Collection, Output, Wishes, run
 from service.errors import InvalidRequest, InvalidSettings
 from service.images.decode import ImageLimits
 from service.settings import Settings
 from tests.conftest import CACHE, REPOSITORY, noise
+from tests.gaze_command import gaze
 
 # Ray leaves files and sockets open when it ends.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 PICTURES = 320
-WISHES = Wishes(datetime(2026, 1, 31, tzinfo=UTC), restart=False, retry_errors=False, quiet=True)
+CORES = 2
+WISHES = Wishes(datetime.fromisoformat(DATE), restart=False, retry_errors=False, quiet=True)
 PLAN = Plan(
-    Settings(model="demo", device="cpu", cache_dir=CACHE), ("surfaces", "tools"), (), 3, 0.0, ImageLimits(2**20, 10**6)
+    Settings(model="demo", device="cpu", cache_dir=CACHE),
+    ("surfaces", "artists_by_name"),
+    (),
+    3,
+    0.0,
+    ImageLimits(2**20, 10**6),
 )
 
 
 @pytest.fixture(scope="module")
 def machines() -> Iterator[Machines]:
-    """Two raylets with a core each."""
+    """Two raylets with two cores each, of which Ray tells numpy."""
     pytest.importorskip("ray", reason="Ray is an extra, and is not installed")
-    with two_machines() as machines:
+    with two_machines(CORES) as machines:
         yield machines
 
 
@@ -51,14 +59,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_machine_is_lost_and_every_item_is_there_once(machines: Machines, folder: Path, tmp_path: Path) -> None:
-    losing = Losing(PLAN, machines, PICTURES // 2)
-    starts: dict[str, Start] = {"here.csv": partial(local, PLAN, 1), "ray.csv": losing.start}
-    written = []
-    for name, start in starts.items():
-        output = Output(tmp_path / name, "csv", FORMS[".csv"]["csv"])
-        assert run(PLAN, Collection((str(folder),), None), output, WISHES, start) == 2
-        written.append(output.path.read_bytes())
-    assert written[0] == written[1]
+    wanted = ["--lists", ",".join(PLAN.list_names), "--top-k", PLAN.top_k, "--date", DATE]
+    limits = ["--limit-bytes", PLAN.limits.max_bytes, "--limit-pixels", PLAN.limits.max_pixels]
+    here = gaze("bulk", folder, *map(str, wanted + limits), "--out", tmp_path / "here.csv", GAZE_MODEL="demo")
+    assert here.returncode == SOME_FAILED, here.stderr
+    losing = Losing(PLAN, machines, PICTURES // 2, CORES)
+    output = Output(tmp_path / "ray.csv", "csv", FORMS[".csv"]["csv"])
+    assert run(PLAN, Collection((str(folder),), None), output, WISHES, losing.start) == 2
+    assert output.path.read_bytes() == (tmp_path / "here.csv").read_bytes()
     assert set(losing.numbers) == set(range(1, PICTURES + 1))
     assert machines.alive == 1
 

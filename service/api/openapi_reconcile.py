@@ -80,7 +80,14 @@ def _stable_batch(names: list[str]) -> dict[str, Any]:
             "required": True,
             "content": {
                 reconcile_batch.FORM: {
-                    "schema": {"type": "object", "properties": {"queries": _BATCH}, "required": ["queries"]},
+                    "schema": {
+                        "type": "object",
+                        "properties": {"queries": _BATCH},
+                        "required": ["queries"],
+                        # What else a client sends is not read, but each costs as much as what is.
+                        "additionalProperties": {"type": "string"},
+                        "maxProperties": reconcile_batch.MAX_FIELDS,
+                    },
                     "examples": {"one picture": {"value": {"queries": _stable_example(names)}}},
                 }
             },

@@ -26,7 +26,7 @@ MAX_QUERIES = 32
 MAX_CANDIDATES = 100
 MAX_BATCH_BYTES = 1024 * 1024
 MAX_PREFIX_CHARACTERS = 100
-_MAX_FIELDS = 16  # of a form
+MAX_FIELDS = 16  # of a form
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -196,9 +196,9 @@ def read_form(request: Request, max_bytes: int, deadline: float) -> list[str]:
     """
     body = _read(request, FORM, max_bytes, deadline)
     try:
-        fields = parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
+        fields = parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
     except ValueError:
-        raise MalformedRequest(f"The body is no form of {_MAX_FIELDS} fields or fewer in UTF-8.") from None
+        raise MalformedRequest(f"The body is no form of {MAX_FIELDS} fields or fewer in UTF-8.") from None
     return [text for name, text in fields if name == "queries"]
 
 

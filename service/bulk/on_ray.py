@@ -28,6 +28,10 @@ ITEMS_A_TASK = 64
 CORES = 2
 """Of an actor without a GPU, if nothing else is asked for."""
 
+# As service/__init__.py has it for a process of our own. Ray would else give numpy the actor's cores, with which a long
+# list's similarities differ in their last bit, and imports it before us.
+_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
+
 # Before Ray is imported, which would else tell its makers of its use.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
@@ -40,9 +44,9 @@ class Share:
     gpus: int
 
     @property
-    def options(self) -> dict[str, int]:
+    def options(self) -> dict[str, Any]:
         """Return it by Ray's names."""
-        return {"num_cpus": self.cores, "num_gpus": self.gpus}
+        return {"num_cpus": self.cores, "num_gpus": self.gpus, "runtime_env": {"env_vars": _ENVIRONMENT}}
 
 
 class RayEngine:
