@@ -102,11 +102,14 @@ def mutations(file_format: str, count: int, seed: int = 0) -> Iterator[tuple[str
 
 
 class Processes:
-    """The service's master, its workers, and the peak of what all of its processes hold."""
+    """The service's master, its workers, and the peak of what all of its processes hold.
+
+    Raises ProcessLookupError where no process of this machine listens at the address.
+    """
 
     def __init__(self, address: str) -> None:
         port = urlsplit(address).port
-        listening = next(
+        found = (
             psutil.Process(connection.pid)
             for connection in psutil.net_connections("tcp")
             if connection.status == psutil.CONN_LISTEN
@@ -114,6 +117,8 @@ class Processes:
             and isinstance(connection.laddr, tuple)
             and connection.laddr[1:2] == (port,)
         )
+        if (listening := next(found, None)) is None:
+            raise ProcessLookupError(f"No service of this machine listens at {address}; start one, as with `make run`.")
         # The workers have the socket from the master, and which of them is found is not said.
         parent = listening.parent()
         self._master = parent if parent and parent.cmdline() == listening.cmdline() else listening
@@ -156,7 +161,11 @@ def main() -> int:
     parser.add_argument("--connections", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    with Processes(options.address) as processes:
+    try:
+        processes = Processes(options.address)
+    except ProcessLookupError as error:
+        parser.error(str(error))
+    with processes:
         faults = _tell(options, processes)
     print("\n".join(faults) or "No fault.")
     return 1 if faults else 0
