@@ -15,6 +15,7 @@ from service.bulk.command import bulk
 from service.bulk.progress import Progress
 from tests.conftest import noise
 from tests.gaze_command import REPOSITORY, environment_of, gaze, sentence
+from tests.origin import Origin, until_hung_up
 from tests.test_cli import on_a_terminal
 
 
@@ -99,16 +100,25 @@ def test_second_run_on_one_output_is_refused(folder: Path, tmp_path: Path) -> No
     )
 
 
-def test_interrupted_it_says_how_to_go_on(folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "a.jsonl"
-    command = [sys.executable, "-m", "service.cli", "bulk", str(folder), "--lists", "tools", "--out", str(out)]
-    process = subprocess.Popen(
-        command, env=environment_of(GAZE_MODEL="demo"), cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr
-    assert "The demo model answered" in process.stderr.readline()
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+def test_interrupted_it_says_at_once_how_to_go_on(folder: Path, tmp_path: Path) -> None:
+    out, objects = tmp_path / "a.jsonl", tmp_path / "objects.csv"
+    with Origin({"/silent": until_hung_up()}) as host:
+        objects.write_text(f"object_number,url\n1,http://{host.address}/silent\n", encoding="utf-8")
+        command = [sys.executable, "-m", "service.cli", "bulk", str(objects), str(folder)]
+        process = subprocess.Popen(
+            [*command, "--lists", "tools", "--out", str(out)],
+            env=environment_of(GAZE_MODEL="demo", GAZE_URL_FETCH="127.0.0.1/32"),
+            cwd=REPOSITORY,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr
+        assert "The demo model answered" in process.stderr.readline()
+        while not host.requests:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=5)  # for a host there is more patience
     assert said == f"Stopped. The same command goes on; {out}.progress says where.\n"
     assert process.returncode == 130
 
