@@ -265,16 +265,15 @@ class GazeWorker(ThreadWorker):
         headers = self._cors.headers(arrival.origin)
         answer = refused(error, conn.address, arrival.method_and_path, arrival.request_id, headers)
         self._forget(conn)
-        all_is_read = False
+        size = BLOCK
         with suppress(OSError):
             if not arrival.whole:  # what has come is thrown away, which is often all that there is
                 size = conn.sock.recv_into(self._nowhere, 0, socket.MSG_TRUNC)
                 arrival.skip(size)
-                all_is_read = arrival.whole and size < BLOCK
         with suppress(OSError):  # it may be gone; so short an answer always fits into an empty buffer
             conn.sock.send(answer, socket.MSG_MORE)  # with the end of it, which is sent next
         self.nr_conns -= 1
-        conn.close(graceful=not all_is_read)
+        conn.close(graceful=size == BLOCK or not arrival.whole)
 
     def _submit(
         self, conn: Connection, threads: ThreadPoolExecutor, finished: Callable[[], None], has_place: bool = False
