@@ -109,14 +109,17 @@ def bulk(
     began = date.replace(tzinfo=UTC) if date else datetime.now(UTC).replace(microsecond=0)
     start = _start_on_ray(plan, ray_cores, ray_address) if engine == "ray" else _start_here(plan, quiet=quiet)
     wishes = Wishes(began, restart, retry_errors, quiet)
-    try:
-        failed = run(plan, Collection(sources, limit_items), output, wishes, start)
-    except KeyboardInterrupt:
+
+    def stop(*_signal: object) -> None:
         click.echo(f"Stopped. The same command goes on; {output.progress} says where.", err=True)
         sys.stderr.flush()
         if engine == "local":
-            os._exit(128 + signal.SIGINT)  # threads that wait for a host would hold up an ordinary end for a minute
+            # Here and now, as by a kill: threads that wait for a host would hold up an ordinary end for a minute.
+            os._exit(128 + signal.SIGINT)
         sys.exit(128 + signal.SIGINT)
+
+    signal.signal(signal.SIGINT, stop)
+    failed = run(plan, Collection(sources, limit_items), output, wishes, start)
     if failed:
         click.echo(f"{failed} images could not be looked at; {output.errors} says why.", err=True)
         sys.exit(SOME_FAILED)
