@@ -42,7 +42,7 @@ def costly() -> bytes:
 
 
 # On the model that museums run, with a painting as museums keep it; and on the demo model, whose answers are so cheap
-# that the callers, who are on the same cores here, take a twentieth of these while they are refused.
+# that the callers, who are on the same cores here, take some hundredths of these while they are refused.
 @pytest.mark.timed
 @pytest.mark.fault(28, 31)
 @pytest.mark.parametrize("model", ["full size", "demo"])
