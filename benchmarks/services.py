@@ -20,10 +20,12 @@ class NoSuchSetting(Exception):
     """This version of Gaze does not know a setting; the message names it."""
 
 
-def start_gaze(workplace: Workplace, name: str, port: int = GAZE_PORT, **settings: str | Path) -> MeasuredProcess:
+def start_gaze(
+    workplace: Workplace, name: str, port: int = GAZE_PORT, tree: Path = _REPOSITORY, **settings: str | Path
+) -> MeasuredProcess:
     """Start `gaze serve` on the reference model, with these settings, and do not wait for it.
 
-    name: of its log; settings: by their names in lower case, without the prefix.
+    name: of its log; tree: whose code is run; settings: by their names in lower case, without the prefix.
     Raises NoSuchSetting, or ProcessFailed if the port is taken.
     """
     for setting in settings:
@@ -32,14 +34,17 @@ def start_gaze(workplace: Workplace, name: str, port: int = GAZE_PORT, **setting
     require_free(port)
     chosen = {"model": workplace.model, "port": str(port), "device": "cpu", **_cache(workplace), **settings}
     variables = {f"{PREFIX}{setting.upper()}": value for setting, value in chosen.items()}
-    command = [sys.executable, "-m", "service.cli", "serve"]
-    return MeasuredProcess(command, workplace.environment(PYTHONPATH=_REPOSITORY, **variables), workplace.log(name))
+    # With -P the folder that this is run in, which is another tree or none, is not searched first.
+    command = [sys.executable, "-P", "-m", "service.cli", "serve"]
+    return MeasuredProcess(command, workplace.environment(PYTHONPATH=tree, **variables), workplace.log(name))
 
 
 @contextmanager
-def gaze(workplace: Workplace, name: str, port: int = GAZE_PORT, **settings: str | Path) -> Iterator[MeasuredProcess]:
+def gaze(
+    workplace: Workplace, name: str, port: int = GAZE_PORT, tree: Path = _REPOSITORY, **settings: str | Path
+) -> Iterator[MeasuredProcess]:
     """Run Gaze while the block runs, and enter it once Gaze is ready. Raises NoSuchSetting or ProcessFailed."""
-    with start_gaze(workplace, name, port, **settings) as process:
+    with start_gaze(workplace, name, port, tree, **settings) as process:
         process.wait_until_ready(port, READY_PATH, _ENCODING_SECONDS)
         yield process
 

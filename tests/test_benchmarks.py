@@ -13,6 +13,7 @@ import pytest
 from flask.testing import FlaskClient
 from PIL import Image
 
+from benchmarks.against import quartiles
 from benchmarks.callers import Load, run
 from benchmarks.machine import Machine
 from benchmarks.pictures import SMALL, jpeg
@@ -160,6 +161,10 @@ def test_gaze_understands_both_forms_of_a_question(client: FlaskClient) -> None:
     ]
     assert [set(answer["lists"]) for answer in answers] == [{"surfaces"}, {"own"}]
     assert answers[0]["image"]["sha256"] == answers[1]["image"]["sha256"]
+
+
+def test_rounds_are_compared_with_each_other_so_that_a_slow_one_is_slow_for_both() -> None:
+    assert quartiles([10.0, 5.0, 8.1, 12.0, 9.0], [10.0, 5.0, 9.0, 10.0, 10.0]) == pytest.approx([0.9, 1.0, 1.0])
 
 
 def test_pictures_are_of_their_size_and_the_same_each_time() -> None:
