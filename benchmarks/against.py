@@ -55,13 +55,11 @@ def main() -> None:
             services.enter_context(gaze(workplace, f"against-{name}", port, trees[name]))
         for size in (LARGE, SMALL):
             speeds = by_turns(ports, workplace.picture(size).read_bytes(), arguments.rounds, arguments.seconds)
-            this, picture = speeds["this"], f"{size[0]}×{size[1]}"
-            for compared in ("other", "again"):
-                over = arguments.commit if compared == "other" else "itself"
-                than = speeds[compared]
+            this = speeds["this"]
+            for label, than in ((arguments.commit, speeds["other"]), ("itself", speeds["again"])):
                 rates = quartiles(this.per_second, than.per_second)
                 latencies = quartiles(this.latency, than.latency)
-                rows.append([f"{picture}, over {over}", *(_spread(each) for each in (rates, latencies))])
+                rows.append([f"{size[0]}×{size[1]}, over {label}", _spread(rates), _spread(latencies)])
     print(table(["", f"requests a second, {CALLERS} callers", "latency, one caller"], rows))
     print(f"\nMedians of {arguments.rounds} rounds' ratios, and their quartiles.")
 
@@ -69,9 +67,9 @@ def main() -> None:
 def checked_out(commit: str, folder: Path) -> Path:
     """Return a folder with a commit's tree. Raises CalledProcessError if git does not know it."""
     name = _git("rev-parse", "--verify", "--end-of-options", f"{commit}^{{commit}}").decode().strip()
-    if not (tree := folder / name).exists():
-        with tarfile.open(fileobj=io.BytesIO(_git("archive", name))) as archive:
-            archive.extractall(tree, filter="data")
+    tree = folder / name
+    with tarfile.open(fileobj=io.BytesIO(_git("archive", name))) as archive:
+        archive.extractall(tree, filter="data")
     return tree
 
 

@@ -3,7 +3,7 @@
     python -m benchmarks.bulk_on_ray
 
 draws the pictures of benchmarks.bulk, looks at them with the local engine and with two raylets of one core each, and
-compares the outputs. With --model demo it takes three minutes on two cores, and with a CLIP of full size much longer.
+compares the outputs. With --model demo it takes three minutes on two cores, and with a CLIP of full size 22.
 """
 
 import argparse

@@ -262,6 +262,7 @@ def test_a_decoder_that_dies_or_stops_is_a_broken_picture(
     os.kill(found[0].pid, sent)
     looking.join(10)
     assert len(raised) == 1
+    assert not processes()
     assert not psutil.pid_exists(found[0].pid)  # nor as a zombie
     assert ask(decoder, TIFF).width == 300
 
