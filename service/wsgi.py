@@ -31,7 +31,7 @@ def _build(report: Report) -> ZeroShotClassifier:
     """Return a classifier that has answered once. Raises StartError."""
     report("reading the model", 0, 1)
     files = hub.locate(settings.model, settings.revision)
-    return load_classifier(
+    classifier = load_classifier(
         settings,
         files,
         phrase_lists,
@@ -39,11 +39,13 @@ def _build(report: Report) -> ZeroShotClassifier:
         lambda: report("waiting for another process to convert the model or to encode the lists", 0, 1),
         checked=True,  # by `gaze serve`
     )
+    # Before /readyz says 200: who waits for that and then asks for the metrics finds the model in them.
+    describe_model(classifier.model)
+    return classifier
 
 
 def _ready(classifier: ZeroShotClassifier) -> None:
     crew.be_ready()
-    describe_model(classifier.model)
     model = classifier.model
     log.info(
         "ready",

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -32,8 +33,12 @@ class Service:
             )
 
     def wait(self) -> "Service":
-        """Return once it is ready."""
+        """Return once it is ready and has logged that, which it does a moment after it answers so."""
         wait_until_ready(self.address, self.process)
+        deadline = time.monotonic() + 30
+        while not self.lines("ready"):
+            assert time.monotonic() < deadline, "the service is ready and has not logged it"
+            time.sleep(0.01)
         return self
 
     def lines(self, *events: str) -> list[dict[str, Any]]:
