@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -31,6 +31,7 @@ from service.lifetime import admission, shutting_down
 from service.listening import begin_again, take_all
 from service.refusals import COSTLY, refused
 from service.settings import OTHER_SLOTS, STREAMED_SLOTS, read_settings
+from service.threads import Threads
 
 log = structlog.get_logger()
 
@@ -83,13 +84,17 @@ class GazeWorker(ThreadWorker):
 
     def init_process(self) -> None:
         """Start, with threads of their own for those that supervise the service."""
-        self._probes = ThreadPoolExecutor(2, thread_name_prefix="probe")
+        self._probes = Threads(2, "probe")
         self._addresses = {listener: listener.getsockname() for listener in self.sockets}
         for listener in self.sockets:
             begin_again(listener)
             with suppress(OSError):  # its connections have it as well
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().init_process()
+
+    def get_thread_pool(self) -> Threads:
+        """Return the threads that requests are given to."""
+        return Threads(self.cfg.threads, "request")
 
     def load_wsgi(self) -> None:
         """Load the app, and let it know of each request what the event loop knows."""
@@ -276,7 +281,7 @@ class GazeWorker(ThreadWorker):
         conn.close(graceful=size == BLOCK or not arrival.whole)
 
     def _submit(
-        self, conn: Connection, threads: ThreadPoolExecutor, finished: Callable[[], None], has_place: bool = False
+        self, conn: Connection, threads: Executor, finished: Callable[[], None], has_place: bool = False
     ) -> None:
         self._forget(conn)
         rest_until = conn.started + self._request_seconds
@@ -377,13 +382,7 @@ class GazeWorker(ThreadWorker):
             log.info("the caller did not take its answer", client=conn.address)
             return False
 
-    def handle_error(
-        self,
-        req: Any,  # noqa: ARG002  # gunicorn's signature
-        client: socket.socket,
-        addr: Any,
-        exc: BaseException,
-    ) -> None:
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:  # noqa: ARG002
         """Answer a request that never reached the app; nothing of what was sent is echoed."""
         error: errors.GazeError
         if isinstance(exc, _TOO_LONG):
