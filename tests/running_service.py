@@ -47,6 +47,15 @@ class Service:
         lines = [json.loads(line) for line in whole.splitlines()]
         return [line for line in lines if not events or line["event"] in events]
 
+    def lines_of(self, request_id: str) -> list[dict[str, Any]]:
+        """Return what was logged of a request: once there is something, and a moment later."""
+        deadline = time.monotonic() + 10
+        while not any(line.get("request_id") == request_id for line in self.lines()):
+            assert time.monotonic() < deadline, "the request was not logged"
+            time.sleep(0.05)
+        time.sleep(0.1)
+        return [line for line in self.lines() if line.get("request_id") == request_id]
+
     def lists(self, event: str) -> list[str]:
         """Return the names of the lists of which an event was logged, in the order of the alphabet."""
         return sorted(line["list"] for line in self.lines(event))

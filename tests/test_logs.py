@@ -1,76 +1,41 @@
 """What a running service logs: JSON, one line a request, and nothing of what callers sent."""
 
 import json
-import os
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import CACHE, REPOSITORY, free_port, wait_until_ready
+from tests.conftest import CACHE, REPOSITORY
 from tests.problem_shape import MARKER
+from tests.running_service import Service, served
 from tests.test_gaze import PNG
 from tests.wire import exchange
 
 KEY = f"{MARKER}-key"
 
 
-@dataclass(frozen=True)
-class LoggedServer:
-    """A running service, and the file that its standard output goes to."""
-
-    address: str
-    output: Path
-
-    def lines_of(self, request_id: str) -> list[dict[str, Any]]:
-        """Return the lines that name a request, once there is one."""
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            found = [line for line in self.lines() if line.get("request_id") == request_id]
-            if found:
-                return found
-            time.sleep(0.05)
-        raise AssertionError("the request was not logged")
-
-    def lines(self) -> list[dict[str, Any]]:
-        whole = self.output.read_text(encoding="utf-8").rpartition("\n")[0]
-        return [json.loads(line) for line in whole.splitlines()]
-
-    def ask(self, path: str, request_id: str, body: bytes | None = None, **headers: str) -> int:
-        """Send a request with the key, and return the status."""
-        sent = {"Authorization": f"Bearer {KEY}", "X-Request-ID": request_id}
-        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-        try:
-            with urllib.request.urlopen(
-                urllib.request.Request(self.address + path, body, sent), timeout=30
-            ) as response:
-                return int(response.status)
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code
-
-
 @pytest.fixture(scope="module")
-def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoggedServer]:
-    output = tmp_path_factory.mktemp("logs") / "output"
-    port = free_port()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GAZE_")}
-    environment |= {"GAZE_MODEL": "demo", "GAZE_URL_FETCH": "off", "GAZE_API_KEYS": KEY, "GAZE_PORT": str(port)}
-    environment["GAZE_CACHE_DIR"] = str(CACHE)
-    command = [sys.executable, "-m", "service.cli", "serve"]
-    with output.open("wb") as file, subprocess.Popen(command, env=environment, cwd=REPOSITORY, stdout=file) as process:
-        try:
-            wait_until_ready(f"http://127.0.0.1:{port}", process)
-            yield LoggedServer(f"http://127.0.0.1:{port}", output)
-        finally:
-            process.terminate()
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with served(CACHE, tmp_path_factory.mktemp("logs") / "output", environment={"GAZE_API_KEYS": KEY}) as service:
+        yield service.wait()
+
+
+def ask(service: Service, path: str, request_id: str, body: bytes | None = None, **headers: str) -> int:
+    """Send a request with the key, and return the status."""
+    sent = {"Authorization": f"Bearer {KEY}", "X-Request-ID": request_id}
+    sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(service.address + path, body, sent), timeout=30) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
 
 
 def multipart(*parts: tuple[str, bytes]) -> bytes:
@@ -81,14 +46,14 @@ def multipart(*parts: tuple[str, bytes]) -> bytes:
     return body + b"--b--\r\n"
 
 
-def test_request_has_one_line(logged: LoggedServer) -> None:
+def test_request_has_one_line(logged: Service) -> None:
     body = multipart(
         (f'name="image"; filename="{MARKER}.png"', PNG),
         ('name="lists"', b"qualities"),
         ('name="phrases"', f"a {MARKER}".encode()),
     )
     headers = {"Content_Type": "multipart/form-data; boundary=b", "User_Agent": MARKER, "Referer": f"http://{MARKER}/"}
-    assert logged.ask(f"/v1/gaze?{MARKER}=1", "ranked-1", body, **headers) == 200
+    assert ask(logged, f"/v1/gaze?{MARKER}=1", "ranked-1", body, **headers) == 200
     [line] = logged.lines_of("ranked-1")
     assert line["milliseconds"] > 0
     assert set(line["stages"]) == {"fetch", "decode", "encode", "rank"}
@@ -135,26 +100,26 @@ REFUSED: dict[str, tuple[str, bytes | None, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("wrong", REFUSED)
-def test_refusal_has_one_line_too(logged: LoggedServer, wrong: str) -> None:
+def test_refusal_has_one_line_too(logged: Service, wrong: str) -> None:
     path, body, told = REFUSED[wrong]
-    assert logged.ask(path, f"wrong-{wrong}", body, Content_Type="application/json") == told["status"]
+    assert ask(logged, path, f"wrong-{wrong}", body, Content_Type="application/json") == told["status"]
     [line] = logged.lines_of(f"wrong-{wrong}")
     assert {name: line[name] for name in told} == told
 
 
-def test_wrong_key_is_not_logged(logged: LoggedServer) -> None:
-    assert logged.ask("/v1/model", "wrong-key", Authorization=f"Bearer {MARKER}") == 401
+def test_wrong_key_is_not_logged(logged: Service) -> None:
+    assert ask(logged, "/v1/model", "wrong-key", Authorization=f"Bearer {MARKER}") == 401
     [line] = logged.lines_of("wrong-key")
     assert line["code"] == "unauthorized"
 
 
-def test_request_that_never_reached_the_app_has_one_line(logged: LoggedServer) -> None:
+def test_request_that_never_reached_the_app_has_one_line(logged: Service) -> None:
     answer = exchange(logged.address, f"{MARKER}\r\n\r\n".encode())
     [line] = logged.lines_of(answer.headers["X-Request-ID"])
     assert (line["event"], line["status"], line["code"]) == ("request", 400, "malformed_request")
 
 
-def test_broken_chunks_are_no_defect(logged: LoggedServer) -> None:
+def test_broken_chunks_are_no_defect(logged: Service) -> None:
     head = f"POST /v1/gaze HTTP/1.1\r\nHost: gaze\r\nAuthorization: Bearer {KEY}\r\nContent-Type: application/json\r\n"
     chunk = f"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n{MARKER}\r\n"
     answer = exchange(logged.address, (head + chunk).encode())
@@ -163,7 +128,7 @@ def test_broken_chunks_are_no_defect(logged: LoggedServer) -> None:
 
 
 @pytest.mark.parametrize("sent", ['a\r\n {"event": "forged"}', "x" * 129, "x" * 10_000])
-def test_request_id_cannot_forge_a_line(logged: LoggedServer, sent: str) -> None:
+def test_request_id_cannot_forge_a_line(logged: Service, sent: str) -> None:
     before = len(logged.lines())
     request = f"GET /livez HTTP/1.1\r\nHost: gaze\r\nConnection: close\r\nX-Request-ID: {sent}\r\n\r\n"
     answer = exchange(logged.address, request.encode())
@@ -172,10 +137,10 @@ def test_request_id_cannot_forge_a_line(logged: LoggedServer, sent: str) -> None
     assert not any(line["event"] == "forged" for line in logged.lines()[before:])
 
 
-def test_nothing_of_all_this_is_logged(logged: LoggedServer) -> None:
-    assert logged.ask("/livez", "last") == 200
+def test_nothing_of_all_this_is_logged(logged: Service) -> None:
+    assert ask(logged, "/livez", "last") == 200
     assert logged.lines_of("last")
-    output = logged.output.read_text(encoding="utf-8").lower()
+    output = json.dumps(logged.lines()).lower()
     for secret in (MARKER, "a.png", "http://u:p", "multipart", "bearer"):
         assert secret not in output
     assert {line["event"] for line in logged.lines()} >= {"request", "ready"}

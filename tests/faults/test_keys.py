@@ -58,17 +58,6 @@ def ask(service: Service, peer: str, *headers: bytes, path: str = "/v1/lists", b
         return read_answer(connection)
 
 
-def lines_of(service: Service, request_id: str) -> list[dict[str, Any]]:
-    """Return what was logged of a request, once there is something, and a moment later."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        if any(line.get("request_id") == request_id for line in service.lines()):
-            time.sleep(0.1)
-            return [line for line in service.lines() if line.get("request_id") == request_id]
-        time.sleep(0.05)
-    return []
-
-
 REFUSED = [
     b"X-None: 1",
     b"Authorization:",
@@ -171,7 +160,7 @@ def test_a_trusted_proxys_word_is_taken(limited: Service, seen: Callable[[str], 
     assert proxied == [200] * 20 + [429] * 5
     answer = ask(limited, "127.0.0.77", f"X-Forwarded-For: {other}".encode(), b"X-Request-ID: behind-a-proxy")
     assert answer.status == 200
-    [line] = lines_of(limited, "behind-a-proxy")
+    [line] = limited.lines_of("behind-a-proxy")
     assert line["client"] == other
     seen("a trusted proxy's clients are counted each")
 
@@ -195,7 +184,7 @@ def test_what_a_trusted_proxy_garbles_is_no_error(limited: Service, sent: bytes)
     request_id = f"garbled-{GARBLED.index(sent)}"
     headers = b"X-Forwarded-For: " + sent, f"X-Request-ID: {request_id}".encode()
     assert ask(limited, "127.0.0.77", *headers, path="/livez").status == 200
-    [line] = lines_of(limited, request_id)
+    [line] = limited.lines_of(request_id)
     assert line["client"] == "127.0.0.77"
 
 
@@ -233,7 +222,7 @@ def test_a_request_id_that_would_break_the_log(limited: Service, seen: Callable[
     assert request_id.isalnum()
     if answer.status != 200:
         checked_problem(400, answer.headers, answer.body, "malformed_request")
-    [line] = lines_of(limited, request_id)
+    [line] = limited.lines_of(request_id)
     assert line["status"] == answer.status
     assert [line["event"] for line in limited.lines()[before:]] == ["request"]
     seen("replaced; one line each")
@@ -245,7 +234,7 @@ def test_a_request_id_is_taken_over(limited: Service) -> None:
         assert (
             ask(limited, "127.0.0.1", f"X-Request-ID: {sent}".encode(), path="/livez").headers["X-Request-ID"] == sent
         )
-        assert len(lines_of(limited, sent)) == 1
+        assert len(limited.lines_of(sent)) == 1
 
 
 @pytest.mark.fault(46)
