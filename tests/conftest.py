@@ -3,6 +3,7 @@
 import atexit
 import io
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ collect_ignore = [] if "GAZE_FAULTS_INSIDE" in os.environ else ["faults"]
 # For every process that a test starts.
 os.environ["GAZE_CACHE_DIR"] = str(CACHE)
 
+# Of the processes that run tests side by side.
+_OWN_LANE = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_LANES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 
 _LONGEST = ("test_start", "test_heat_map", "test_cli", "test_models", "test_hub", "test_parity", "test_bulk_ray")
 """Files that take a minute and more: where several run at a time, these begin, and none of them is the last."""
@@ -131,11 +135,15 @@ def wait_until_ready(address: str, process: "subprocess.Popen[Any]", seconds: fl
 
 
 def free_port() -> int:
-    """Return a TCP port of loopback that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a TCP port of loopback that nothing listens on, and that goes to nobody else before a server takes it.
+
+    It is none of those that the system gives to who asks for any, from 32768 on, nor one of another process's tests.
+    """
+    while True:
+        port = random.randrange(20_000 + _OWN_LANE, 32_768, _LANES)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def encoded(image: Image.Image, file_format: str = "PNG", **options: Any) -> bytes:

@@ -29,19 +29,19 @@ def fetcher(seconds: float = 5.0, pauses: Sequence[float] = (0.01, 0.01)) -> Pat
 
 
 @pytest.mark.parametrize(
-    "answers",
+    ("answers", "seconds"),
     [
-        [http(b"", status="503 Busy"), PICTURE],
-        [http(b"", status="429 Slowly"), http(b"", status="500 Oh"), PICTURE],
-        [reset, reset, PICTURE],
-        [b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\ncut", PICTURE],
-        [until_hung_up(), PICTURE],
+        ([http(b"", status="503 Busy"), PICTURE], 5.0),
+        ([http(b"", status="429 Slowly"), http(b"", status="500 Oh"), PICTURE], 5.0),
+        ([reset, reset, PICTURE], 5.0),
+        ([b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\ncut", PICTURE], 5.0),
+        ([until_hung_up(), PICTURE], 1.0),
     ],
     ids=["busy", "quota, then a defect", "reset", "cut short", "too slow"],
 )
-def test_host_that_answers_another_time(answers: Sequence[Answer]) -> None:
+def test_host_that_answers_another_time(answers: Sequence[Answer], seconds: float) -> None:
     with Origin({"/a.jpg": answers_in_turn(answers)}) as origin:
-        assert fetcher(0.5).fetch(f"http://{origin.address}/a.jpg") == b"a picture"
+        assert fetcher(seconds).fetch(f"http://{origin.address}/a.jpg") == b"a picture"
         assert origin.connections == len(answers)
 
 
@@ -51,20 +51,20 @@ def test_documents_are_asked_for_once_more_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "error", "times"),
+    ("answer", "error", "times", "seconds"),
     [
-        (http(b"", status="404 Gone"), ImageFetchFailed, 1),
-        (http(b"", status="403 No"), ImageFetchFailed, 1),
-        (http(b"x" * 2_000), GazeError, 1),
-        (http(b"", status="503 Busy"), ImageFetchFailed, 3),
-        (until_hung_up(), ImageFetchTimeout, 3),
+        (http(b"", status="404 Gone"), ImageFetchFailed, 1, 5.0),
+        (http(b"", status="403 No"), ImageFetchFailed, 1, 5.0),
+        (http(b"x" * 2_000), GazeError, 1, 5.0),
+        (http(b"", status="503 Busy"), ImageFetchFailed, 3, 5.0),
+        (until_hung_up(), ImageFetchTimeout, 3, 1.0),
     ],
     ids=["not found", "forbidden", "too large", "always busy", "never answers"],
 )
-def test_last_answer_counts(answer: Answer, error: type[GazeError], times: int) -> None:
+def test_last_answer_counts(answer: Answer, error: type[GazeError], times: int, seconds: float) -> None:
     with Origin({"/a.jpg": answer}) as origin:
         with pytest.raises(error):
-            fetcher(0.3).fetch(f"http://{origin.address}/a.jpg")
+            fetcher(seconds).fetch(f"http://{origin.address}/a.jpg")
         assert origin.connections == times
 
 

@@ -20,9 +20,9 @@ LIMITS = ImageLimits(10_000_000, 10_000_000)
 def test_a_picture_may_take_longer_to_decode_than_one_of_a_request(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(decoder, "DECODE_SECONDS", 1.0)
+    monkeypatch.setattr(decoder, "DECODE_SECONDS", 2.0)
     path = tmp_path / "slow.jpg"
-    path.write_bytes(scan_bomb(3_000, 400))
+    path.write_bytes(scan_bomb(3_000, 1_200))
     with pytest.raises(UndecodableImage, match="in time"), Decoder(LIMITS, 2).slot(path.read_bytes()) as decode_in_slot:
         decode_in_slot(lambda _image, **_options: {})
     plan = Plan(Settings(model="demo", cache_dir=CACHE), ("surfaces",), (), 3, 0.0, LIMITS)

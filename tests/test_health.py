@@ -19,8 +19,8 @@ from service.zero_shot.phrase_lists import PhraseList
 from tests.held_model import HeldModel, impatient, wait_until
 from tests.problem_shape import checked_problem
 
-PATIENCE = 0.6
-TRIAL_SECONDS = 0.1
+PATIENCE = 1.5
+TRIAL_SECONDS = 0.3
 
 
 class Start:

@@ -355,7 +355,7 @@ def test_bad_pictures_have_no_candidates_and_take_no_other_with_them(asking: Fla
 
 
 def test_a_slow_host_takes_its_own_pictures_only(make_client: Callable[..., FlaskClient], museum: Origin) -> None:
-    hasty = make_client(url_fetch=LOOPBACK, request_timeout=1.0)
+    hasty = make_client(url_fetch=LOOPBACK, request_timeout=4.0)
     answer = stable(hasty, named([{"query": url} for url in urls(museum, "/6.png", "/slow", "/7.png")]))
     assert [len(each["result"]) for each in answer.values()] == [5, 0, 5]
 

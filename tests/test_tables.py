@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.documents.csv_text import csv_line
@@ -167,6 +167,7 @@ def test_no_cell_begins_like_a_formula(name: str) -> None:
     assert not [cell for cell in cells if re.match(r"[=+\-@\t\r\n＝＋－＠]", cell) and not numbers.fullmatch(cell)]
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.one_of(st.sampled_from(HOSTILE), st.text(st.characters(codec="utf-8", exclude_characters="\0"))), min_size=2

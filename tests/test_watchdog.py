@@ -13,7 +13,7 @@ from service.zero_shot.watchdog import Watchdog
 from tests.held_model import SECONDS, HeldModel, impatient, wait_until
 
 LOOK_SECONDS = 0.01
-PATIENCE = 0.25
+PATIENCE = 0.6
 SILENT = "the model does not answer"
 ENDS = "the process ends, because its model does not answer"
 
