@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.arrival import Arrival
@@ -62,6 +62,7 @@ def test_enough_has_come(sent: bytes, can_begin: bool, whole: bool) -> None:
         assert b"".join(arriving.release()) == arriving.head
 
 
+@settings(deadline=None)
 @given(
     sent=st.sampled_from([GET, POST + b"Content-Length: 9\r\n\r\nabc\r\n\r\nde", POST + b"X: 1\r\n\r\n", GET + GET]),
     cuts=st.lists(st.integers(0, 120), max_size=12),

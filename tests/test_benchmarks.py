@@ -137,13 +137,13 @@ def test_each_caller_keeps_its_connection_and_only_the_time_after_the_warm_up_co
     echo: http.server.ThreadingHTTPServer,
 ) -> None:
     question = Question(echo.server_port, "/", "text/plain", b"x" * 1000)
-    load = Load.from_json(Load(question, callers=3, warm_up=0.2, seconds=0.5).to_json())
+    load = Load.from_json(Load(question, callers=3, warm_up=0.2, seconds=2.0).to_json())
     assert load.question == question
     answered = run(load)
     assert len(echo.RequestHandlerClass.connections) == 3  # type: ignore[attr-defined]
-    assert answered.per_second == len(answered.latencies) / 0.5
+    assert answered.per_second == len(answered.latencies) / 2.0
     # Three callers that ask all the time wait, together, three times as long as the load lasts.
-    assert sum(answered.latencies) == pytest.approx(1.5, rel=0.25)
+    assert sum(answered.latencies) == pytest.approx(6.0, rel=0.25)
 
 
 def test_a_load_with_a_failed_request_is_worth_nothing(echo: http.server.ThreadingHTTPServer) -> None:

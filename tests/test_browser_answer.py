@@ -371,6 +371,8 @@ def test_two_pictures_are_answered_side_by_side_on_the_same_lists(page: Page) ->
     expect(page.get_by_role("list", name="Your own phrases, Second picture").get_by_role("button").first).to_have_text(
         "rings"
     )
+    # The rankings move down as the pictures above them come.
+    page.wait_for_function("() => [...document.querySelectorAll('figure img')].every((image) => image.complete)")
     left, right = (ranking.bounding_box() for ranking in page.locator(".ranking").all())
     assert left
     assert right

@@ -190,7 +190,7 @@ def test_etag_of_an_answer_can_be_sent_back(docs: Page, tmp_path: Path) -> None:
     told = docs.locator("#list .body .about").inner_text()
     (etag,) = re.findall(r'^ETag: (".+")$', told, re.MULTILINE)
     docs.locator("#list").get_by_label("If-None-Match").fill(etag)
-    expect(attempt(docs, "list")).to_have_text(re.compile(r"^Status 304 in \d+ ms\.$"))
+    expect(attempt(docs, "list")).to_have_text(re.compile(r"^Status 304 in [\d,]+ ms\.$"))
     expect(docs.locator("#list .tried pre")).to_be_hidden()
     expect(docs.locator("#list .trouble")).to_have_count(0)
     assert run(command(docs, "list"), tmp_path) == ("304", "")
@@ -237,7 +237,7 @@ def test_model_that_is_not_there_yet_is_a_problem_as_well(
     page.wait_for_load_state("networkidle")
     page.goto(f"{address}/docs")
     said = attempt(page, "model")
-    expect(said).to_contain_text(re.compile(r"^Status 503 in \d+ ms\. \w+"))
+    expect(said).to_contain_text(re.compile(r"^Status 503 in [\d,]+ ms\. \w+"))
     expect(page.locator("#model .body .about")).to_contain_text("Retry-After: ")
     assert json.loads(page.locator("#model .tried code").inner_text())["code"] == "not_ready"
     complaints.refused("503", "503")

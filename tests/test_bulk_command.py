@@ -13,9 +13,9 @@ from click.testing import CliRunner
 
 from service.bulk.command import bulk
 from service.bulk.progress import Progress
-from tests.conftest import noise
+from tests.conftest import encoded, noise
 from tests.gaze_command import REPOSITORY, environment_of, gaze, sentence
-from tests.origin import Origin, until_hung_up
+from tests.origin import Answer, Origin, http, until_hung_up
 from tests.test_cli import on_a_terminal
 
 
@@ -66,30 +66,39 @@ def test_unknown_list_and_missing_source_are_one_sentence(tmp_path: Path) -> Non
 
 
 def test_killed_at_random_moments_it_ends_with_the_file_of_an_undisturbed_run(folder: Path, tmp_path: Path) -> None:
-    arguments = (folder, "--lists", "surfaces", "--date", "2026-01-31T00:00:00Z", "--quiet")
-    undisturbed = gaze("bulk", *arguments, "--out", tmp_path / "whole.csv", GAZE_MODEL="demo")
-    assert undisturbed.returncode == 3, undisturbed.stderr
-    assert f"1 images could not be looked at; {tmp_path}/whole.csv.errors.csv says why." in undisturbed.stderr
-    out, chance = tmp_path / "parts.csv", random.Random(3)
-    command = [sys.executable, "-m", "service.cli", "bulk", *map(str, arguments), "--out", str(out)]
-    done = []
-    for _ in range(2):
-        process = subprocess.Popen(
-            command, env=environment_of(GAZE_MODEL="demo"), cwd=REPOSITORY, stderr=subprocess.DEVNULL
-        )
-        log = Path(f"{out}.progress-wal")
-        while process.poll() is None and not log.exists():
-            time.sleep(0.01)
-        time.sleep(chance.uniform(0, 1))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        if not out.exists():
+    whole, out, objects, chance = tmp_path / "whole.csv", tmp_path / "parts.csv", tmp_path / "o.csv", random.Random(3)
+    answers: dict[str, Answer] = {"/last.png": http(encoded(noise(40, 40)))}
+    with Origin(answers) as host:
+        objects.write_text(f"object_number,url\nlast,http://{host.address}/last.png\n", encoding="utf-8")
+        arguments = (folder, objects, "--lists", "surfaces", "--date", "2026-01-31T00:00:00Z", "--quiet")
+        settings = {"GAZE_MODEL": "demo", "GAZE_URL_FETCH": "127.0.0.1/32"}
+        undisturbed = gaze("bulk", *arguments, "--out", whole, **settings)
+        assert undisturbed.returncode == 3, undisturbed.stderr
+        assert f"1 images could not be looked at; {whole}.errors.csv says why." in undisturbed.stderr
+        answers["/last.png"] = until_hung_up()  # so that no run ends before it is killed
+        command = [sys.executable, "-m", "service.cli", "bulk", *map(str, arguments), "--out", str(out)]
+        done, patience = [0], 1.0
+        while not done[-1]:
+            process = subprocess.Popen(
+                command, env=environment_of(**settings), cwd=REPOSITORY, stderr=subprocess.DEVNULL
+            )
+            log = Path(f"{out}.progress-wal")
+            while not log.exists():
+                assert process.poll() is None
+                time.sleep(0.01)
+            time.sleep(chance.uniform(0, patience))
+            process.send_signal(signal.SIGKILL)
+            assert process.wait() == -signal.SIGKILL
             with Progress(Path(f"{out}.progress")) as progress:
                 done.append(progress.done())
-    assert done == sorted(done)
-    assert gaze("bulk", *arguments, "--out", out, GAZE_MODEL="demo").returncode == 3
-    assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
-    assert Path(f"{out}.errors.csv").read_bytes() == (tmp_path / "whole.csv.errors.csv").read_bytes()
+            patience *= 2
+            assert patience < 100, done
+        assert done == sorted(done)
+        assert done[-1] < 201
+        answers["/last.png"] = http(encoded(noise(40, 40)))
+        assert gaze("bulk", *arguments, "--out", out, **settings).returncode == 3
+    assert out.read_bytes() == whole.read_bytes()
+    assert Path(f"{out}.errors.csv").read_bytes() == Path(f"{whole}.errors.csv").read_bytes()
 
 
 def test_second_run_on_one_output_is_refused(folder: Path, tmp_path: Path) -> None:

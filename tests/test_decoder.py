@@ -223,11 +223,12 @@ def test_errors_come_back_and_the_process_stays(decoder: Decoder, file: bytes, e
 
 
 def test_a_decoder_that_takes_minutes_is_killed(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "DECODE_SECONDS", 2.0)
+    monkeypatch.setattr(module, "DECODE_SECONDS", 4.0)
+    bomb = scan_bomb()
     begun = time.monotonic()
     with pytest.raises(UndecodableImage, match="in time"):
-        ask(decoder, scan_bomb())
-    assert 1.9 < time.monotonic() - begun < 4
+        ask(decoder, bomb)
+    assert 3.9 < time.monotonic() - begun < 6
     assert not processes()
     assert ask(decoder, TIFF).width == 300
 
@@ -247,7 +248,7 @@ def test_who_was_let_in_late_is_told_to_come_again(decoder: Decoder, monkeypatch
 def test_a_decoder_that_dies_or_stops_is_a_broken_picture(
     decoder: Decoder, monkeypatch: pytest.MonkeyPatch, sent: signal.Signals
 ) -> None:
-    monkeypatch.setattr(module, "DECODE_SECONDS", 4.0)
+    monkeypatch.setattr(module, "DECODE_SECONDS", 6.0)
     raised: list[GazeError] = []
 
     def look() -> None:
@@ -258,6 +259,7 @@ def test_a_decoder_that_dies_or_stops_is_a_broken_picture(
     looking = threading.Thread(target=look)
     looking.start()
     while not (found := processes()) or found[0].cpu_times().user < 0.5:
+        assert looking.is_alive()
         time.sleep(0.02)
     os.kill(found[0].pid, sent)
     looking.join(10)
@@ -302,9 +304,10 @@ def test_no_process_outlives_its_parent(stopped: bool) -> None:
             child.suspend()
         parent.kill()
     deadline = time.monotonic() + 5
-    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while child.status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def test_a_process_holds_no_socket_but_its_own(decoder: Decoder) -> None:

@@ -81,7 +81,8 @@ class Load:
     @property
     def answered(self) -> int:
         """How many were answered so far."""
-        return sum(count for outcome, count in self.outcomes.items() if isinstance(outcome, int))
+        with self._lock:
+            return sum(count for outcome, count in self.outcomes.items() if isinstance(outcome, int))
 
     def _ask(self, keeps: bool) -> None:
         host = self._service.address.removeprefix("http://")

@@ -255,7 +255,7 @@ def test_slow_heads(service: Service, seen: Seen) -> None:
     trickling = threading.Event()
 
     def trickle() -> None:
-        while not trickling.wait(0.5):
+        while not trickling.wait(0.1):
             for connection in connections[len(connections) // 2 :]:
                 try:
                     connection.sendall(b"a")
