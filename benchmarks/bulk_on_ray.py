@@ -119,7 +119,7 @@ def main() -> None:
     pictures = draw(workplace.folder / "collection", asked.items)
     collection = Collection((str(pictures),), None)
     here, there = (workplace.folder / f"{name}.csv" for name in ("local", "ray"))
-    alone = look(workplace, pictures, here, [], asked.model)
+    alone = look(workplace, pictures, here, [], model=asked.model)
     begun = time.perf_counter()
     with two_machines() as machines:
         losing = Losing(plan, machines, asked.items // 2)
