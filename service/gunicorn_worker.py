@@ -134,6 +134,7 @@ class GazeWorker(ThreadWorker):
         # Here, and in no callback: the loop may hold another event of a connection that is closed.
         self._make_room()
         if self.alive and crew.must_end:
+            shutting_down.set()  # first: whose connection is closed for that is not told that this is ready
             self.alive = False
 
     # --- the event loop: a connection comes, its request arrives, a thread takes it, or it is refused ---
@@ -382,6 +383,7 @@ class GazeWorker(ThreadWorker):
             log.info("the caller did not take its answer", client=conn.address)
             return False
 
+    # With gunicorn's signature.
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:  # noqa: ARG002
         """Answer a request that never reached the app; nothing of what was sent is echoed."""
         error: errors.GazeError
@@ -391,9 +393,8 @@ class GazeWorker(ThreadWorker):
             error = errors.MalformedRequest("This is no valid HTTP request.")
         else:
             error = errors.InternalError()
-        address = addr[0] if addr else None
         request_id = uuid.uuid4().hex
         if isinstance(error, errors.InternalError):
             log.error("defect", request_id=request_id, exc_info=exc)
         with suppress(OSError):
-            util.write_nonblock(client, refused(error, address, request_id=request_id))
+            util.write_nonblock(client, refused(error, addr[0] if addr else None, request_id=request_id))

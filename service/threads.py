@@ -15,6 +15,7 @@ class Threads(ThreadPoolExecutor):
         self.submit(lambda: None).result()
 
     def _adjust_thread_count(self) -> None:
+        # Where the standard library starts a thread; it has no public place for this.
         try:
             super()._adjust_thread_count()
         except RuntimeError:

@@ -20,7 +20,7 @@ def few():
         os.setuid(54321)
 
 def work(number):
-    time.sleep(0.01)
+    time.sleep(0.05)  # so that no thread is free again before all that there may be are there
     done.append(number)
     return threading.current_thread().name
 

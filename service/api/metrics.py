@@ -29,7 +29,7 @@ MODEL = Gauge(
 
 
 def describe_model(model: ModelDescription) -> None:
-    """Publish which model answers, and that it can."""
+    """Publish which model answers, and that it is loaded."""
     MODEL.labels(model.id, model.revision or "", model.backend, model.precision, model.device).set(1)
     READY.set(1)
 
