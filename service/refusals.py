@@ -1,14 +1,16 @@
 """Answers that gunicorn's worker gives by itself, without the app."""
 
 import random
+import uuid
 from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import structlog
+from gunicorn.http import errors as http_errors
 
-from service.errors import GazeError
+from service.errors import GazeError, InternalError, MalformedRequest, RequestTooLarge
 
 if TYPE_CHECKING:
     from prometheus_client import Counter
@@ -23,6 +25,9 @@ COSTLY = (
     ("POST", "/v1/reconcile/1.0-draft/match"),
 )
 
+HEAD_TOO_LONG = "The request's line or its headers are longer than this service takes."
+
+_TOO_LONG = (http_errors.LimitRequestLine, http_errors.LimitRequestHeaders)
 _NO_ID = "-"
 
 
@@ -67,6 +72,21 @@ def refused(
         f"X-Request-ID: {request_id}\r\n{retry}{more}Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + (b"" if asked[0] == "HEAD" else body)
+
+
+def failed(failure: BaseException, client: str | None) -> bytes:
+    """Return the answer to a request that never reached the app; nothing of what was sent is echoed.
+
+    failure: what gunicorn raised
+    client:  the caller's address
+    """
+    request_id = uuid.uuid4().hex
+    if isinstance(failure, _TOO_LONG):
+        return refused(RequestTooLarge(HEAD_TOO_LONG), client, request_id=request_id)
+    if isinstance(failure, http_errors.ParseException):
+        return refused(MalformedRequest("This is no valid HTTP request."), client, request_id=request_id)
+    log.error("defect", request_id=request_id, exc_info=failure)
+    return refused(InternalError(), client, request_id=request_id)
 
 
 # Under ten times the load there are hundreds a second of few kinds, and what is kept here is a fifth of their cost.
