@@ -1,6 +1,9 @@
 """Ten times the load that a service can carry: what it still answers, how fast it refuses, and how it is afterwards."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import fmean
 
 from benchmarks.open_loop import Crowd, Outcome, p99, send
 from service.cores import available_cores
@@ -11,64 +14,102 @@ NEARLY_ALL, FAR_TOO_MUCH = 0.9, 10.0
 
 @dataclass(frozen=True)
 class Overload:
-    """The outcomes of a closed loop, of 90 % of its rate, of ten times its rate, and of a closed loop again.
+    """The outcomes of closed loops, with ten times their rate between each two of them, and of 90 % of their rate.
 
+    peaks: one more than `far_too_much` has: each of these has a peak right before it and right after it
     cores: what the service and the callers have together
     """
 
-    peak: Outcome
+    peaks: Sequence[Outcome]
+    far_too_much: Sequence[Outcome]
     nearly_all: Outcome
-    far_too_much: Outcome
-    afterwards: Outcome
     cores: int
 
     @property
-    def goodput_kept(self) -> float:
+    def accepted(self) -> list[float]:
+        """Seconds of all that were accepted under overload."""
+        return [seconds for each in self.far_too_much for seconds in each.accepted]
+
+    @property
+    def refused(self) -> list[float]:
+        """Seconds of all that were refused under overload."""
+        return [seconds for each in self.far_too_much for seconds in each.refused]
+
+    @property
+    def probes(self) -> list[float]:
+        """Seconds of all questions for health and metrics under overload."""
+        return [seconds for each in self.far_too_much for seconds in each.probes]
+
+    @property
+    def hung(self) -> int:
+        """How many were not answered."""
+        return sum(each.hung for each in self.far_too_much)
+
+    @property
+    def odd(self) -> list[str]:
+        """What was neither a ranking nor a refusal as it should be."""
+        return [odd for each in self.far_too_much for odd in each.odd]
+
+    @property
+    def kept(self) -> list[float]:
         """Goodput under overload ÷ peak goodput, which is the mean of before and after, since both vary."""
-        return 2 * self.far_too_much.goodput / (self.peak.goodput + self.afterwards.goodput)
+        return [
+            2 * much.goodput / (before.goodput + after.goodput)
+            for before, much, after in zip(self.peaks, self.far_too_much, self.peaks[1:], strict=False)
+        ]
+
+    @property
+    def goodput_kept(self) -> float:
+        """The mean of `kept`."""
+        return fmean(self.kept)
 
     @property
     def goodput_kept_beside_callers(self) -> float:
         """The same of the cores that the callers leave: ten times as many take more, and are elsewhere in earnest."""
-        of_a_core = [each.goodput / (self.cores - each.core_seconds / each.seconds) for each in self._outcomes]
-        before, much, after = of_a_core
-        return 2 * much / (before + after)
-
-    @property
-    def _outcomes(self) -> tuple[Outcome, Outcome, Outcome]:
-        return self.peak, self.far_too_much, self.afterwards
+        left = [self.cores - self._cores_of(outcomes) for outcomes in (self.peaks, self.far_too_much)]
+        return self.goodput_kept * left[0] / left[1]
 
     @property
     def latency_grown(self) -> float:
         """The accepted requests' p99 under overload ÷ their p99 at 90 % of capacity."""
-        return p99(self.far_too_much.accepted) / p99(self.nearly_all.accepted)
+        return p99(self.accepted) / p99(self.nearly_all.accepted)
 
     @property
     def capacity_kept(self) -> float:
-        """Peak goodput afterwards ÷ before."""
-        return self.afterwards.goodput / self.peak.goodput
+        """Peak goodput after an overload ÷ before it."""
+        return fmean(after.goodput / before.goodput for before, after in pairwise(self.peaks))
 
     def said(self) -> str:
         """Return the figures in one line."""
-        much, latency = self.far_too_much, p99(self.far_too_much.accepted) * 1000
+        seconds = " + ".join(f"{each.seconds:.0f}" for each in self.far_too_much)
         return (
-            f"peak {self.peak.goodput:.1f} and {self.afterwards.goodput:.1f}/s; asked {FAR_TOO_MUCH:.0f} times that for"
-            f" {much.seconds:.0f} s: goodput {self.goodput_kept:.3f} of peak "
-            f"({self.goodput_kept_beside_callers:.3f} by the cores that the callers leave, who take "
-            f"{much.core_seconds / much.seconds:.3f} of them, and {self.peak.core_seconds / self.peak.seconds:.3f} at "
-            "the peak), "
-            f"accepted p99 {latency:.0f} ms = {self.latency_grown:.2f} x that at 90 % "
-            f"({p99(self.nearly_all.accepted) * 1000:.0f} ms), {len(much.refused)} refused with p99 "
-            f"{p99(much.refused) * 1000:.0f} ms, health and metrics at most {max(much.probes) * 1000:.0f} ms, "
-            f"{much.hung} hung, {len(much.odd)} odd; afterwards {self.capacity_kept:.2f} of peak"
+            f"peak {', '.join(f'{peak.goodput:.1f}' for peak in self.peaks)}/s; asked {FAR_TOO_MUCH:.0f} times that "
+            f"between them for {seconds} s: goodput {self.goodput_kept:.3f} of peak "
+            f"({', '.join(f'{kept:.3f}' for kept in self.kept)}; "
+            f"{self.goodput_kept_beside_callers:.3f} by the cores that the callers leave, who take "
+            f"{self._cores_of(self.far_too_much):.3f} of them, and {self._cores_of(self.peaks):.3f} at the peak), "
+            f"accepted p99 {p99(self.accepted) * 1000:.0f} ms = {self.latency_grown:.2f} x that at 90 % "
+            f"({p99(self.nearly_all.accepted) * 1000:.0f} ms), {len(self.refused)} refused with p99 "
+            f"{p99(self.refused) * 1000:.0f} ms, health and metrics at most {max(self.probes) * 1000:.0f} ms, "
+            f"{self.hung} hung, {len(self.odd)} odd; afterwards {self.capacity_kept:.2f} of peak"
         )
 
+    @staticmethod
+    def _cores_of(outcomes: Sequence[Outcome]) -> float:
+        return fmean(each.core_seconds / each.seconds for each in outcomes)
 
-def overload(crowd: Crowd, seconds: float, short: float = 20.0) -> Overload:
-    """Measure a service under overload for some seconds, and before and after it for `short` seconds each."""
+
+def overload(crowd: Crowd, seconds: float, times: int = 3, short: float = 20.0) -> Overload:
+    """Measure a service under overload for some seconds, several times, and before and after each for `short` seconds.
+
+    Machines are not equally fast from one minute to the next: so what is compared is measured by turns.
+    """
     loop = replace(crowd, callers=CALLERS, seconds=short)
     send(replace(loop, seconds=3.0))
-    peak = send(loop)
-    nearly_all = send(replace(crowd, per_second=NEARLY_ALL * peak.goodput, seconds=2 * short))
-    far_too_much = send(replace(crowd, per_second=FAR_TOO_MUCH * peak.goodput, seconds=seconds))
-    return Overload(peak, nearly_all, far_too_much, send(loop), available_cores())
+    nearly_all = send(replace(crowd, per_second=NEARLY_ALL * send(loop).goodput, seconds=2 * short))
+    peaks, far_too_much = [send(loop)], []
+    for _ in range(times):
+        rate = FAR_TOO_MUCH * peaks[-1].goodput
+        far_too_much.append(send(replace(crowd, per_second=rate, seconds=seconds)))
+        peaks.append(send(loop))
+    return Overload(peaks, far_too_much, nearly_all, available_cores())
