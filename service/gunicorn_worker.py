@@ -7,27 +7,26 @@ and a thread is given to a request that is there. What cannot be taken is refuse
 import errno
 import selectors
 import socket
-import threading
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import structlog
-from gunicorn import util
-from gunicorn.http import errors as http_errors
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gthread import TConn
 
 from service import errors
 from service.admission import Admission
+from service.answering import PROBES, AnsweringWorker
 from service.arrival import Arrival
-from service.connection import BLOCK, SEND_SECONDS, Connection
+from service.connection import BLOCK, Connection
 from service.crew import crew
+from service.door import Door
 from service.lifetime import admission, shutting_down
 from service.listening import begin_again, take_all
-from service.refusals import COSTLY, HEAD_TOO_LONG, failed, refused
+from service.refusals import COSTLY, HEAD_TOO_LONG, refused
 from service.settings import OTHER_SLOTS, STREAMED_SLOTS, read_settings
 from service.threads import Threads
 
@@ -38,8 +37,8 @@ HEAD_SECONDS = 8.0
 
 _LOOK_SECONDS = 0.2
 _BEAT_SECONDS = 1.0
-_REST_SECONDS = 0.01
-"""How long the loop rests where there is no place: to refuse callers in a row costs a third less than one by one."""
+_REST_SECONDS = 0.015
+"""How long the loop rests after a refusal: to refuse callers in a row costs a third less than one by one."""
 
 _MAX_AT_ONCE = 32
 """How many of them are taken before others have their turn, and then without a rest; fewer than can be spare."""
@@ -48,7 +47,6 @@ _HEAD_BLOCK = 16 * 1024
 _MAX_PIECES = 8
 """How often one connection is read from before the others have their turn."""
 
-_PROBE_SECONDS = 2.0
 _LINGER_SECONDS = 5.0
 _SPARE_CONNECTIONS = 50
 """Of those that gunicorn takes, how many are kept free, for those that supervise the service."""
@@ -57,11 +55,10 @@ _MAX_HELD = 8
 """How many of the largest requests may be half here at a time."""
 
 _LINGER_BYTES = 256 * 1024**2
-_PROBES = ("/livez", "/readyz", "/metrics")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class GazeWorker(ThreadWorker):
+class GazeWorker(AnsweringWorker):
     """Reads requests in the event loop, refuses there what it cannot take, and lets the app know when it is to stop."""
 
     listeners_end_with_it = True
@@ -77,13 +74,13 @@ class GazeWorker(ThreadWorker):
         self._held_bytes = 0
         self._streamed = Admission(STREAMED_SLOTS)
         self._others = Admission(OTHER_SLOTS)
-        self._current = threading.local()
         self._next_look = 0.0
         self._next_beat = 0.0
         self._accepting = False
-        self._more_wait = False
+        self._may_rest = False
         self._nowhere = bytearray(BLOCK)
         self._cors = settings.cors_origins
+        self._door = Door(self._max_head, self._max_body, self._cors)
 
     def init_process(self) -> None:
         """Start, with threads of their own for those that supervise the service."""
@@ -98,21 +95,6 @@ class GazeWorker(ThreadWorker):
     def get_thread_pool(self) -> Threads:
         """Return the threads that requests are given to."""
         return Threads(self.cfg.threads, "request")
-
-    def load_wsgi(self) -> None:
-        """Load the app, and let it know of each request what the event loop knows."""
-        super().load_wsgi()
-        app = self.wsgi
-
-        def informed(environ: MutableMapping[str, Any], start_response: Any) -> Any:
-            environ["gaze.started"] = self._current.started
-            environ["gaze.has_place"] = self._current.has_place
-            try:
-                return app(environ, start_response)
-            finally:
-                self._give_place_back()  # what is left is to send the answer, as slowly as the caller takes it
-
-        self.wsgi = informed
 
     def notify(self) -> None:
         """Let gunicorn's master know that this worker lives; it touches a file, so not at each turn of the loop."""
@@ -132,9 +114,9 @@ class GazeWorker(ThreadWorker):
 
     def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
         """Let events happen, then see whether it is time to end."""
-        if admission.is_full and self.alive and not self._more_wait:
+        if self._may_rest and admission.is_full and self.alive:
             time.sleep(_REST_SECONDS)
-        self._more_wait = False
+        self._may_rest = False
         self.set_accept_enabled(self._accepting)
         super().wait_for_and_dispatch_events(timeout if crew.settled or not self.alive else _LOOK_SECONDS)
         # Here, and in no callback: the loop may hold another event of a connection that is closed.
@@ -154,11 +136,30 @@ class GazeWorker(ThreadWorker):
                 if error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
                     log.warning("a connection could not be accepted", reason=error.strerror)
                 return
-            self.nr_conns += 1
-            self.enqueue_req(Connection(self.cfg, client, address, self._addresses[listener], self._linger))
+            at_end = self._refused_at_door(client, address[0] if address else None) if admission.is_full else None
+            if at_end:
+                client.close()
+                continue
+            conn = Connection(self.cfg, client, address, self._addresses[listener], self._linger)
+            if at_end is None:
+                self.nr_conns += 1
+                self.enqueue_req(conn)
+            else:
+                conn.arrival = Arrival(self._max_head, self._max_body)
+                self._linger(conn)
             if not admission.is_full:
                 return
-        self._more_wait = True
+        self._may_rest = False
+
+    def _refused_at_door(self, client: socket.socket, address: str | None) -> bool | None:
+        """As Door.refuse(); a defect in that costs one connection, and not the loop with all of them."""
+        try:
+            at_end = self._door.refuse(client, address)
+        except Exception as error:  # whatever it is
+            log.error("defect", client=address, exc_info=error)
+            return True
+        self._may_rest = self._may_rest or at_end is not None
+        return at_end
 
     def enqueue_req(self, conn: Any) -> None:
         """Let the next request arrive; where gunicorn would give a thread to the connection."""
@@ -266,7 +267,7 @@ class GazeWorker(ThreadWorker):
         places = self._streamed if not arrival.whole else admission if asked in COSTLY else self._others
         if arrival.head is None:
             self._refuse(conn, errors.RequestTooLarge(HEAD_TOO_LONG))
-        elif arrival.whole and asked[1] in _PROBES:
+        elif arrival.whole and asked[1] in PROBES:
             self._submit(conn, self._probes, lambda: None)
         elif not places.take():
             self._refuse(conn, errors.Overloaded(retry_after=1))
@@ -360,41 +361,3 @@ class GazeWorker(ThreadWorker):
         conn.discarded += size
         if not size or conn.discarded > _LINGER_BYTES:
             self._close(conn)
-
-    # --- in a thread ---
-
-    def _handle(self, conn: Connection, has_place: bool) -> Any:
-        self._current.started = conn.started
-        self._current.has_place = has_place
-        try:
-            return self.handle(conn)
-        finally:
-            self._give_place_back()
-
-    def _give_place_back(self) -> None:
-        if self._current.has_place:
-            self._current.has_place = False
-            admission.give_back()
-
-    def _keepalive_after(self, conn: Any, keepalive: Any) -> bool:
-        """Skip what the app did not read of a body that is here whole; gunicorn gives up on more than 64 KiB."""
-        return bool(keepalive and conn.parser.finish_body())
-
-    def handle_request(self, req: Any, conn: Any) -> Any:
-        """Answer one request, and close the connection after it where its body is not read to the end."""
-        if req.version >= (1, 1) and sum(name == "HOST" for name, _ in req.headers) != 1:
-            raise http_errors.InvalidHeader("HOST", req=req)
-        if not conn.arrival.whole:
-            req.force_close()
-        conn.sock.settimeout(_PROBE_SECONDS if req.path in _PROBES else SEND_SECONDS)
-        try:
-            return super().handle_request(req, conn)
-        except TimeoutError:
-            log.info("the caller did not take its answer", client=conn.address)
-            return False
-
-    # With gunicorn's signature.
-    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:  # noqa: ARG002
-        """Answer a request that never reached the app."""
-        with suppress(OSError):
-            util.write_nonblock(client, failed(exc, addr[0] if addr else None))

@@ -1,0 +1,82 @@
+"""gunicorn's threaded worker, as far as it answers, in a thread, a request that is there."""
+
+import socket
+import threading
+from collections.abc import MutableMapping
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from gunicorn import util
+from gunicorn.http import errors as http_errors
+from gunicorn.workers.gthread import ThreadWorker
+
+from service.connection import SEND_SECONDS, Connection
+from service.lifetime import admission
+from service.refusals import failed
+
+log = structlog.get_logger()
+
+PROBES = ("/livez", "/readyz", "/metrics")
+"""Who asks for these supervises the service."""
+
+_PROBE_SECONDS = 2.0
+
+
+class AnsweringWorker(ThreadWorker):
+    """Lets the app know of a request what the event loop knows, and gives its place back once the app is done."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._current = threading.local()
+
+    def load_wsgi(self) -> None:
+        """Load the app, and let it know of each request what the event loop knows."""
+        super().load_wsgi()
+        app = self.wsgi
+
+        def informed(environ: MutableMapping[str, Any], start_response: Any) -> Any:
+            environ["gaze.started"] = self._current.started
+            environ["gaze.has_place"] = self._current.has_place
+            try:
+                return app(environ, start_response)
+            finally:
+                self._give_place_back()  # what is left is to send the answer, as slowly as the caller takes it
+
+        self.wsgi = informed
+
+    def _handle(self, conn: Connection, has_place: bool) -> Any:
+        self._current.started = conn.started
+        self._current.has_place = has_place
+        try:
+            return self.handle(conn)
+        finally:
+            self._give_place_back()
+
+    def _give_place_back(self) -> None:
+        if self._current.has_place:
+            self._current.has_place = False
+            admission.give_back()
+
+    def _keepalive_after(self, conn: Any, keepalive: Any) -> bool:
+        """Skip what the app did not read of a body that is here whole; gunicorn gives up on more than 64 KiB."""
+        return bool(keepalive and conn.parser.finish_body())
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Answer one request, and close the connection after it where its body is not read to the end."""
+        if req.version >= (1, 1) and sum(name == "HOST" for name, _ in req.headers) != 1:
+            raise http_errors.InvalidHeader("HOST", req=req)
+        if not conn.arrival.whole:
+            req.force_close()
+        conn.sock.settimeout(_PROBE_SECONDS if req.path in PROBES else SEND_SECONDS)
+        try:
+            return super().handle_request(req, conn)
+        except TimeoutError:
+            log.info("the caller did not take its answer", client=conn.address)
+            return False
+
+    # With gunicorn's signature.
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:  # noqa: ARG002
+        """Answer a request that never reached the app."""
+        with suppress(OSError):
+            util.write_nonblock(client, failed(exc, addr[0] if addr else None))
