@@ -23,8 +23,8 @@ _PROBE_PAUSE = 0.1
 _TICK = 0.004
 """How long the callers rest between two looks at the clock and at what has come.
 
-A wake for each of them, and for each answer, would cost cores that they share with the service. Answers count as that
-much later at most, never as earlier.
+A wake for each of them, and for each answer, would cost cores that they share with the service. A request's time runs
+from when it was to come until its answer is seen: it is longer than it was, by up to two rests, and never shorter.
 """
 
 
@@ -146,8 +146,10 @@ class _Sending:
                 next_one += moments.expovariate(rate)
             if next_probe <= now < self._over:
                 for path in _PROBES:
-                    self._begin(f"GET {path} HTTP/1.1\r\nHost: gaze\r\nConnection: close\r\n\r\n".encode(), path, now)
-                next_probe = now + _PROBE_PAUSE
+                    self._begin(
+                        f"GET {path} HTTP/1.1\r\nHost: gaze\r\nConnection: close\r\n\r\n".encode(), path, next_probe
+                    )
+                next_probe += _PROBE_PAUSE
             if now > self._over + self._crowd.patience:
                 self._outcome.hung += len(self._under_way)
                 break
@@ -195,10 +197,14 @@ class _Sending:
         elif status == "200" and body.startswith(b'{"model"'):
             if ended <= self._over:
                 self._outcome.accepted.append(seconds)
-        elif status == "503" and b"application/problem+json" in head and b"Retry-After" in head and b'"code"' in body:
+        elif request.kind == "caller" and status == "503" and _is_refusal(head, body):
             self._outcome.refused.append(seconds)
         else:
             self._outcome.odd.append(f"{request.kind}: {type(error).__name__} {head[:40]!r}")
+
+
+def _is_refusal(head: bytes, body: bytes) -> bool:
+    return b"application/problem+json" in head and b"Retry-After" in head and b'"code"' in body
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from statistics import fmean
 
 from benchmarks.open_loop import Crowd, Outcome, p99, send
@@ -76,8 +75,8 @@ class Overload:
 
     @property
     def capacity_kept(self) -> float:
-        """Peak goodput after an overload ÷ before it."""
-        return fmean(after.goodput / before.goodput for before, after in pairwise(self.peaks))
+        """Peak goodput after the last overload ÷ before the first."""
+        return self.peaks[-1].goodput / self.peaks[0].goodput
 
     def said(self) -> str:
         """Return the figures in one line."""

@@ -40,8 +40,8 @@ _BEAT_SECONDS = 1.0
 _REST_SECONDS = 0.015
 """How long the loop rests after a refusal: to refuse callers in a row costs a third less than one by one."""
 
-_MAX_AT_ONCE = 32
-"""How many of them are taken before others have their turn, and then without a rest; fewer than can be spare."""
+_MAX_AT_ONCE = 16
+"""How many of them are taken before others have their turn, and then without a rest; fewer than are kept free."""
 
 _HEAD_BLOCK = 16 * 1024
 _MAX_PIECES = 8
@@ -77,7 +77,8 @@ class GazeWorker(AnsweringWorker):
         self._next_look = 0.0
         self._next_beat = 0.0
         self._accepting = False
-        self._may_rest = False
+        self._refusing = False
+        self._more_wait = False
         self._nowhere = bytearray(BLOCK)
         self._cors = settings.cors_origins
         self._door = Door(self._max_head, self._max_body, self._cors)
@@ -114,9 +115,9 @@ class GazeWorker(AnsweringWorker):
 
     def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
         """Let events happen, then see whether it is time to end."""
-        if self._may_rest and admission.is_full and self.alive:
+        if self._refusing and not self._more_wait and admission.is_full and self.alive:
             time.sleep(_REST_SECONDS)
-        self._may_rest = False
+        self._refusing = self._more_wait = False
         self.set_accept_enabled(self._accepting)
         super().wait_for_and_dispatch_events(timeout if crew.settled or not self.alive else _LOOK_SECONDS)
         # Here, and in no callback: the loop may hold another event of a connection that is closed.
@@ -141,15 +142,15 @@ class GazeWorker(AnsweringWorker):
                 client.close()
                 continue
             conn = Connection(self.cfg, client, address, self._addresses[listener], self._linger)
+            self._begin_arrival(conn)
             if at_end is None:
                 self.nr_conns += 1
-                self.enqueue_req(conn)
+                self._let_arrive(conn)
             else:
-                conn.arrival = Arrival(self._max_head, self._max_body)
                 self._linger(conn)
             if not admission.is_full:
                 return
-        self._may_rest = False
+        self._more_wait = True
 
     def _refused_at_door(self, client: socket.socket, address: str | None) -> bool | None:
         """As Door.refuse(); a defect in that costs one connection, and not the loop with all of them."""
@@ -158,15 +159,21 @@ class GazeWorker(AnsweringWorker):
         except Exception as error:  # whatever it is
             log.error("defect", client=address, exc_info=error)
             return True
-        self._may_rest = self._may_rest or at_end is not None
+        self._refusing = self._refusing or at_end is not None
         return at_end
 
     def enqueue_req(self, conn: Any) -> None:
         """Let the next request arrive; where gunicorn would give a thread to the connection."""
+        self._begin_arrival(conn)
+        self._let_arrive(conn)
+
+    def _begin_arrival(self, conn: Connection) -> None:
         conn.arrival = Arrival(self._max_head, self._max_body)
         conn.started = time.monotonic()
         conn.deadline = conn.started + HEAD_SECONDS
         conn.never_wait()
+
+    def _let_arrive(self, conn: Connection) -> None:
         self._waiting.add(conn)
         early = conn.received.take_all()
         self._safely(partial(self._take, piece=early) if early else self._on_readable, conn)
@@ -201,7 +208,8 @@ class GazeWorker(AnsweringWorker):
             listener.close()
         half_here = time.monotonic() + self.cfg.graceful_timeout - 2 * _LINGER_SECONDS
         for conn in self._waiting:
-            conn.deadline = min(conn.deadline, half_here if conn.arrival.size else deadline)
+            if not conn.discarded:
+                conn.deadline = min(conn.deadline, half_here if conn.arrival.size else deadline)
 
     def _make_room(self) -> None:
         """Part with the connections that matter least where they are too many, or hold too much."""
@@ -352,12 +360,14 @@ class GazeWorker(AnsweringWorker):
         self._watch(conn, self._on_leaving)
 
     def _on_leaving(self, conn: Connection) -> None:
-        try:
-            size = conn.sock.recv_into(self._nowhere, 0, socket.MSG_TRUNC)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            size = 0
-        conn.discarded += size
-        if not size or conn.discarded > _LINGER_BYTES:
-            self._close(conn)
+        for _turn in range(_MAX_PIECES):
+            try:
+                size = conn.sock.recv_into(self._nowhere, 0, socket.MSG_TRUNC)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                size = 0
+            conn.discarded += size
+            if not size or conn.discarded > _LINGER_BYTES:
+                self._close(conn)
+                return

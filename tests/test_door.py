@@ -124,10 +124,11 @@ def test_refusal_names_the_request_and_lets_other_origins_read_it(
     assert (line["request_id"], line["route"], line["client"]) == ("mine", "/v1/gaze", "192.0.2.1")
 
 
-def test_more_than_is_read_at_a_time_is_not_the_end(door: Door, ends: tuple[socket.socket, socket.socket]) -> None:
-    caller, accepted = ends
-    for end, option in ((caller, socket.SO_SNDBUF), (accepted, socket.SO_RCVBUF)):
-        end.setsockopt(socket.SOL_SOCKET, option, 4 * BLOCK)
-    accepted = sent(ends, HEAD + b"Content-Length: 3\r\n\r\nabc" + bytes(BLOCK))
+def test_more_than_is_read_at_a_time_is_not_the_end(
+    ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.door.BLOCK", 5000)
+    door = Door(30_000, MAX_BODY, CorsPolicy())
+    accepted = sent(ends, HEAD + b"Content-Length: 3\r\n\r\nabc" + bytes(5000))
     assert door.refuse(accepted, None) is False
     assert unread(accepted)

@@ -7,6 +7,7 @@ import struct
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,8 +20,9 @@ from benchmarks.pictures import LARGE, jpeg
 from benchmarks.reference_clip import make_reference_clip
 from service.cores import available_cores
 from service.settings import SLOTS
-from tests.conftest import encoded
+from tests.conftest import CACHE, encoded
 from tests.faults.test_requests import POST, assert_answers
+from tests.problem_shape import checked_problem
 from tests.running_service import Service, served
 from tests.test_metrics import of, parsed
 from tests.wire import connect, exchange, read_answer
@@ -66,6 +68,50 @@ def test_ten_times_the_load(seen: Seen, tmp_path: Path, model: str) -> None:
     assert max(measured.probes) <= 0.100
     assert measured.goodput_kept >= 0.95, measured.said()
     assert measured.capacity_kept >= 0.95, measured.said()
+
+
+def is_closed(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        return not connection.recv(1)
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+@pytest.mark.fault(10)
+def test_more_callers_than_are_kept_while_some_refused_ones_still_send(tmp_path: Path, seen: Seen) -> None:
+    body, half = costly(), b"x" * 1000
+    request = POST + f"Content-Type: {BOUNDARY}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    sending = POST + f"Content-Type: {BOUNDARY}\r\nContent-Length: {10**6}\r\n\r\n".encode() + half
+    with served(CACHE, tmp_path / "log") as service, ExitStack() as held:
+
+        def sent(data: bytes) -> socket.socket:
+            connection = held.enter_context(connect(service.address))
+            connection.sendall(data)
+            return connection
+
+        [worker] = service.wait().workers()
+        for _ in range(2 * SLOTS):
+            sent(request)
+        leaving = [sent(sending) for _ in range(SLOTS)]
+        refused = 0
+        for connection in leaving:
+            connection.settimeout(0.5)
+            with suppress(TimeoutError):
+                answer = read_answer(connection)
+                checked_problem(503, answer.headers, answer.body, "overloaded")
+                refused += 1
+        assert refused
+        # They linger for five seconds, and count among those that the service parts with where they are too many.
+        idle = [sent(b"") for _ in range(1100)]
+        assert_answers(service)
+        parted = sum(is_closed(connection) for connection in idle)
+        assert service.workers() == [worker]
+        assert service.lines("defect") == []
+    seen(f"{refused} refused that still send, {len(idle)} that say nothing: {parted} of these closed; uploads answered")
+    assert parted >= 100
 
 
 def hang_up(connection: socket.socket) -> None:
