@@ -16,12 +16,14 @@ class Overload:
     """The outcomes of closed loops, with ten times their rate between each two of them, and of 90 % of their rate.
 
     peaks: one more than `far_too_much` has: each of these has a peak right before it and right after it
+    afterwards: closed loops after all of that, each with one of a service beside it that was never asked too much
     cores: what the service and the callers have together
     """
 
     peaks: Sequence[Outcome]
     far_too_much: Sequence[Outcome]
     nearly_all: Outcome
+    afterwards: Sequence[tuple[Outcome, Outcome]]
     cores: int
 
     @property
@@ -75,8 +77,8 @@ class Overload:
 
     @property
     def capacity_kept(self) -> float:
-        """Peak goodput after the last overload ÷ before the first."""
-        return self.peaks[-1].goodput / self.peaks[0].goodput
+        """Peak goodput after the last overload ÷ that of a service that had none, at the same time."""
+        return fmean(own.goodput for own, _ in self.afterwards) / fmean(other.goodput for _, other in self.afterwards)
 
     def said(self) -> str:
         """Return the figures in one line."""
@@ -90,7 +92,7 @@ class Overload:
             f"accepted p99 {p99(self.accepted) * 1000:.0f} ms = {self.latency_grown:.2f} x that at 90 % "
             f"({p99(self.nearly_all.accepted) * 1000:.0f} ms), {len(self.refused)} refused with p99 "
             f"{p99(self.refused) * 1000:.0f} ms, health and metrics at most {max(self.probes) * 1000:.0f} ms, "
-            f"{self.hung} hung, {len(self.odd)} odd; afterwards {self.capacity_kept:.2f} of peak"
+            f"{self.hung} hung, {len(self.odd)} odd; afterwards {self.capacity_kept:.2f} of one that had none of it"
         )
 
     @staticmethod
@@ -98,17 +100,21 @@ class Overload:
         return fmean(each.core_seconds / each.seconds for each in outcomes)
 
 
-def overload(crowd: Crowd, seconds: float, times: int = 3, short: float = 20.0) -> Overload:
+def overload(crowd: Crowd, untouched: Crowd, seconds: float, times: int = 3, short: float = 20.0) -> Overload:
     """Measure a service under overload for some seconds, several times, and before and after each for `short` seconds.
 
     Machines are not equally fast from one minute to the next: so what is compared is measured by turns.
+
+    untouched: the same requests, to a service beside it that has nothing else to do
     """
-    loop = replace(crowd, callers=CALLERS, seconds=short)
+    loop, other = (replace(each, callers=CALLERS, seconds=short) for each in (crowd, untouched))
     send(replace(loop, seconds=3.0))
+    send(replace(other, seconds=3.0))
     nearly_all = send(replace(crowd, per_second=NEARLY_ALL * send(loop).goodput, seconds=2 * short))
     peaks, far_too_much = [send(loop)], []
     for _ in range(times):
         rate = FAR_TOO_MUCH * peaks[-1].goodput
         far_too_much.append(send(replace(crowd, per_second=rate, seconds=seconds)))
         peaks.append(send(loop))
-    return Overload(peaks, far_too_much, nearly_all, available_cores())
+    afterwards = [(send(loop), send(other)) for _ in range(times)]
+    return Overload(peaks, far_too_much, nearly_all, afterwards, available_cores())
