@@ -8,22 +8,27 @@ from benchmarks.open_loop import Crowd, Outcome, p99, send
 from service.cores import available_cores
 
 CALLERS = 8
+TURNS = 4
 NEARLY_ALL, FAR_TOO_MUCH = 0.9, 10.0
+
+_Pair = tuple[Outcome, Outcome]
 
 
 @dataclass(frozen=True)
 class Overload:
     """The outcomes of closed loops, with ten times their rate between each two of them, and of 90 % of their rate.
 
+    before: closed loops before all of that, each with one of a like service beside it that is never asked too much
     peaks: one more than `far_too_much` has: each of these has a peak right before it and right after it
-    afterwards: closed loops after all of that, each with one of a service beside it that was never asked too much
+    afterwards: the same as before, after all of that
     cores: what the service and the callers have together
     """
 
+    before: Sequence[_Pair]
     peaks: Sequence[Outcome]
     far_too_much: Sequence[Outcome]
     nearly_all: Outcome
-    afterwards: Sequence[tuple[Outcome, Outcome]]
+    afterwards: Sequence[_Pair]
     cores: int
 
     @property
@@ -77,8 +82,12 @@ class Overload:
 
     @property
     def capacity_kept(self) -> float:
-        """Peak goodput after the last overload ÷ that of a service that had none, at the same time."""
-        return fmean(own.goodput for own, _ in self.afterwards) / fmean(other.goodput for _, other in self.afterwards)
+        """Peak goodput after the last overload ÷ that before the first, both in units of a service that had none.
+
+        Machines drift by some hundredths in minutes, which the unit takes out; and of two like processes one is faster
+        by some hundredths for all its life, which the division takes out.
+        """
+        return _beside(self.afterwards) / _beside(self.before)
 
     def said(self) -> str:
         """Return the figures in one line."""
@@ -92,7 +101,8 @@ class Overload:
             f"accepted p99 {p99(self.accepted) * 1000:.0f} ms = {self.latency_grown:.2f} x that at 90 % "
             f"({p99(self.nearly_all.accepted) * 1000:.0f} ms), {len(self.refused)} refused with p99 "
             f"{p99(self.refused) * 1000:.0f} ms, health and metrics at most {max(self.probes) * 1000:.0f} ms, "
-            f"{self.hung} hung, {len(self.odd)} odd; afterwards {self.capacity_kept:.2f} of one that had none of it"
+            f"{self.hung} hung, {len(self.odd)} odd; afterwards {self.capacity_kept:.3f} of what it was "
+            f"({_beside(self.before):.3f} of a service beside it before, {_beside(self.afterwards):.3f} after)"
         )
 
     @staticmethod
@@ -108,13 +118,28 @@ def overload(crowd: Crowd, untouched: Crowd, seconds: float, times: int = 3, sho
     untouched: the same requests, to a service beside it that has nothing else to do
     """
     loop, other = (replace(each, callers=CALLERS, seconds=short) for each in (crowd, untouched))
-    send(replace(loop, seconds=3.0))
-    send(replace(other, seconds=3.0))
-    nearly_all = send(replace(crowd, per_second=NEARLY_ALL * send(loop).goodput, seconds=2 * short))
+    for each in (loop, other):
+        send(replace(each, seconds=3.0))
+    before = _by_turns(loop, other)
+    nearly_all = send(replace(crowd, per_second=NEARLY_ALL * before[-1][0].goodput, seconds=2 * short))
     peaks, far_too_much = [send(loop)], []
     for _ in range(times):
         rate = FAR_TOO_MUCH * peaks[-1].goodput
         far_too_much.append(send(replace(crowd, per_second=rate, seconds=seconds)))
         peaks.append(send(loop))
-    afterwards = [(send(loop), send(other)) for _ in range(times)]
-    return Overload(peaks, far_too_much, nearly_all, afterwards, available_cores())
+    return Overload(before, peaks, far_too_much, nearly_all, _by_turns(loop, other), available_cores())
+
+
+def _by_turns(crowd: Crowd, other: Crowd) -> list[_Pair]:
+    """Let both come several times, each as often first as second."""
+    own: list[Outcome] = []
+    others: list[Outcome] = []
+    for turn in range(TURNS):
+        for who, outcomes in ((crowd, own), (other, others))[:: -1 if turn % 2 else 1]:
+            outcomes.append(send(who))
+    return list(zip(own, others, strict=True))
+
+
+def _beside(pairs: Sequence[_Pair]) -> float:
+    """Return the goodput of the first of each pair ÷ that of the second."""
+    return fmean(own.goodput for own, _ in pairs) / fmean(other.goodput for _, other in pairs)
