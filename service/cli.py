@@ -68,8 +68,9 @@ def serve() -> None:
     sys.stderr.flush()
     # What gunicorn runs finds the model in the cache, and runs it as it was checked here.
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "GAZE_BACKEND": backend}
-    # Else each thread keeps what it has decoded a picture in, which comes to hundreds of megabytes (glibc).
-    environment.setdefault("MALLOC_ARENA_MAX", "2")
+    # Else each thread keeps what it has decoded a picture in, which comes to hundreds of megabytes (glibc); and arenas
+    # beside the first give large blocks back and fetch them anew, page by page, for each picture.
+    environment.setdefault("MALLOC_ARENA_MAX", "1")
     command = [sys.executable, "-m", "gunicorn", "--config", "python:service.gunicorn_conf", "service.wsgi:app"]
     os.execve(sys.executable, command, environment)  # noqa: S606  # nothing of this command came from outside
 
