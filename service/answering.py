@@ -59,8 +59,15 @@ class AnsweringWorker(ThreadWorker):
             admission.give_back()
 
     def _keepalive_after(self, conn: Any, keepalive: Any) -> bool:
-        """Skip what the app did not read of a body that is here whole; gunicorn gives up on more than 64 KiB."""
-        return bool(keepalive and conn.parser.finish_body())
+        """Skip what the app did not read of a body that is here whole; gunicorn gives up on more than 64 KiB.
+
+        Where the connection is not kept, its caller learns so at once, and not when the event loop comes to close it.
+        """
+        kept = bool(keepalive and conn.parser.finish_body())
+        if not kept:
+            with suppress(OSError):
+                conn.sock.shutdown(socket.SHUT_WR)
+        return kept
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Answer one request, and close the connection after it where its body is not read to the end."""
