@@ -4,12 +4,15 @@ import re
 
 _LINE_BYTES = 256  # of a request's line; what is asked for here is shorter
 _END_OF_HEAD = b"\r\n\r\n"
-_LENGTH = re.compile(rb"\r\ncontent-length[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
+_FIELDS = re.compile(
+    rb"\r\n(content-length|transfer-encoding|expect|x-request-id|origin)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE
+)
+"""All that is looked for in a head, so that it is searched once."""
+
 _DIGITS = re.compile(rb"[0-9]{1,18}[ \t]*")
-_CODED = re.compile(rb"\r\ntransfer-encoding[ \t]*:", re.IGNORECASE)
 _EXPECT = re.compile(rb"\r\nexpect[ \t]*:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
-_REQUEST_ID = re.compile(rb"\r\nx-request-id[ \t]*:[ \t]*([A-Za-z0-9._-]{1,128})[ \t]*(?=\r\n)", re.IGNORECASE)
-_ORIGIN = re.compile(rb"\r\norigin[ \t]*:[ \t]*([\x21-\x7e]{1,256})[ \t]*(?=\r\n)", re.IGNORECASE)
+_REQUEST_ID = re.compile(rb"([A-Za-z0-9._-]{1,128})[ \t]*")
+_ORIGIN = re.compile(rb"([\x21-\x7e]{1,256})[ \t]*")
 
 
 class Arrival:
@@ -29,6 +32,7 @@ class Arrival:
         self._body: list[bytes] = []
         self._missing: int | None = None
         self._too_large = False
+        self._fields: dict[bytes, list[bytes]] = {}  # by their names in small letters
         self.head: bytes | None = None
         self.size = 0
 
@@ -66,7 +70,7 @@ class Arrival:
     @property
     def in_chunks(self) -> bool:
         """Whether the body comes in chunks."""
-        return self.head is not None and _CODED.search(self.head) is not None
+        return b"transfer-encoding" in self._fields
 
     @property
     def expects_continue(self) -> bool:
@@ -86,14 +90,12 @@ class Arrival:
     @property
     def request_id(self) -> str | None:
         """The X-Request-ID that came, if it is one that is taken over."""
-        found = _REQUEST_ID.search(self.head or b"")
-        return found[1].decode() if found else None
+        return self._first(b"x-request-id", _REQUEST_ID)
 
     @property
     def origin(self) -> str | None:
         """The Origin that came, if any."""
-        found = _ORIGIN.search(self.head or b"")
-        return found[1].decode() if found else None
+        return self._first(b"origin", _ORIGIN)
 
     def release(self) -> list[bytes]:
         """Return all that has come, in order, and keep none of the body.
@@ -106,7 +108,9 @@ class Arrival:
     def _read_head(self, end: int) -> None:
         self.head, rest = bytes(self._beginning[:end]), bytes(self._beginning[end:])
         self._beginning.clear()
-        lengths = _LENGTH.findall(self.head)
+        for name, value in _FIELDS.findall(self.head):
+            self._fields.setdefault(name.lower(), []).append(value)
+        lengths = self._fields.get(b"content-length", [])
         if self.in_chunks or len(lengths) > 1 or (lengths and not _DIGITS.fullmatch(lengths[0])):
             self._missing = None
         else:
@@ -115,3 +119,10 @@ class Arrival:
         if rest:
             self.size -= len(rest)
             self.add(rest)
+
+    def _first(self, name: bytes, usable: re.Pattern[bytes]) -> str | None:
+        """Return the first value of a field that is as it has to be."""
+        for value in self._fields.get(name, ()):
+            if found := usable.fullmatch(value):
+                return found[1].decode()
+        return None
