@@ -4,18 +4,23 @@ Under ten times the load nine callers of ten are refused, and what each of them 
 """
 
 import socket
-from contextlib import suppress
 
 from service.api.cors import CorsPolicy
 from service.arrival import Arrival
 from service.connection import BLOCK
 from service.errors import Overloaded
-from service.refusals import COSTLY, refused
+from service.refusals import COSTLY, Refusal, new_id
 
 _LOOK_BYTES = 4096
 """Where a head is longer, its caller is refused a little later, as a connection."""
 
 _NO_PLACE = Overloaded(retry_after=1)
+
+# Of numbers: to combine the enum's members takes as long each time as the call that they are for.
+_LOOK = int(socket.MSG_PEEK) | int(socket.MSG_DONTWAIT)
+_THROW_AWAY = int(socket.MSG_TRUNC) | int(socket.MSG_DONTWAIT)
+_WITH_END = int(socket.MSG_MORE) | int(socket.MSG_DONTWAIT)
+"""The end of the answer is sent next, and with it."""
 
 
 class Door:
@@ -30,6 +35,8 @@ class Door:
         self._max_body = max_body
         self._cors = cors
         self._nowhere = bytearray(BLOCK)
+        self._refusals: dict[tuple[str, str], Refusal] = {}
+        self._refused: dict[Refusal, list[tuple[str, str | None]]] = {}
 
     def refuse(self, caller: socket.socket, address: str | None) -> bool | None:
         """Answer who asks for a place that there is none; for all others return None, with nothing read.
@@ -37,7 +44,7 @@ class Door:
         Return whether the request is here to its end, so that the connection can be closed.
         """
         try:
-            seen = caller.recv(_LOOK_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            seen = caller.recv(_LOOK_BYTES, _LOOK)
         except OSError:  # nothing has come yet, or the caller has gone
             return None
         arrival = Arrival(self._max_head, self._max_body)
@@ -46,10 +53,21 @@ class Door:
         # Chunks and bodies that are too large are not waited for, and get another answer.
         if asked not in COSTLY or arrival.head is None or (arrival.can_begin and not arrival.whole):
             return None
-        answer = refused(_NO_PLACE, address, asked, arrival.request_id, self._cors.headers(arrival.origin))
+        refusal = self._refusals.get(asked) or self._refusals.setdefault(asked, Refusal(_NO_PLACE, asked))
+        request_id = arrival.request_id or new_id()
+        self._refused.setdefault(refusal, []).append((request_id, address))
+        answer = refusal.answer(request_id, self._cors.headers(arrival.origin))
         size = BLOCK
-        with suppress(OSError):  # it may be gone; so short an answer always fits into an empty buffer
-            size = caller.recv_into(self._nowhere, 0, socket.MSG_TRUNC | socket.MSG_DONTWAIT)
-            caller.send(answer, socket.MSG_MORE | socket.MSG_DONTWAIT)  # with the end of it, which is sent next
+        try:
+            size = caller.recv_into(self._nowhere, 0, _THROW_AWAY)
+            caller.send(answer, _WITH_END)  # so short an answer always fits into an empty buffer
+        except OSError:  # the caller may be gone
+            pass
         arrival.skip(size - len(seen))
         return arrival.whole and size < BLOCK
+
+    def record(self) -> None:
+        """Count and log who was refused since this was done last: for several at once that costs little more."""
+        refused, self._refused = self._refused, {}
+        for refusal, requests in refused.items():
+            refusal.record(requests)

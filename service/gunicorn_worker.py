@@ -130,13 +130,21 @@ class GazeWorker(AnsweringWorker):
 
     def accept(self, listener: socket.socket) -> None:
         """Take a new connection, and while there is no place the others that came while the loop rested."""
+        self._more_wait = self._accept_some(listener) or self._more_wait
+        try:
+            self._door.record()
+        except Exception as error:  # whatever it is
+            log.error("defect", exc_info=error)
+
+    def _accept_some(self, listener: socket.socket) -> bool:
+        """Return whether more may wait than are taken at once."""
         for _ in range(_MAX_AT_ONCE):
             try:
                 client, address = listener.accept()
             except OSError as error:
                 if error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
                     log.warning("a connection could not be accepted", reason=error.strerror)
-                return
+                return False
             at_end = self._refused_at_door(client, address[0] if address else None) if admission.is_full else None
             if at_end:
                 client.close()
@@ -149,8 +157,8 @@ class GazeWorker(AnsweringWorker):
             else:
                 self._linger(conn)
             if not admission.is_full:
-                return
-        self._more_wait = True
+                return False
+        return True
 
     def _refused_at_door(self, client: socket.socket, address: str | None) -> bool | None:
         """As Door.refuse(); a defect in that costs one connection, and not the loop with all of them."""

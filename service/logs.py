@@ -3,12 +3,17 @@
 import json
 import logging
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import TextIO
+from datetime import UTC, datetime
+from typing import Any, TextIO
 
 import structlog
 
 _TO_JSON = json.JSONEncoder(default=repr)
+
+CHANGING = "\0"
+"""In place of a field's value, if that is different in each line of an event."""
 
 
 class _Lines:
@@ -60,3 +65,26 @@ def configure_logs(stream: TextIO | None = None, level: int = logging.INFO) -> N
     # These would write whole URLs, which may hold secrets, or a line for each request to the hub.
     for name in ("urllib3", "httpx2", "httpx", "huggingface_hub", "transformers", "PIL"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+class PreparedEvent:
+    """An event that may happen hundreds of times a second, whose line structlog would take five times as long to make.
+
+    fields: as structlog is given them, or CHANGING
+    """
+
+    def __init__(self, event: str, **fields: Any) -> None:
+        line = _TO_JSON.encode({**fields, "event": event, "level": "info", "timestamp": CHANGING})
+        self._line = line.replace("%", "%%").replace(_TO_JSON.encode(CHANGING), "%s")
+
+    def log(self, happened: Iterable[tuple[str | None, ...]]) -> None:
+        """Log that it has happened, once or several times, with the values of the fields that change.
+
+        They are not escaped: ids and addresses need that not.
+        """
+        moment = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        lines = [
+            self._line % (*("null" if value is None else f'"{value}"' for value in values), f'"{moment}"')
+            for values in happened
+        ]
+        structlog.get_config()["logger_factory"]().info("\n".join(lines))

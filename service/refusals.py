@@ -2,18 +2,15 @@
 
 import random
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 import structlog
 from gunicorn.http import errors as http_errors
 
 from service.errors import GazeError, InternalError, MalformedRequest, RequestTooLarge
-
-if TYPE_CHECKING:
-    from prometheus_client import Counter
+from service.logs import CHANGING, PreparedEvent
 
 log = structlog.get_logger()
 
@@ -29,6 +26,59 @@ HEAD_TOO_LONG = "The request's line or its headers are longer than this service 
 
 _TOO_LONG = (http_errors.LimitRequestLine, http_errors.LimitRequestHeaders)
 _NO_ID = "-"
+_ELSE = ("other", "none")
+
+
+class Refusal:
+    """What is sent, counted and logged where one reason refuses one kind of request: only ids and addresses change.
+
+    It is put together once, because under ten times the load there are hundreds a second of few kinds.
+
+    asked: the method and the path, of COSTLY, or _ELSE
+    """
+
+    def __init__(self, error: GazeError, asked: tuple[str, str]) -> None:
+        # Imported here, because gunicorn's master imports this module, and needs no more of the service.
+        from service.api import metrics, problems  # noqa: PLC0415
+
+        method, route = asked
+        whole = problems.problem(error, _NO_ID).model_dump_json()
+        before, _, after = whole.partition(f'"request_id":"{_NO_ID}"')  # an id needs no escape in JSON
+        self._body = f'{before}"request_id":"'.encode(), f'"{after}'.encode()
+        self._length = sum(map(len, self._body))
+        retry = f"Retry-After: {error.retry_after}\r\n" if error.retry_after is not None else ""
+        self._head = (
+            f"HTTP/1.1 {error.status} {error.title}\r\nConnection: close\r\nContent-Type: {problems.MEDIA_TYPE}\r\n"
+            f"{retry}"
+        ).encode()
+        self._counter = metrics.REQUESTS.labels(route, method, error.status, error.code)
+        self._event = PreparedEvent(
+            "request",
+            request_id=CHANGING,
+            method=method,
+            route=route,
+            status=error.status,
+            code=error.code,
+            client=CHANGING,
+        )
+
+    def answer(self, request_id: str, headers: Mapping[str, str], *, has_body: bool = True) -> bytes:
+        """Return the HTTP answer, which says that the connection is closed, with these headers besides."""
+        own_id = request_id.encode()
+        more = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode() if headers else b""
+        body = own_id.join(self._body) if has_body else b""
+        length = self._length + len(own_id)
+        return b"%bX-Request-ID: %b\r\n%bContent-Length: %d\r\n\r\n%b" % (self._head, own_id, more, length, body)
+
+    def record(self, requests: Sequence[tuple[str, str | None]]) -> None:
+        """Count and log requests that were refused, by their ids and their callers' addresses."""
+        self._counter.inc(len(requests))
+        self._event.log(requests)
+
+
+def new_id() -> str:
+    """Return an id for a request that came without: no secret, so it needs no call to the kernel."""
+    return f"{random.getrandbits(128):032x}"
 
 
 def refused(
@@ -47,31 +97,11 @@ def refused(
     request_id: the caller's own, where it has a usable one
     headers:    what the answer has besides
     """
-    # Imported here, because gunicorn's master imports this module, and needs no more of the service.
-    from service.api import problems  # noqa: PLC0415
-
-    # An id is no secret, and random needs no call to the kernel for one, as uuid4() does.
-    request_id = request_id or f"{random.getrandbits(128):032x}"
-    method, route = asked if asked in COSTLY else ("other", "none")
-    _counter(route, method, error.status, error.code).inc()
-    log.info(
-        "request",
-        request_id=request_id,
-        method=method,
-        route=route,
-        status=error.status,
-        code=error.code,
-        client=client,
-    )
-    around_id = _body_around_id(type(error), error.detail)  # type: ignore[arg-type]  # mypy thinks no class hashable
-    body = request_id.join(around_id).encode()
-    retry = f"Retry-After: {error.retry_after}\r\n" if error.retry_after is not None else ""
-    more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    head = (
-        f"HTTP/1.1 {error.status} {error.title}\r\nConnection: close\r\nContent-Type: {problems.MEDIA_TYPE}\r\n"
-        f"X-Request-ID: {request_id}\r\n{retry}{more}Content-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + (b"" if asked[0] == "HEAD" else body)
+    request_id = request_id or new_id()
+    kind = type(error)
+    refusal = _refusal(kind, error.detail, error.retry_after, asked if asked in COSTLY else _ELSE)  # type: ignore[arg-type]  # mypy thinks no class hashable
+    refusal.record([(request_id, client)])
+    return refusal.answer(request_id, headers, has_body=asked[0] != "HEAD")
 
 
 def failed(failure: BaseException, client: str | None) -> bytes:
@@ -89,21 +119,6 @@ def failed(failure: BaseException, client: str | None) -> bytes:
     return refused(InternalError(), client, request_id=request_id)
 
 
-# Under ten times the load there are hundreds a second of few kinds, and what is kept here is a fifth of their cost.
-
-
 @lru_cache(maxsize=64)
-def _counter(route: str, method: str, status: int, code: str) -> "Counter":
-    from service.api import metrics  # noqa: PLC0415
-
-    return metrics.REQUESTS.labels(route, method, status, code)
-
-
-@lru_cache(maxsize=64)
-def _body_around_id(kind: type[GazeError], detail: str) -> tuple[str, str]:
-    """Return what comes before the request's id in the body, and after it: an id needs no escape in JSON."""
-    from service.api import problems  # noqa: PLC0415
-
-    whole = problems.problem(kind(detail), _NO_ID).model_dump_json()
-    before, _, after = whole.partition(f'"request_id":"{_NO_ID}"')
-    return f'{before}"request_id":"', f'"{after}'
+def _refusal(kind: type[GazeError], detail: str, retry_after: int | None, asked: tuple[str, str]) -> Refusal:
+    return Refusal(kind(detail, retry_after=retry_after), asked)

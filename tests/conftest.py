@@ -2,6 +2,7 @@
 
 import atexit
 import io
+import json
 import os
 import random
 import shutil
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 from flask.testing import FlaskClient
 from PIL import Image
 
@@ -52,6 +54,16 @@ _LONGEST = ("test_start", "test_heat_map", "test_cli", "test_models", "test_hub"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: _LONGEST.index(item.path.stem) if item.path.stem in _LONGEST else len(_LONGEST))
+
+
+@pytest.fixture
+def prepared_lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """What gives the lines that were logged without structlog's processors, which it can capture by itself."""
+    factory = structlog.get_config()["logger_factory"]
+    written = io.StringIO()
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(written))
+    yield lambda: [json.loads(line) for line in written.getvalue().splitlines()]
+    structlog.configure(logger_factory=factory)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,8 @@
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -95,13 +96,17 @@ def test_who_asks_for_a_place_is_refused(
     ],
 )
 def test_others_pass_with_nothing_read(
-    door: Door, ends: tuple[socket.socket, socket.socket], request_bytes: bytes
+    door: Door,
+    ends: tuple[socket.socket, socket.socket],
+    prepared_lines: Callable[[], list[dict[str, Any]]],
+    request_bytes: bytes,
 ) -> None:
     accepted = sent(ends, request_bytes)
     with capture_logs() as logs:
         assert door.refuse(accepted, "192.0.2.1") is None
+        door.record()
     assert unread(accepted) == request_bytes
-    assert logs == []
+    assert logs == prepared_lines() == []
 
 
 def test_who_has_sent_nothing_passes(door: Door, ends: tuple[socket.socket, socket.socket]) -> None:
@@ -112,15 +117,19 @@ def test_who_has_sent_nothing_passes(door: Door, ends: tuple[socket.socket, sock
 
 
 def test_refusal_names_the_request_and_lets_other_origins_read_it(
-    door: Door, ends: tuple[socket.socket, socket.socket]
+    door: Door,
+    ends: tuple[socket.socket, socket.socket],
+    prepared_lines: Callable[[], list[dict[str, Any]]],
 ) -> None:
     own = b"X-Request-ID: mine\r\nOrigin: https://museum.example\r\nContent-Length: 3\r\n\r\nabc"
-    with capture_logs() as logs:
-        assert door.refuse(sent(ends, HEAD + own), "192.0.2.1")
+    assert door.refuse(sent(ends, HEAD + own), "192.0.2.1")
     _, headers, body = split(answer(ends))
     assert headers["X-Request-ID"] == json.loads(body)["request_id"] == "mine"
     assert headers["Access-Control-Allow-Origin"] == "https://museum.example"
-    [line] = logs
+    assert prepared_lines() == []
+    for _ in range(2):  # each is recorded once
+        door.record()
+        [line] = prepared_lines()
     assert (line["request_id"], line["route"], line["client"]) == ("mine", "/v1/gaze", "192.0.2.1")
 
 

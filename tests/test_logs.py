@@ -1,6 +1,7 @@
 """What a running service logs: JSON, one line a request, and nothing of what callers sent."""
 
 import json
+import re
 import subprocess
 import sys
 import urllib.error
@@ -185,3 +186,32 @@ def test_program_goes_on_where_its_log_cannot_be_written() -> None:
             command, cwd=REPOSITORY, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
         )
     assert "went on" in ended.stderr.splitlines()
+
+
+PREPARED = """
+import structlog
+from service.logs import CHANGING, PreparedEvent, configure_logs
+
+configure_logs()
+log = structlog.get_logger()
+log.info("100 %", request_id="one", status=503, code=None, client="::1%eth0")
+log.info("100 %", request_id="two", status=503, code=None, client=None)
+event = PreparedEvent("100 %", request_id=CHANGING, status=503, code=None, client=CHANGING)
+event.log([("one", "::1%eth0"), ("two", None)])
+"""
+
+
+def test_prepared_events_are_logged_as_all_others() -> None:
+    command = [sys.executable, "-c", PREPARED]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60)
+    stamps, lines = zip(*(stamp_of(line) for line in ended.stdout.splitlines()), strict=True)
+    assert lines[2:] == lines[:2]
+    assert len(set(lines)) == 2
+    assert list(stamps) == sorted(stamps)
+
+
+def stamp_of(line: str) -> tuple[str, str]:
+    """Return when a line was logged, and the line without that."""
+    moment = json.loads(line)["timestamp"]
+    assert re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z", moment)
+    return moment, line.replace(moment, "")

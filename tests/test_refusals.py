@@ -1,14 +1,15 @@
 """Answers that the worker gives without the app: what is sent, counted and logged."""
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
-from structlog.testing import capture_logs
 
 from service import errors
 from service.api.metrics import REQUESTS
-from service.refusals import refused
+from service.refusals import Refusal, refused
 from tests.problem_shape import checked_problem
 
 
@@ -32,11 +33,12 @@ def counted(route: str, method: str, status: int, code: str) -> float:
         (("", ""), "none", "other"),
     ],
 )
-def test_refusal_is_told_counted_and_logged(asked: tuple[str, str], route: str, method: str) -> None:
+def test_refusal_is_told_counted_and_logged(
+    prepared_lines: Callable[[], list[dict[str, Any]]], asked: tuple[str, str], route: str, method: str
+) -> None:
     assert REQUESTS
     before = counted(route, method, 503, "overloaded")
-    with capture_logs() as logs:
-        answer = refused(errors.Overloaded(retry_after=7), "192.0.2.1", asked, "an-id", {"Vary": "Origin"})
+    answer = refused(errors.Overloaded(retry_after=7), "192.0.2.1", asked, "an-id", {"Vary": "Origin"})
     status, headers, body = split(answer)
     checked_problem(status, headers, body, "overloaded")
     assert headers["Connection"] == "close"
@@ -45,9 +47,40 @@ def test_refusal_is_told_counted_and_logged(asked: tuple[str, str], route: str, 
     assert headers["X-Request-ID"] == json.loads(body)["request_id"] == "an-id"
     assert int(headers["Content-Length"]) == len(body)
     assert counted(route, method, 503, "overloaded") == before + 1
-    [line] = logs
-    assert (line["route"], line["method"], line["status"], line["client"]) == (route, method, 503, "192.0.2.1")
-    assert "secret" not in str(line)
+    [line] = prepared_lines()
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "request_id": "an-id",
+        "method": method,
+        "route": route,
+        "status": 503,
+        "code": "overloaded",
+        "client": "192.0.2.1",
+        "event": "request",
+        "level": "info",
+    }
+
+
+def test_refusals_in_a_row_are_counted_and_logged_each(prepared_lines: Callable[[], list[dict[str, Any]]]) -> None:
+    before = counted("/v1/gaze", "POST", 503, "overloaded")
+    Refusal(errors.Overloaded(), ("POST", "/v1/gaze")).record([("first", "192.0.2.1"), ("second", None)])
+    assert [(line["request_id"], line["client"]) for line in prepared_lines()] == [
+        ("first", "192.0.2.1"),
+        ("second", None),
+    ]
+    assert counted("/v1/gaze", "POST", 503, "overloaded") == before + 2
+
+
+def test_refusals_of_the_same_kind_differ_by_what_they_say(
+    prepared_lines: Callable[[], list[dict[str, Any]]],
+) -> None:
+    told = [
+        split(refused(error, None))
+        for error in (errors.Overloaded(retry_after=1), errors.Overloaded(retry_after=2), errors.Overloaded("Busy."))
+    ]
+    assert [headers.get("Retry-After") for _, headers, _ in told] == ["1", "2", None]
+    assert [json.loads(body)["detail"] for _, _, body in told][2] == "Busy."
+    assert len(prepared_lines()) == 3
 
 
 def test_refusal_has_an_id_of_its_own_where_none_came() -> None:
