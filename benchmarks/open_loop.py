@@ -27,6 +27,8 @@ A wake for each of them, and for each answer, would cost cores that they share w
 from when it was to come until its answer is seen: it is longer than it was, by up to two rests, and never shorter.
 """
 
+_NEVER_WAITING = int(socket.SOCK_STREAM) | int(socket.SOCK_NONBLOCK)
+
 
 @dataclass(frozen=True)
 class Crowd:
@@ -98,22 +100,25 @@ class _Request:
         self.answer = bytearray()
         self.unsent = memoryview(sent)
         self.started = started
-        self.socket = socket.socket()
-        self.socket.setblocking(False)
+        self.socket = socket.socket(socket.AF_INET, _NEVER_WAITING)
         self.socket.connect_ex(server)
 
     def send(self) -> None:
         """Send what can be sent."""
-        with suppress(BlockingIOError):
-            self.unsent = self.unsent[self.socket.send(self.unsent) :]
+        try:
+            size = self.socket.send(self.unsent)
+        except BlockingIOError:
+            return
+        self.unsent = self.unsent[size:]
 
-    def receive(self) -> bool:
-        """Receive what has come, and say whether it was to the end."""
-        with suppress(BlockingIOError):
-            while piece := self.socket.recv(65536):
-                self.answer += piece
-            return True
-        return False
+    def receive(self, space: memoryview) -> bool:
+        """Receive what has come, by way of some space, and say whether it was to the end."""
+        try:
+            while size := self.socket.recv_into(space):
+                self.answer += space[:size]
+        except BlockingIOError:
+            return False
+        return True
 
 
 class _Sending:
@@ -125,6 +130,7 @@ class _Sending:
         self._crowd = crowd
         self._server = (crowd.host, crowd.port)
         self._poll = select.epoll()
+        self._space = memoryview(bytearray(65536))
         self._under_way: dict[int, _Request] = {}
         self._outcome = Outcome(seconds=crowd.seconds)
         self._over = 0.0
@@ -173,7 +179,7 @@ class _Sending:
                 request.send()
                 if not request.unsent:
                     self._poll.modify(request.socket.fileno(), select.EPOLLIN)
-            elif request.receive():
+            elif request.receive(self._space):
                 self._end(request, None)
         except ConnectionError as error:
             self._end(request, error)
