@@ -53,6 +53,15 @@ def main() -> None:
 
 main.add_command(bulk)
 
+# Of glibc. In several arenas each thread keeps what it has decoded a picture in, which comes to hundreds of megabytes;
+# and arenas beside the first give large blocks back and fetch them anew, page by page, for each picture. So does the
+# first, where pictures of the same size end at the same time, unless its thresholds begin where they can but grow to.
+_MALLOC = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 1024**2),
+    "MALLOC_TRIM_THRESHOLD_": str(64 * 1024**2),
+}
+
 
 @main.command()
 def serve() -> None:
@@ -68,9 +77,8 @@ def serve() -> None:
     sys.stderr.flush()
     # What gunicorn runs finds the model in the cache, and runs it as it was checked here.
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "GAZE_BACKEND": backend}
-    # Else each thread keeps what it has decoded a picture in, which comes to hundreds of megabytes (glibc); and arenas
-    # beside the first give large blocks back and fetch them anew, page by page, for each picture.
-    environment.setdefault("MALLOC_ARENA_MAX", "1")
+    for name, value in _MALLOC.items():
+        environment.setdefault(name, value)
     command = [sys.executable, "-m", "gunicorn", "--config", "python:service.gunicorn_conf", "service.wsgi:app"]
     os.execve(sys.executable, command, environment)  # noqa: S606  # nothing of this command came from outside
 
