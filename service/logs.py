@@ -80,7 +80,7 @@ class PreparedEvent:
     def log(self, happened: Iterable[tuple[str | None, ...]]) -> None:
         """Log that it has happened, once or several times, with the values of the fields that change.
 
-        They are not escaped: ids and addresses need that not.
+        These are not escaped, which ids and addresses do not need.
         """
         moment = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         lines = [

@@ -71,6 +71,20 @@ def test_what_was_prepared_is_read_and_no_torch_is_needed(
         assert all(str(file) in maps for file in text_features(prepared))
 
 
+def test_workers_keep_memory_for_the_next_picture_and_an_operators_choice_counts(
+    prepared: Path, tmp_path: Path
+) -> None:
+    with served(prepared, tmp_path / "log", environment={"MALLOC_ARENA_MAX": "3"}) as service:
+        [worker] = service.wait().workers()
+        variables = Path(f"/proc/{worker}/environ").read_bytes().split(b"\0")
+    about_memory = {variable.decode() for variable in variables if variable.startswith(b"MALLOC_")}
+    assert about_memory == {
+        "MALLOC_ARENA_MAX=3",
+        f"MALLOC_MMAP_THRESHOLD_={32 * 1024**2}",
+        f"MALLOC_TRIM_THRESHOLD_={64 * 1024**2}",
+    }
+
+
 def test_of_two_services_started_together_one_makes_each_thing(
     tmp_path: Path, phrase_lists: dict[str, PhraseList]
 ) -> None:
