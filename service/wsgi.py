@@ -17,6 +17,7 @@ from service.errors import StartError
 from service.lifetime import admission, shutting_down
 from service.logs import configure_logs
 from service.settings import read_settings
+from service.threads import stand_back
 from service.zero_shot import hub
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.loading import LoadingClassifier, Report
@@ -30,6 +31,7 @@ BOOT_ERROR = 3
 
 def _build(report: Report) -> ZeroShotClassifier:
     """Return a classifier that has answered once. Raises StartError."""
+    stand_back()  # with what the model computes in
     report("reading the model", 0, 1)
     files = hub.locate(settings.model, settings.revision)
     classifier = load_classifier(

@@ -1,5 +1,6 @@
 """Real starts with a cache of their own: what is there is read, what is missing is made once, what is broken anew."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -83,6 +84,17 @@ def test_workers_keep_memory_for_the_next_picture_and_an_operators_choice_counts
         f"MALLOC_MMAP_THRESHOLD_={32 * 1024**2}",
         f"MALLOC_TRIM_THRESHOLD_={64 * 1024**2}",
     }
+
+
+def test_event_loop_and_probes_go_first(prepared: Path, tmp_path: Path) -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    with served(prepared, tmp_path / "log") as service:
+        [worker] = service.wait().workers()
+        threads = [int(task.name) for task in Path(f"/proc/{worker}/task").iterdir()]
+        nice = {thread: os.getpriority(os.PRIO_PROCESS, thread) for thread in threads}
+    assert nice[worker] == own
+    assert [*nice.values()].count(own) > 1
+    assert set(nice.values()) == {own, min(19, own + 10)}
 
 
 def test_of_two_services_started_together_one_makes_each_thing(

@@ -1,11 +1,13 @@
 """A pool of threads, on a system that gives fewer than it may have, or none."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
+from service.threads import Threads, stand_back
 from tests.conftest import REPOSITORY
 
 LIMITED = """
@@ -52,6 +54,13 @@ def test_all_work_is_done_once_with_the_threads_that_there_are(limit: int, made_
 
 def test_without_any_thread_there_is_no_pool() -> None:
     assert printed(1, made_first=False) == "can't start new thread"
+
+
+def test_who_stands_back_is_less_urgent_and_its_starter_is_not() -> None:
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    with Threads(1, "less-urgent", stand_back) as threads:
+        assert threads.submit(os.getpriority, os.PRIO_PROCESS, 0).result(10) == min(19, before + 10)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
 
 def printed(limit: int, made_first: bool) -> object:
