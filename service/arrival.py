@@ -5,9 +5,9 @@ import re
 _LINE_BYTES = 256  # of a request's line; what is asked for here is shorter
 _END_OF_HEAD = b"\r\n\r\n"
 _FIELDS = re.compile(
-    rb"\r\n(content-length|transfer-encoding|expect|x-request-id|origin)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE
+    rb"\r\n(content-length|transfer-encoding|x-request-id|origin)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE
 )
-"""All that is looked for in a head, so that it is searched once."""
+"""What is looked for in every head, in one search."""
 
 _DIGITS = re.compile(rb"[0-9]{1,18}[ \t]*")
 _EXPECT = re.compile(rb"\r\nexpect[ \t]*:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)

@@ -54,8 +54,8 @@ def main() -> None:
 main.add_command(bulk)
 
 # Of glibc. In several arenas each thread keeps what it has decoded a picture in, which comes to hundreds of megabytes;
-# and arenas beside the first give large blocks back and fetch them anew, page by page, for each picture. So does the
-# first, where pictures of the same size end at the same time, unless its thresholds begin where they can but grow to.
+# and arenas beside the first give large blocks back and fetch them anew, page by page, for each picture. So did the
+# first, in some processes, with thresholds that moved: these begin where glibc lets them grow to.
 _MALLOC = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(32 * 1024**2),

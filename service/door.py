@@ -9,14 +9,14 @@ from service.api.cors import CorsPolicy
 from service.arrival import Arrival
 from service.connection import BLOCK
 from service.errors import Overloaded
-from service.refusals import COSTLY, Refusal, new_id
+from service.refusals import COSTLY, Refusal, new_id, refusal_for
 
 _LOOK_BYTES = 4096
 """Where a head is longer, its caller is refused a little later, as a connection."""
 
 _NO_PLACE = Overloaded(retry_after=1)
 
-# Of numbers: to combine the enum's members takes as long each time as the call that they are for.
+# Of numbers, once: enum's members are combined by Python code, each time.
 _LOOK = int(socket.MSG_PEEK) | int(socket.MSG_DONTWAIT)
 _THROW_AWAY = int(socket.MSG_TRUNC) | int(socket.MSG_DONTWAIT)
 _WITH_END = int(socket.MSG_MORE) | int(socket.MSG_DONTWAIT)
@@ -35,7 +35,6 @@ class Door:
         self._max_body = max_body
         self._cors = cors
         self._nowhere = bytearray(BLOCK)
-        self._refusals: dict[tuple[str, str], Refusal] = {}
         self._refused: dict[Refusal, list[tuple[str, str | None]]] = {}
 
     def refuse(self, caller: socket.socket, address: str | None) -> bool | None:
@@ -53,7 +52,7 @@ class Door:
         # Chunks and bodies that are too large are not waited for, and get another answer.
         if asked not in COSTLY or arrival.head is None or (arrival.can_begin and not arrival.whole):
             return None
-        refusal = self._refusals.get(asked) or self._refusals.setdefault(asked, Refusal(_NO_PLACE, asked))
+        refusal = refusal_for(_NO_PLACE, asked)
         request_id = arrival.request_id or new_id()
         self._refused.setdefault(refusal, []).append((request_id, address))
         answer = refusal.answer(request_id, self._cors.headers(arrival.origin))

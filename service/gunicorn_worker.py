@@ -39,7 +39,7 @@ HEAD_SECONDS = 8.0
 _LOOK_SECONDS = 0.2
 _BEAT_SECONDS = 1.0
 _REST_SECONDS = 0.015
-"""How long the loop rests after a refusal: to refuse callers in a row costs a third less than one by one."""
+"""How long the loop rests after a refusal: to refuse callers in a row costs less than one by one."""
 
 _MAX_AT_ONCE = 16
 """How many of them are taken before others have their turn, and then without a rest; fewer than are kept free."""

@@ -68,7 +68,7 @@ def configure_logs(stream: TextIO | None = None, level: int = logging.INFO) -> N
 
 
 class PreparedEvent:
-    """An event that may happen hundreds of times a second, whose line structlog would take five times as long to make.
+    """An event that may happen hundreds of times a second, for which structlog's processors take too long.
 
     fields: as structlog is given them, or CHANGING
     """

@@ -76,6 +76,12 @@ class Refusal:
         self._event.log(requests)
 
 
+def refusal_for(error: GazeError, asked: tuple[str, str]) -> Refusal:
+    """Return how a request for that method and path is refused, which is put together when it is first asked for."""
+    kind, asked = type(error), asked if asked in COSTLY else _ELSE
+    return _refusal(kind, error.detail, error.retry_after, asked)  # type: ignore[arg-type]  # mypy thinks no class hashable
+
+
 def new_id() -> str:
     """Return an id for a request that came without: no secret, so it needs no call to the kernel."""
     return f"{random.getrandbits(128):032x}"
@@ -98,8 +104,7 @@ def refused(
     headers:    what the answer has besides
     """
     request_id = request_id or new_id()
-    kind = type(error)
-    refusal = _refusal(kind, error.detail, error.retry_after, asked if asked in COSTLY else _ELSE)  # type: ignore[arg-type]  # mypy thinks no class hashable
+    refusal = refusal_for(error, asked)
     refusal.record([(request_id, client)])
     return refusal.answer(request_id, headers, has_body=asked[0] != "HEAD")
 
