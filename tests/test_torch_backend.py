@@ -1,11 +1,14 @@
 """load_torch: whole models of each family are loaded as they are, others refused, and no code of theirs is run."""
 
+import gc
 import json
 import math
 import os
 import pickle
 import shutil
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ from service.zero_shot.encoder import ClipEncoder
 from service.zero_shot.torch_backend import load_torch, preparation_of
 from tests import tiny_models
 from tests.conftest import noise
+from tests.full_cuda import MIB, full_but_for
 from tests.tiny_models import change_weights, load_theirs, unit
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
@@ -115,6 +119,45 @@ def test_features_of_a_cuda_device_are_near_the_cpus(tmp_path: Path, family: str
     assert (image_features(on_cuda) * image_features(on_cpu)).sum(axis=1).min() >= least
     ours, expected = (ClipEncoder(loaded).encode_text(PHRASES).features for loaded in (on_cuda, on_cpu))
     assert (ours * expected).sum(axis=1).min() >= least
+
+
+@needs_cuda
+def test_lanes_have_what_they_need_of_a_device_that_is_full(clip_folder: Path) -> None:
+    loaded = load(clip_folder, "cuda")
+    expected = image_features(loaded)
+    together = threading.Barrier(loaded.backend.lanes)
+
+    def ask(_: int) -> Any:
+        together.wait()
+        return image_features(loaded)
+
+    with full_but_for(16 * MIB), ThreadPoolExecutor(loaded.backend.lanes) as callers:
+        for found in callers.map(ask, range(loaded.backend.lanes)):
+            np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+@needs_cuda
+def test_many_callers_take_no_more_of_a_device_than_one(clip_folder: Path) -> None:
+    loaded = load(clip_folder, "cuda")
+    image_features(loaded)
+    free, _ = torch.cuda.mem_get_info()
+    together = threading.Barrier(16)
+
+    def ask(_: int) -> None:
+        image_features(loaded)
+        together.wait()  # no thread is used twice
+
+    with ThreadPoolExecutor(16) as callers:
+        list(callers.map(ask, range(16)))
+    assert free - torch.cuda.mem_get_info()[0] < 64 * MIB
+
+
+@needs_cuda
+def test_a_device_without_room_for_the_model(clip_folder: Path) -> None:
+    gc.collect()
+    torch.cuda.empty_cache()  # what earlier tests had
+    with full_but_for(0), pytest.raises(InvalidSettings, match="has too little free memory for model; set GAZE_DEVICE"):
+        load(clip_folder, "cuda")
 
 
 CLIP_SIZE: dict[str, Any] = {"size": {"shortest_edge": 40}, "crop_size": {"height": 32, "width": 32}}

@@ -1,9 +1,9 @@
 """TorchBackend: a model in torch, on a CPU or a CUDA device; loads models in transformers' format."""
 
-import contextlib
 import math
 import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,15 @@ _CLASSES: dict[str, Any] = {
 }
 _PREPARED_BY_US = ("CLIPImageProcessorPil", "SiglipImageProcessorPil")
 """The processors that Preparation does the work of."""
+_WANT_OF_MEMORY = ("CUDA error: out of memory", "_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED")
+"""What torch's errors say of it that have no class of their own."""
 
 
 class TorchBackend:
-    """Runs a model in torch; on CUDA, one pass's pictures are copied while another computes."""
+    """Runs a model in torch; on CUDA, one pass's pictures are copied while another computes.
+
+    Raises torch's RuntimeError where a CUDA device has too little free memory even to begin.
+    """
 
     def __init__(self, model: Any, place: torch.device) -> None:
         self.model = model
@@ -39,9 +44,7 @@ class TorchBackend:
         # On the CPU torch's features depend a little on how many pictures there are, and must not on who else asks.
         self.image_batch = 64 if on_cuda else 1
         self.text_batch = 64 if on_cuda else 8
-        self._streams: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for _ in range(self.lanes):
-            self._streams.put(torch.cuda.Stream(place) if on_cuda else None)  # type: ignore[no-untyped-call]
+        self._lanes = _cuda_lanes(self.lanes, place, model.dtype) if on_cuda else None
 
     def image_features(self, inputs: ImageInputs) -> NDArray[np.float32]:
         """Return the features [n, feature_size] of n prepared pictures. Raises MemoryError."""
@@ -53,24 +56,26 @@ class TorchBackend:
         return self._pass(self.model.get_text_features, {"input_ids": token_ids})
 
     def _pass(self, tower: Callable[..., Any], inputs: ImageInputs) -> NDArray[np.float32]:
+        if self._lanes is None:
+            return self._compute(tower, inputs)
+        lane = self._lanes.get()
         try:
-            with self._lane(), torch.inference_mode():
+            return lane.submit(self._compute, tower, inputs).result()
+        finally:
+            self._lanes.put(lane)
+
+    def _compute(self, tower: Callable[..., Any], inputs: ImageInputs) -> NDArray[np.float32]:
+        try:
+            with torch.inference_mode():
                 features = tower(**{name: self._placed(array) for name, array in inputs.items()}).pooler_output
                 on_cpu: NDArray[np.float32] = features.float().cpu().numpy()
                 return on_cpu
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not _is_for_want_of_memory(error):
+                raise
             reason = str(error)
         # Out here torch's error is gone, and with it the frames that hold what the pass has on the device already.
         raise MemoryError(reason)
-
-    @contextlib.contextmanager
-    def _lane(self) -> Iterator[None]:
-        stream = self._streams.get()
-        try:
-            with contextlib.nullcontext() if stream is None else torch.cuda.stream(stream):
-                yield
-        finally:
-            self._streams.put(stream)
 
     def _placed(self, array: NDArray[Any]) -> torch.Tensor:
         tensor = torch.from_numpy(array)
@@ -78,6 +83,31 @@ class TorchBackend:
             # Only from pinned memory does a copy run beside the computing of another stream.
             tensor = tensor.pin_memory().to(self._place, non_blocking=True)
         return tensor.to(self.model.dtype) if tensor.is_floating_point() else tensor
+
+
+def _cuda_lanes(lanes: int, place: torch.device, dtype: torch.dtype) -> queue.SimpleQueue[ThreadPoolExecutor]:
+    """Return threads with a CUDA stream each.
+
+    cuBLAS keeps some 100 MB on the device for every thread that has ever computed, so callers' threads must not; and
+    these take it at the start, because later there may be none.
+    """
+    free: queue.SimpleQueue[ThreadPoolExecutor] = queue.SimpleQueue()
+
+    def begin() -> None:
+        torch.cuda.set_stream(torch.cuda.Stream(place))  # type: ignore[no-untyped-call]
+        some = torch.ones((8, 8), device=place, dtype=dtype)
+        torch.nn.functional.linear(some, some, some[0])
+
+    for _ in range(lanes):
+        lane = ThreadPoolExecutor(1, "pass")
+        lane.submit(begin).result()
+        free.put(lane)
+    return free
+
+
+def _is_for_want_of_memory(error: RuntimeError) -> bool:
+    """Tell whether torch's allocator, CUDA itself or one of its libraries had too little memory."""
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in _WANT_OF_MEMORY)
 
 
 def load_torch(files: ModelFiles, device: str, precision: str, threads: int) -> LoadedModel:
@@ -118,15 +148,17 @@ def load_torch(files: ModelFiles, device: str, precision: str, threads: int) -> 
         logit_bias=float(model.logit_bias.detach()) if hasattr(model, "logit_bias") else 0.0,
     )
     try:
-        model.to(place, dtype)
-    except torch.OutOfMemoryError:
+        backend = TorchBackend(model.to(place, dtype), place)
+    except RuntimeError as error:
+        if not _is_for_want_of_memory(error):
+            raise
         raise InvalidSettings(
             f"The device {place.type} has too little free memory for {files.model_id}; set GAZE_DEVICE=cpu or take "
             "a smaller model."
         ) from None
     return LoadedModel(
         description,
-        TorchBackend(model, place),
+        backend,
         preparation_of(processor) or _prepare_by(processor),
         _phrase_tokenizer(tokenizer, family, description.max_tokens),
     )
