@@ -51,6 +51,8 @@ def write_clip(
     tokenizer_json: bool = True,
     seed: int = 0,
     eos_token_id: int = 2,
+    image_size: int = _IMAGE_SIZE,
+    patch_size: int = 8,
 ) -> Path:
     """Write a CLIP with CLIP's own tokenizer and configurations of the old make, as the default model's are.
 
@@ -78,15 +80,15 @@ def write_clip(
         "vision_config": {
             **_TOWER,
             "model_type": "clip_vision_model",
-            "image_size": _IMAGE_SIZE,
-            "patch_size": 8,
+            "image_size": image_size,
+            "patch_size": patch_size,
             "projection_dim": 8,
             "hidden_act": "quick_gelu",
         },
         "vision_config_dict": None,
     }
     preprocessor = {
-        "crop_size": _IMAGE_SIZE,
+        "crop_size": image_size,
         "do_center_crop": True,
         "do_normalize": True,
         "do_resize": True,
@@ -94,7 +96,7 @@ def write_clip(
         "image_mean": [0.48145466, 0.4578275, 0.40821073],
         "image_std": [0.26862954, 0.26130258, 0.27577711],
         "resample": 3,
-        "size": _IMAGE_SIZE,
+        "size": image_size,
     }
     special_tokens = {
         "bos_token": "<|startoftext|>",

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from service.zero_shot.backend import Backend
 from service.zero_shot.features import ImageInputs, Require, always
 from service.zero_shot.pulse import Pulse
+
+log = structlog.get_logger()
 
 LOOK_SECONDS = 0.5
 """How often one who waits looks whether its features are still wanted: if a pass hangs, nobody else would."""
@@ -173,6 +176,12 @@ class Passes:
                 else:
                     self._pass_pictures(jobs)
         except MemoryError as error:
+            tokens = jobs[0].token_ids
+            counted = {
+                "pictures": sum(len(job.pictures) for job in jobs),
+                "phrases": 0 if tokens is None else len(tokens),
+            }
+            log.warning("too little memory for a pass", **counted, reason=str(error))
             return error.with_traceback(None)  # its frames hold what there was too little memory for
         except Exception as error:  # noqa: BLE001  # whatever the backend raises is raised where the job came from
             return error

@@ -48,6 +48,8 @@ def test_too_little_memory_for_a_pass(tmp_path: Path, seen: Seen) -> None:
         assert answer_to(service, "/livez")[0] == 200
         memory.unlink()
         assert answer_to(service, "/v1/gaze", question(8))[0] == 200
+        logged = [line["pictures"] for line in service.lines("too little memory for a pass")]
+        assert logged == [8, 8, 1]
         assert service.lines("defect") == []
     seen("injected: 8 pictures in parts 200, one too many 503, next 200")
 
