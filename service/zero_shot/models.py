@@ -58,7 +58,7 @@ def load_model(
     """
     device = computing.device
     if device == "auto":
-        device = "cuda" if computing.backend != "openvino" and _has_cuda() else "cpu"
+        device = "cuda" if computing.backend != "openvino" and has_cuda() else "cpu"
     if device == "cpu":
         _check_precision(computing.precision)
     elif computing.backend == "openvino":
@@ -131,7 +131,8 @@ def _convert(
     return replace(conversion.loaded, backend=backend, description=description)
 
 
-def _has_cuda() -> bool:
+def has_cuda() -> bool:
+    """Tell whether there is a CUDA device; torch is imported only where there is a driver for one."""
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:

@@ -1,27 +1,18 @@
 """Services on the demo model that the faults of a module share."""
 
-import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
+from service.zero_shot.models import has_cuda
 from tests.conftest import CACHE
 from tests.problem_shape import MARKER
 from tests.running_service import Service, served
 
-
-def _has_cuda_driver() -> bool:
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False
-    return True
-
-
 # Row 33 is injected besides, on every machine.
-collect_ignore = [] if _has_cuda_driver() else ["test_cuda.py"]
+collect_ignore = [] if has_cuda() else ["test_cuda.py"]
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,10 +29,10 @@ def passes_without_memory(service: Service) -> list[tuple[int, int]]:
     return [(line["pictures"], line["phrases"]) for line in service.lines("too little memory for a pass")]
 
 
-def probabilities(answer: dict[str, object]) -> list[dict[str, float]]:
+def probabilities(answer: dict[str, Any]) -> list[dict[str, float]]:
     return [
         {found["phrase"]: found["probability"] for found in result["lists"]["qualities"]["predictions"]}
-        for result in answer["results"]  # type: ignore[attr-defined]
+        for result in answer["results"]
     ]
 
 
