@@ -71,6 +71,7 @@ class Progress:
 
     def _open(self) -> sqlite3.Connection:
         database = None
+        _require_own(self.path)
         try:
             database = sqlite3.connect(self.path, isolation_level=None)
             # In this order: a write-ahead log that one process has to itself needs no memory that is shared, which
@@ -222,6 +223,16 @@ def _in_use(path: Path) -> InvalidRequest:
     if not Path(f"{path}.lock").exists():
         return InvalidRequest(f"{path} cannot be written.")
     return InvalidRequest(f"Another run is at work on {path}; wait until it has ended.")
+
+
+def _require_own(path: Path) -> None:
+    """Make the file where there is none. Raises InvalidRequest where it is a link, which SQLite would follow."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666))
+    except OSError as error:
+        if path.is_symlink():
+            raise InvalidRequest(f"{path} is a link, which is not followed; remove it or name another --out.") from None
+        raise InvalidRequest(f"{path} cannot be written ({error.strerror}).") from None
 
 
 def _make(database: sqlite3.Connection) -> None:
