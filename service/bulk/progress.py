@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 from filelock import FileLock, Timeout
@@ -122,12 +123,15 @@ class Progress:
         rows = [(name, json.dumps(value)) for name, value in facts.items()]
         self._database.executemany("INSERT OR REPLACE INTO fact VALUES (?, ?)", rows)
 
-    def add(self, items: Iterable[Item]) -> None:
-        """Add all items of the collection, each once, or none: if this is interrupted, it begins anew next time."""
+    def add(self, items: Iterable[Item], facts: Mapping[str, Any] = MappingProxyType({})) -> None:
+        """Add all items of the collection, each once, or none: if this is interrupted, it begins anew next time.
+
+        facts: to keep, as they are once the last item was taken
+        """
         insert = f"INSERT OR IGNORE INTO item ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # of constants
         with self._transaction():
             self._database.executemany(insert, map(_row_of_item, items))
-            self.keep({_COMPLETE: True})
+            self.keep({**facts, _COMPLETE: True})
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
