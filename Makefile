@@ -37,14 +37,16 @@ $(VENV)/.browser: $(VENV)/.installed-dev
 		|| echo "There is no Chromium, so the tests of the page will be skipped: apt install chromium"
 	touch $@
 
-# A IIIF viewer's parser, which reads our annotation pages.
-$(VENV)/.viewer: tests/viewer/package-lock.json $(VENV)/.installed-dev
-	if command -v npm > /dev/null; then npm ci --prefix tests/viewer --ignore-scripts --no-audit --no-fund; \
-		else echo "There is no npm, so the test of a IIIF viewer will be skipped: apt install npm"; fi
+# A IIIF viewer's parser, which reads our annotation pages, and a generator of TypeScript clients.
+NODE_TESTS := tests/viewer tests/typescript
+$(VENV)/.node: $(NODE_TESTS:=/package-lock.json) $(VENV)/.installed-dev
+	if command -v npm > /dev/null; then \
+		for each in $(NODE_TESTS); do npm ci --prefix $$each --ignore-scripts --no-audit --no-fund || exit; done; \
+		else echo "There is no npm, so the tests of other programs in JavaScript will be skipped: apt install npm"; fi
 	touch $@
 
 # Two files of tests at a time, in the order that tests/conftest.py gives them.
-test: $(VENV)/.browser $(VENV)/.viewer
+test: $(VENV)/.browser $(VENV)/.node
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.installed-dev
@@ -117,4 +119,4 @@ demo-model: $(VENV)/.installed-dev
 	$(BIN)/python -m training.evaluate
 
 clean:
-	rm -rf $(VENV) tests/viewer/node_modules
+	rm -rf $(VENV) $(NODE_TESTS:=/node_modules)

@@ -254,7 +254,7 @@ class ListSummary(BaseModel):
     hash: str
 
 
-class Lists(BaseModel):
+class ServedLists(BaseModel):
     """The served lists, in order."""
 
     lists: list[ListSummary]

@@ -21,7 +21,7 @@ _SENT = (
 _ANSWERED = (
     answered.GazeAnswer,
     answered.Explanation,
-    answered.Lists,
+    answered.ServedLists,
     answered.ListDetails,
     answered.ModelDetails,
     answered.Alive,
@@ -110,7 +110,7 @@ def _lists() -> dict[str, Any]:
         "summary": "Name the served lists.",
         "responses": {
             "200": {
-                **answer("The lists, in order.", answered.Lists),
+                **answer("The lists, in order.", answered.ServedLists),
                 "links": _links_to_a_list("$response.body#/lists/0/name"),
             },
             **problems(errors.Unauthorized, errors.RateLimited),
