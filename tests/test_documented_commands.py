@@ -19,9 +19,12 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from service.api.openapi import document
 from service.cli import main
+from service.documents.formats import FORMATS
 from service.errors import GazeError
 from service.settings import PREFIX, Settings
+from service.zero_shot.phrase_lists import built_in_folder, read_lists
 from tests.conftest import CACHE, REPOSITORY, encoded, noise, serving
 from tests.deploy_kustomize import built, pod_of
 from tests.documented import DOCUMENTS, Command, blocks, commands_in, parsed, spans
@@ -34,6 +37,13 @@ SERVICE, MUSEUM = "http://127.0.0.1:8000", "https://museum.example"
 PROGRAMS = frozenset(("gaze", "curl", "docker", "make", "python", "kubectl", "pip", ".ci/run"))
 OF_OTHERS = frozenset(("bin/caUtils",))
 """Programs of other systems, of which nothing is here to compare with."""
+
+NAMES_OF_OTHERS = {
+    *("weights_only", "kube_pod_container_status_restarts_total"),  # torch, kube-state-metrics
+    # Of a CollectiveAccess that was set up as the recipe says.
+    *("machine_suggestion", "machine_suggestion_label", "machine_suggestion_note", "machine_suggestion_uri"),
+    "review_state",
+}
 
 COMMANDS = [command for path in DOCUMENTS for command in commands_in(path, PROGRAMS)]
 BY_HAND = [command for command in COMMANDS if command.in_block]
@@ -246,6 +256,29 @@ def test_codes_of_errors_are_listed_with_their_status() -> None:
         for code in re.findall(r"`(\w+)`", codes)
     }
     assert documented == {(kind.status, kind.code) for kind in GazeError.__subclasses__()}
+
+
+def names_of_the_interface() -> set[str]:
+    """Return fields, values, codes, columns, metrics and names of lists, as the service itself has them."""
+    lists = read_lists(built_in_folder())
+    columns = {column for form in FORMATS.values() if form.table for column in form.table.columns}
+    metrics = re.findall(r'"(gaze_\w+)"', (REPOSITORY / "service" / "api" / "metrics.py").read_text(encoding="utf-8"))
+    codes = {kind.code for kind in GazeError.__subclasses__()}
+    return _names_in(document(lists)) | codes | set(lists) | set(FORMATS) | columns | set(metrics)
+
+
+def _names_in(node: Any) -> set[str]:
+    if isinstance(node, dict):
+        return set(node).union(*map(_names_in, node.values()))
+    if isinstance(node, list):
+        return set[str]().union(*map(_names_in, node))
+    return {node} if isinstance(node, str) else set()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
+def test_names_between_backticks_are_there(path: Path) -> None:
+    named = {span for span in spans(path.read_text(encoding="utf-8")) if re.fullmatch(r"[a-z]+(_[a-z0-9]+)+", span)}
+    assert named - names_of_the_interface() <= NAMES_OF_OTHERS
 
 
 # --- and it is run ---
