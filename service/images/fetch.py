@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError
@@ -21,6 +21,7 @@ from urllib3.exceptions import HTTPError
 from service import __version__
 from service.errors import GazeError, ImageFetchFailed, ImageFetchTimeout, ImageTooLarge, UrlNotAllowed
 from service.images.addresses import FetchPolicy, IPAddress
+from service.images.urls import encoded, redirected
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -130,19 +131,25 @@ class ImageFetcher:
             answer.begin()
             location: str | None = answer.headers["Location"]
             if answer.status in _REDIRECTS and location:
-                return _redirected(url, location, wanted)
+                return _redirected(parts.geturl(), location, wanted)
             if answer.status != 200:
                 raise wanted.failed(f"answered with status {answer.status}")
             body = _read(answer, wanted)
-            if received.has_more():
+            if answer.headers["Content-Encoding"] and received.has_more():
+                # What is packed may have been counted unpacked, and be cut.
                 raise wanted.failed("sent more than it announced")
+            # Whatever else comes belongs to no answer, and goes with the connection.
             return body
 
     def _vetted(self, url: str) -> tuple[SplitResult, str, int]:
         if not self._policy.enabled:
             raise UrlNotAllowed("This service fetches no URLs; send the image itself.")
         try:
-            if len(url) > MAX_URL_CHARACTERS or not url.isascii() or not url.isprintable() or " " in url:
+            if len(url) > MAX_URL_CHARACTERS:
+                raise ValueError
+            # From here on there is one text, for whoever vets, resolves, connects and asks.
+            url = encoded(url)
+            if not url.isascii() or not url.isprintable() or " " in url:
                 raise ValueError
             parts = urlsplit(url)
             port = parts.port
@@ -281,7 +288,7 @@ def _request(parts: SplitResult, accept: str) -> bytes:
 
 def _redirected(url: str, location: str, wanted: _Wanted) -> str:
     try:
-        return urljoin(url, location)
+        return redirected(url, location)
     except ValueError:
         raise UrlNotAllowed(f"The {wanted.name}'s host redirected to what is no URL.") from None
 
