@@ -62,8 +62,10 @@ class _Wanted:
     def too_large(self) -> GazeError:
         return self.excess(f"The {self.name} has more than the {self.max_bytes} bytes that this service takes.")
 
-    def failed(self, how: str) -> ImageFetchFailed:
-        return ImageFetchFailed(f"The {self.name}'s host {how}.")
+    def failed(self, how: str, status: int | None = None) -> ImageFetchFailed:
+        failure = ImageFetchFailed(f"The {self.name}'s host {how}.")
+        failure.host_status = status
+        return failure
 
     def unresolved(self) -> ImageFetchFailed:
         return ImageFetchFailed(f"The name of the {self.name}'s host could not be resolved.")
@@ -91,13 +93,20 @@ class ImageFetcher:
         self._resolve = resolve
         self._tls = ssl.create_default_context()
 
-    def fetch(self, url: str, deadline: float = float("inf")) -> bytes:
+    @property
+    def max_bytes(self) -> int:
+        """What one picture may have."""
+        return self._image.max_bytes
+
+    def fetch(self, url: str, deadline: float = float("inf"), max_bytes: int | None = None) -> bytes:
         """Return the bytes behind a URL, at most ten redirects on.
 
-        deadline: on time.monotonic()'s clock, besides the limit of this fetcher's own.
+        deadline:  on time.monotonic()'s clock, besides the limit of this fetcher's own.
+        max_bytes: of them, where it is less than the limit of this fetcher's own.
         Raises UrlNotAllowed, ImageFetchFailed, ImageFetchTimeout or ImageTooLarge.
         """
-        return self._fetch(url, deadline, self._image)
+        image = self._image if max_bytes is None else replace(self._image, max_bytes=max_bytes)
+        return self._fetch(url, deadline, image)
 
     def fetch_document(self, url: str, deadline: float = float("inf"), max_bytes: int = 16 * 1024 * 1024) -> bytes:
         """Return the bytes of a JSON document behind a URL, at most ten redirects on.
@@ -133,7 +142,7 @@ class ImageFetcher:
             if answer.status in _REDIRECTS and location:
                 return _redirected(parts.geturl(), location, wanted)
             if answer.status != 200:
-                raise wanted.failed(f"answered with status {answer.status}")
+                raise wanted.failed(f"answered with status {answer.status}", answer.status)
             body = _read(answer, wanted)
             if answer.headers["Content-Encoding"] and received.has_more():
                 # What is packed may have been counted unpacked, and be cut.
