@@ -182,7 +182,12 @@ class InternalError(GazeError):
 
 
 class ImageFetchFailed(GazeError):
-    """The image's host could not be reached, or did not deliver a picture's bytes."""
+    """The image's host could not be reached, or did not deliver a picture's bytes.
+
+    host_status: of HTTP, that the host answered with, where that is why
+    """
+
+    host_status: int | None = None
 
     status, code, title = 502, "image_fetch_failed", "Image fetch failed"
     default_detail = "The image could not be fetched from its host."

@@ -201,6 +201,6 @@ def _named(fields: tuple[tuple[str, str], ...], kind: type[BaseModel]) -> Mappin
 
 def _url_name(url: str) -> str | None:
     try:
-        return file_name(unquote(urlsplit(url).path))
+        return file_name(unquote(urlsplit(url.strip()).path))
     except ValueError:
         return None

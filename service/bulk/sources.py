@@ -160,4 +160,7 @@ def _of_canvas(found: Canvas | Broken) -> Item:
     if isinstance(found, Broken):
         return Item(found.id, "url", found.id, failure=Failure(found.error.code, found.error.detail))
     kind: Kind = "service" if found.is_service or ImageUri.parse(found.image) else "url"
-    return Item(found.id or found.image, kind, found.image, found.id, found.manifest)
+    # A picture of the service's own leads to the service as well, and is there where the service does not answer.
+    own = ImageUri.parse(found.own_image or "")
+    place = found.own_image if own and own.base == found.image and not own.own else None
+    return Item(found.id or found.image, kind, place or found.image, found.id, found.manifest)

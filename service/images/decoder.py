@@ -102,6 +102,11 @@ class Decoder:
         weakref.finalize(self, _end, self._idle)
 
     @property
+    def max_pixels(self) -> int:
+        """What a picture may have."""
+        return self._limits.max_pixels
+
+    @property
     def _seconds(self) -> float:
         return self._own_seconds or DECODE_SECONDS
 

@@ -28,7 +28,7 @@ FAULTS: dict[int, tuple[str, str]] = {
     20: ("private and special addresses in every spelling", "422; no socket is opened"),
     21: ("names with a public and a private address; names that change", "422; the vetted address is used"),
     22: ("redirects to such addresses, 11 of them, a loop", "422, 502"),
-    23: ("endless body; a wrong length; gzip bomb", "502 or 413 at the cap"),
+    23: ("endless body; a wrong length; gzip bomb", "502 or 413 at the cap; what is more than announced is left"),
     24: ("a byte a second; DNS that hangs; TLS that stalls", "504 at one deadline"),
     25: ("bad certificate, wrong name, 404, 500, reset", "502"),
     26: ("a museum's own network, allowed", "200; metadata stays refused"),
