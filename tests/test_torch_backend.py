@@ -25,7 +25,8 @@ from service.errors import CorruptModel, InvalidSettings
 from service.zero_shot import hub
 from service.zero_shot.backend import LoadedModel
 from service.zero_shot.encoder import ClipEncoder
-from service.zero_shot.torch_backend import load_torch, preparation_of
+from service.zero_shot.processors import preparation_of
+from service.zero_shot.torch_backend import load_torch
 from tests import tiny_models
 from tests.conftest import noise
 from tests.full_cuda import MIB, full_but_for
@@ -242,15 +243,46 @@ def with_a_larger_vocabulary(folder: Path) -> None:
     change_weights(folder, lambda weights: weights.update({name: weights[name][:100].clone()}))
 
 
+def ending_phrases_with(end: Any) -> Callable[[Path], None]:
+    """Return what has config.json say that phrases end with another token than the tokenizer's."""
+
+    def spoil(folder: Path) -> None:
+        contents = json.loads((folder / "config.json").read_text())
+        contents["text_config"]["eos_token_id"] = end
+        tiny_models.write_json(folder / "config.json", contents)
+
+    return spoil
+
+
+def with_a_tokenizer_that_ends_nothing(folder: Path) -> None:
+    contents = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    tiny_models.write_json(folder / "tokenizer.json", {**contents, "post_processor": None})
+    tiny_models.write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
+
+
+def with_an_end_below_other_tokens(folder: Path) -> None:
+    """End phrases with a low token where config.json says 2, for which transformers takes the highest."""
+    contents = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    assert contents["post_processor"]["sep"] == ["<|endoftext|>", 49407]
+    contents["post_processor"]["sep"][1] = 256
+    tiny_models.write_json(folder / "tokenizer.json", contents)
+    tiny_models.write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
+        (ending_phrases_with(6001), "has 6001 as eos_token_id, and its tokenizer ends phrases with 49407"),
+        (ending_phrases_with(49406), "has 49406 as eos_token_id"),
+        (ending_phrases_with(None), "has none as eos_token_id, .* write 49407 there"),
+        (with_an_end_below_other_tokens, "has 2 as eos_token_id, and its tokenizer ends phrases with 256"),
+        (with_a_tokenizer_that_ends_nothing, "ends phrases with no token of its own"),
         (without_a_tensor, "not whole: 1 are missing"),
         (with_a_tensor_of_another_shape, "weights of model"),
         (without_a_finite_scale, "its weights are broken"),
         (cut_short, "weights of model cannot be loaded"),
-        (with_a_broken_tokenizer, "tokenizer or image processor of model cannot be loaded"),
-        (with_a_broken_processor, "tokenizer or image processor of model cannot be loaded"),
+        (with_a_broken_tokenizer, "tokenizer of model cannot be loaded"),
+        (with_a_broken_processor, "preprocessor_config.json of model cannot be read"),
         (with_a_larger_vocabulary, "more tokens than the model"),
     ],
 )
