@@ -212,7 +212,7 @@ def load_preparation(files: ModelFiles, family: str) -> Prepare:
             f"The preprocessor_config.json of {files.model_id} has pictures prepared by {_shown(named)}, which this "
             f"service does not know; take another model, or name {_PREPARED_AS[family]} there if it fits."
         )
-    if contents.get("resample") is not None:
+    if "resample" in contents:
         contents["resample"] = _filter_of(contents["resample"], files)
     try:
         processor = processor_class.from_dict(contents)
@@ -260,6 +260,8 @@ def _prepare_by(processor: Any) -> Prepare:
 
 def _filter_of(named: Any, files: ModelFiles) -> int:
     """Return Pillow's number of a filter that is given by its number or by one of its names."""
+    if named is None:
+        return int(Image.Resampling.BILINEAR)  # as transformers takes it
     name = str(named).lower().rpartition(".")[2].replace("-", "_")
     if name in _FILTERS:
         return int(_FILTERS[name])
