@@ -17,6 +17,7 @@ from service.api.clients import client_address
 from service.api.cors import PREFLIGHT
 from service.api.documents import context_blueprint
 from service.api.explain import explain_blueprint
+from service.api.foreign_pages import ForeignPages
 from service.api.gaze import gaze_blueprint
 from service.api.health import health_blueprint
 from service.api.keys import Keys
@@ -27,6 +28,7 @@ from service.api.pictures import PictureParts
 from service.api.query import QueryLimits
 from service.api.quota import Quota, counted_as
 from service.api.reconcile import reconcile_blueprint
+from service.api.reconcile_manifest import STABLE
 from service.cores import available_cores
 from service.errors import NotFound, Unauthorized
 from service.images.decode import ImageLimits
@@ -40,6 +42,9 @@ log = structlog.get_logger()
 
 _COUNTED = "/v1/"
 """What a quota counts; who supervises the service is never refused."""
+
+_PROBES = ("/livez", "/readyz", "/metrics")
+"""What a supervisor asks for, by whatever name."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -110,8 +115,15 @@ def create_app(
     return app
 
 
+def _ranks_by_get() -> bool:
+    """Say whether a request is a batch of version 0.2 of the Reconciliation API, as it may come by GET."""
+    return request.path.rstrip("/") == STABLE and "queries" in request.args
+
+
 def _around_every_request(app: Flask, settings: Settings) -> None:
     keys, quota, cors = Keys(settings.api_keys), Quota(settings.rate_limit), settings.cors_origins
+    # A page of another site has no key, and a browser sends none by itself.
+    pages = None if settings.api_keys else ForeignPages(settings.hosts, cors, settings.public_url)
 
     @app.before_request
     def begin() -> Response | None:
@@ -122,6 +134,8 @@ def _around_every_request(app: Flask, settings: Settings) -> None:
             request.remote_addr or "", request.headers.get("X-Forwarded-For", ""), settings.trusted_proxies
         )
         g.client = str(client) if client else None
+        if pages and request.path not in _PROBES:
+            pages.require_own(request.method, request.scheme, request.headers, is_costly=_ranks_by_get())
         if cors.grants(
             request.method, request.headers.get("Origin"), request.headers.get("Access-Control-Request-Method")
         ):

@@ -1,6 +1,5 @@
 """Images as they were sent -> pictures that the model can take, within a request's time."""
 
-import base64
 import binascii
 import string
 import time
@@ -137,9 +136,11 @@ def _from_base64(text: str, max_bytes: int) -> bytes:
         text = "".join(text.split())
     if len(text) * 3 // 4 > max_bytes + 2:
         raise ImageTooLarge(f"The image has more than the {max_bytes} bytes that this service takes.")
+    # URL-safe (RFC 4648, section 5) and without padding (section 3.2) is what many programs send.
+    text = text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4)
     try:
-        decoded = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
+        decoded = binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:
         decoded = b""
     if not decoded:
         raise UndecodableImage("The image is no base64 text, or it is empty.")

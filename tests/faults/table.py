@@ -52,6 +52,8 @@ FAULTS: dict[int, tuple[str, str]] = {
     44: ("one client floods; a made-up X-Forwarded-For", "429 for that client alone"),
     45: ("line ends or 10 kB in X-Request-ID", "replaced; one log line"),
     46: ("two callers at once", "never each other's answer"),
+    62: ("bodies that grow 50-fold when parsed", "refused before; under 100 MB more; health within 1 s"),
+    63: ("a foreign page in a visitor's browser; a foreign Host", "403; 421"),
 }
 """By number: the fault, and what the caller must get."""
 
