@@ -14,7 +14,7 @@ from service.app import create_app
 from service.composition import load_classifier, served_lists
 from service.crew import crew
 from service.errors import StartError
-from service.lifetime import admission, shutting_down
+from service.lifetime import access, admission, shutting_down
 from service.logs import configure_logs
 from service.settings import read_settings
 from service.threads import stand_back
@@ -77,4 +77,4 @@ phrase_lists = served_lists(settings)
 loading = LoadingClassifier(_build, on_ready=_ready, on_failure=_failed).start()
 # A pass that hangs cannot be ended, but its process can; gunicorn's master starts another.
 Watchdog(loading, end=lambda: os._exit(os.EX_SOFTWARE)).start()
-app = create_app(settings, phrase_lists, loading, shutting_down, admission)
+app = create_app(settings, phrase_lists, loading, shutting_down, admission, access=access())
