@@ -109,8 +109,8 @@ class GazeWorker(AnsweringWorker):
             super().notify()
 
     def handle_exit(self, sig: int, frame: Any) -> None:  # noqa: ARG002  # gunicorn's signature
-        """Take SIGTERM: end at once, or once the successor that is being loaded is ready."""
-        crew.tell_to_end()
+        """Take SIGTERM, which gunicorn repeats each second: take no new callers, and end."""
+        crew.leave()
         self.method_queue.defer(lambda: None)
 
     def set_accept_enabled(self, enabled: bool | None) -> None:
@@ -126,7 +126,7 @@ class GazeWorker(AnsweringWorker):
         super().wait_for_and_dispatch_events(timeout if crew.settled or not self.alive else _LOOK_SECONDS)
         # Here, and in no callback: the loop may hold another event of a connection that is closed.
         self._make_room()
-        if self.alive and crew.must_end:
+        if self.alive and crew.leaves:
             shutting_down.set()  # first: whose connection is closed for that is not told that this is ready
             self.alive = False
 

@@ -52,6 +52,7 @@ FAULTS: dict[int, tuple[str, str]] = {
     44: ("one client floods; a made-up X-Forwarded-For", "429 for that client alone"),
     45: ("line ends or 10 kB in X-Request-ID", "replaced; one log line"),
     46: ("two callers at once", "never each other's answer"),
+    47: ("SIGHUP with a broken list, or a model that is gone", "the old workers go on; the log says why; nothing lost"),
     48: ("bodies of 60 MB without a key, or over the quota", "401 or 429 before the body is read"),
 }
 """By number: the fault, and what the caller must get."""
