@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,19 +12,19 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from service.errors import ImageDimensions, ImageTooLarge, UndecodableImage, UnsupportedImageFormat
 from service.images.pillow_errors import BROKEN, problems_told
+from service.images.tiff.directory import is_tiff
 from service.images.upright import TO_UPRIGHT, Upright, upright_size
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000")
-"""Pillow's names of the formats that are opened; an MPO is opened as a JPEG, with more pictures behind it."""
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "JPEG2000")
+"""Pillow's names of the formats that it opens; an MPO is opened as a JPEG, with more pictures behind it."""
 
 MAX_ASPECT_RATIO = 100
 """A longer shape would, once its short side is the model's input, be larger than the picture that was sent."""
 
-_OWN_BYTES = {"WEBP": 12, "AVIF": 12, "TIFF": 4}
+_OWN_BYTES = {"WEBP": 12, "AVIF": 12}
 """What decoders take of each pixel at most, as measured, beside the picture itself; others take a few rows.
 
-libwebp has two canvases of its own and gives Pillow a third, libavif has the planes and gives Pillow a copy, and a TIFF
-may be in one strip.
+libwebp has two canvases of its own and gives Pillow a third, libavif has the planes and gives Pillow a copy.
 """
 
 MAX_CLAIMED_PIXELS = 2_000_000_000
@@ -90,7 +91,7 @@ def decode(
 
     min_short_side: pixels of a short side that serves. Where it is given, a JPEG that is larger than the limits is
     decoded at a half, a quarter or an eighth of its size, which libjpeg does for a part of the time and of the memory,
-    as long as its short side keeps so many pixels.
+    as long as its short side keeps so many pixels; and of a TIFF the smallest copy of itself that it has of so many.
     fast: whether one within the limits is so decoded too.
     before_pixels: is called with the bytes that the decoder may take, when the pixels are about to be decoded, and says
     whether they are there; if not, it is tried all the same.
@@ -101,6 +102,8 @@ def decode(
         raise ImageTooLarge(f"The image has more than the {limits.max_bytes} bytes that this service takes.")
     sha256 = hashlib.sha256(encoded).hexdigest()
     with problems_told():
+        if is_tiff(encoded):
+            return _decode_tiff(encoded, sha256, limits, min_short_side, before_pixels, fast=fast)
         image = _open(encoded)
         whole = image.size
         _check_dimensions(whole, limits.max_pixels if min_short_side is None else MAX_CLAIMED_PIXELS)
@@ -111,19 +114,50 @@ def decode(
         reduced = image.size != whole
         _check_dimensions(image.size, limits.max_pixels)
         has_memory = before_pixels(_bytes_to_decode(image, whole))
-        turn = _turn_kept_from_pillow(image) if image.format == "TIFF" else None
         try:
             image.load()
         except BROKEN:
             if not has_memory and image.format in _SAY_THE_SAME:
                 raise MemoryError from None
             raise
-        upright = Upright(image, _turn(image) if turn is None else turn)  # a PNG may say it behind its pixels
+        upright = Upright(image, _turn(image))  # a PNG may say it behind its pixels
     # What the answer says of the size is what was sent.
     width, height = upright_size(whole, upright.turn) if reduced else upright.size
     decoded_at = upright.size if reduced else None
     image_format = "JPEG" if image.format == "MPO" else str(image.format)
     return DecodedImage(upright, width, height, image_format, sha256, decoded_at)
+
+
+def _decode_tiff(
+    encoded: bytes,
+    sha256: str,
+    limits: ImageLimits,
+    min_short_side: int | None,
+    before_pixels: Callable[[int], bool],
+    *,
+    fast: bool,
+) -> DecodedImage:
+    """Decode a TIFF as decode() does; what is reduced is its smallest copy that serves, where the file has one."""
+    # Its codecs are for the processes that can be killed, not for those that only know decode().
+    from service.images.tiff.picture import Tiff  # noqa: PLC0415
+
+    tiff = Tiff(encoded)
+    width, height = tiff.size
+    _check_dimensions(tiff.size, limits.max_pixels if min_short_side is None else sys.maxsize)
+    if min_short_side is not None and (fast or width * height > limits.max_pixels):
+        tiff.reduce(min_short_side, limits.max_pixels)
+    _check_dimensions(tiff.decoded_size, limits.max_pixels)
+    has_memory = before_pixels(tiff.decoder_bytes())
+    try:
+        decoded = tiff.decoded()
+    except BROKEN:
+        if not has_memory:  # codecs say the same of both
+            raise MemoryError from None
+        raise
+    upright = Upright(decoded.image, TO_UPRIGHT.get(tiff.orientation))
+    width, height = upright_size(tiff.size, upright.turn)
+    decoded_at = None if upright.size == (width, height) else upright.size
+    return DecodedImage(upright, width, height, "TIFF", sha256, decoded_at, decoded.warnings)
 
 
 def _reduce(image: Image.Image, min_short_side: int) -> None:
@@ -170,11 +204,3 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     except BROKEN:
         orientation = None  # a picture is no worse for broken EXIF
     return TO_UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-
-
-def _turn_kept_from_pillow(tiff: Image.Image) -> Image.Transpose | None:
-    """Return what makes the picture upright; Pillow would turn a TIFF itself, which takes a second picture's memory."""
-    turn = _turn(tiff)
-    if turn is not None:
-        del tiff.getexif()[ExifTags.Base.Orientation]
-    return turn

@@ -25,6 +25,7 @@ from service.errors import GazeError, ImageDimensions
 from service.images.decode import DecodedImage, decode
 from service.images.frames import Frames
 from service.images.pillow_errors import NEEDS_MEMORY
+from service.images.tiff import picture  # noqa: F401  # its codecs, while files can still be opened
 from service.images.upright import Upright
 
 IDLE_SECONDS = 60.0

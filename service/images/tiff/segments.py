@@ -1,0 +1,153 @@
+"""Strips, tiles and planes -> bands of a picture's samples, one after the other, so that no whole array is needed."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from imagecodecs._imcd import bitorder_decode, delta_decode, floatpred_decode, packints_decode
+from numpy.typing import NDArray
+
+from service.errors import UndecodableImage
+from service.images.tiff import codecs
+from service.images.tiff.codecs import Samples
+from service.images.tiff.page import CCITT, NO_COMPRESSION, OF_IMAGES, Page, Unread
+
+_BAND_PIXELS = 250_000
+"""Of a segment's samples at a time."""
+
+_SPARE_PIXELS = 4_000_000
+"""By which tiles may go beyond the picture, besides as much again as the picture has."""
+
+_SHARED_BYTES = 1_024
+"""Of each segment that may be another's too: writers store an empty tile once."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """A part of the picture: where it is, and its samples [rows, columns, samples of a pixel]."""
+
+    left: int
+    top: int
+    samples: Samples
+
+
+class Segments:
+    """The segments of a page. Raises UndecodableImage where they can't be all there, or are more than the picture."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        width, height = page.segment
+        self._across, self._down = -(-page.width // width), -(-page.height // height)
+        self._planes = page.samples if page.planar else 1
+        number = self._across * self._down
+        if number * width * height > 2 * page.width * page.height + _SPARE_PIXELS:
+            raise UndecodableImage
+        self._offsets, self._counts = _table(page, number * self._planes)
+
+    @property
+    def bytes_at_a_time(self) -> int:
+        """What is unpacked at most at one time, but for bands of it."""
+        page = self._page
+        width, height = page.segment
+        if page.compression == NO_COMPRESSION and not page.reversed_bits:
+            return 0
+        wide = page.compression in OF_IMAGES or page.compression in CCITT
+        samples = width * height * page.channels * self._planes
+        return samples * page.dtype.itemsize if wide else samples * page.bits // 8 + height
+
+    def bands(self) -> Iterator[Band]:
+        """Decode each segment once. Raises UndecodableImage, and what the codecs raise of broken data."""
+        page = self._page
+        width, height = page.segment
+        for number in range(self._across * self._down):
+            top, left = number // self._across * height, number % self._across * width
+            rows, columns = min(height, page.height - top), min(width, page.width - left)
+            planes = [
+                self._rows(plane * self._across * self._down + number, rows, columns) for plane in range(self._planes)
+            ]
+            # Whole units of rows that share their chroma.
+            step = max(1, _BAND_PIXELS // width // 4) * 4
+            for start in range(0, rows, step):
+                stop = min(start + step, rows)
+                parts = [plane(start, stop)[:, :columns] for plane in planes]
+                yield Band(left, top + start, parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2))
+
+    def _rows(self, number: int, rows: int, columns: int) -> Callable[[int, int], Samples]:
+        """Return what gives rows of a segment, from one to another."""
+        page = self._page
+        start, count = int(self._offsets[number]), int(self._counts[number])
+        if count == 0:
+            raise Unread("parts of it are left out")
+        data = memoryview(page.directory.encoded)[start : start + count]
+        if page.reversed_bits:
+            data = memoryview(bitorder_decode(bytes(data)))
+        if page.compression in OF_IMAGES or page.compression in CCITT:
+            samples = codecs.image(page, data, rows, columns)
+            return lambda first, last: samples[first:last]
+        across, down = page.subsampling
+        width = page.segment[0]
+        if page.subsampling == (1, 1):
+            row_bytes = -(-width * page.channels * page.bits // 8)
+        else:
+            row_bytes = -(-width // across) * (across * down + 2)
+        needed = -(-rows // down) * row_bytes
+        raw = codecs.unpacked(page.compression, data, needed, -(-page.segment[1] // down) * row_bytes)
+        if page.subsampling == (1, 1):
+            return lambda first, last: _samples(page, raw[first * row_bytes : last * row_bytes], last - first)
+        return lambda first, last: _ycbcr(
+            page, raw[first // down * row_bytes : -(-last // down) * row_bytes], last - first
+        )
+
+
+def _table(page: Page, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where each of so many segments begins, and how many bytes it has."""
+    directory = page.directory
+    size = len(directory.encoded)
+    offsets = directory.numbers(324 if 324 in directory else 273, size)
+    counts = directory.numbers(325 if 325 in directory else 279, size)
+    if offsets.size < number or offsets.dtype.kind not in "ui":
+        raise UndecodableImage
+    offsets = offsets[:number].astype(np.int64)
+    if offsets.min() < 0 or offsets.max() >= size:
+        raise UndecodableImage
+    if not counts.size or (number == 1 and not counts[0] and offsets[0]):
+        # Left out, or 0 in a file of one strip: each ends where the next one begins.
+        starts = np.append(np.unique(offsets), size)
+        counts = starts[np.searchsorted(starts, offsets, side="right")] - offsets
+    if counts.size < number or counts.dtype.kind not in "ui":
+        raise UndecodableImage
+    counts = counts[:number].astype(np.int64)
+    is_cut = bool(np.any(offsets + np.minimum(counts, size) > size))
+    # Of other compressions, it is seen whether every row is there.
+    if counts.min() < 0 or (is_cut and page.compression in (*OF_IMAGES, *CCITT)):
+        raise UndecodableImage
+    counts = np.minimum(counts, size - offsets)
+    if int(counts.sum()) > 2 * size + _SHARED_BYTES * number:
+        raise UndecodableImage
+    return offsets, counts
+
+
+def _samples(page: Page, raw: memoryview, rows: int) -> Samples:
+    """Return the samples of whole rows [rows, columns, channels], in the machine's byte order."""
+    shape = rows, page.segment[0], page.channels
+    if page.bits not in (8, 16, 32, 64):
+        run = page.segment[0] * page.channels
+        return np.asarray(packints_decode(bytes(raw), page.dtype, page.bits, runlen=run)).reshape(shape)
+    if page.predictor == 3:
+        planes: Samples = np.frombuffer(bytes(raw), page.dtype).reshape(shape)
+        return np.asarray(floatpred_decode(planes, axis=-2))
+    samples: Samples = np.frombuffer(raw, page.dtype.newbyteorder(page.directory.layout.order)).reshape(shape)
+    if page.predictor == 2:
+        differences = samples.astype(page.dtype).view(f"u{page.dtype.itemsize}")
+        return np.asarray(delta_decode(differences, axis=-2, out=differences)).view(page.dtype)
+    return samples
+
+
+def _ycbcr(page: Page, raw: memoryview, rows: int) -> Samples:
+    """Return rows of YCbCr [rows, columns, 3] whose chroma samples are shared by several pixels each."""
+    across, down = page.subsampling
+    columns = -(-page.segment[0] // across)
+    units = np.frombuffer(raw, np.uint8).reshape(-1, columns, across * down + 2)
+    luma = units[..., :-2].reshape(-1, columns, down, across).transpose(0, 2, 1, 3).reshape(len(units) * down, -1)
+    chroma = units[..., -2:].repeat(down, axis=0).repeat(across, axis=1)
+    return np.dstack([luma, chroma])[:rows, : page.segment[0]]
