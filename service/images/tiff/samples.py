@@ -41,9 +41,11 @@ class Range:
 
     def add(self, page: Page, band: Samples, nodata: float | None) -> None:
         """Take a band into account."""
-        colours = _finite(band[..., : page.colours.samples])
+        colours = band[..., : page.colours.samples]
         if nodata is not None:
-            colours[colours == np.float32(nodata)] = 0.0
+            colours = np.where(colours == np.asarray(nodata).astype(page.dtype), page.dtype.type(0), colours)
+        if page.kind == "f":
+            colours = _finite(colours)
         self.brightest = max(self.brightest, float(colours.max()))
         if page.kind == "f":
             self.positive += int(np.count_nonzero(colours > 0))
@@ -216,10 +218,11 @@ def _finite(samples: Samples) -> NDArray[np.float32]:
 def _scaled(samples: NDArray[np.floating], black: float, white: float) -> Bytes:
     """Return 0 to 255 of floats, which are overwritten."""
     samples = np.nan_to_num(samples, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    np.clip(samples, black, white, out=samples)
     samples -= black
     samples *= 255.0 / (white - black)
     samples += 0.5
-    return np.clip(samples, 0.0, 255.0, out=samples).astype(np.uint8)
+    return samples.astype(np.uint8)
 
 
 def _within(numbers: Samples, size: int) -> NDArray[np.integer]:
