@@ -29,45 +29,114 @@ _LZMA_BYTES = 64_000_000
 """What its dictionary may take."""
 
 _MAX_SCANS = 20
-"""Of a JPEG, since each goes over the whole segment again."""
+_MAX_SCANNED_PIXELS = 200_000_000
+"""Of a JPEG, all scans together: each goes over the whole segment again."""
+
+_TABLES_BYTES = 16_384
+"""Of the JPEG tables that all segments share; they are read again for each."""
+
+_MAX_CODESTREAM_TILES = 1_024
+"""Of a JPEG 2000; OpenJPEG takes some kilobytes for each before it decodes the first."""
+
+_INPUT_BYTES = 65_536
+"""Of packed data at a time."""
 
 _FRAMES = (0xC0, 0xC1, 0xC2)  # sequential, extended sequential, progressive
 _LOSSLESS_FRAMES = (0xC3, 0xC7, 0xCB, 0xCF)
 _BARE_MARKERS = (0x01, *range(0xD0, 0xD9))
 
 
-def unpacked(compression: int, data: memoryview, needed: int, room: int) -> memoryview:
-    """Return the bytes of a segment, `needed` of them, where there may be up to `room`. Raises UndecodableImage."""
-    contents = _UNPACK[compression](data, needed, room)
-    if len(contents) < needed:
-        raise UndecodableImage
-    return memoryview(contents)[:needed]
+class Unpacked:
+    """The bytes of a segment, read from its beginning to its end. Raises UndecodableImage where there are fewer.
+
+    needed: how many are in the picture
+    room:   how many there may be
+    """
+
+    def __init__(self, compression: int, data: memoryview, needed: int, room: int) -> None:
+        self._read = _STREAMS[compression](data, needed) if compression in _STREAMS else None
+        if self._read is None:
+            self._contents = memoryview(_UNPACK[compression](data, needed, room))[:needed]
+            if len(self._contents) < needed:
+                raise UndecodableImage
+
+    def read(self, size: int) -> memoryview:
+        """Return the next so many bytes."""
+        if self._read is not None:
+            return memoryview(self._read(size))
+        contents, self._contents = self._contents[:size], self._contents[size:]
+        return contents
 
 
-def _inflated(data: memoryview, needed: int, _room: int) -> bytes:
-    inflate = zlib.decompressobj()
-    contents = inflate.decompress(data, needed)
-    if not inflate.eof:
-        inflate.decompress(inflate.unconsumed_tail, 1)  # raises where the checksum is there and wrong
-    return contents
+def _inflated(data: memoryview, needed: int) -> Callable[[int], bytes]:
+    inflate, place, left = zlib.decompressobj(), 0, needed
+
+    def read(size: int) -> bytes:
+        nonlocal place, left
+        left -= size
+        contents: list[bytes] = []
+        while size:
+            packed = inflate.unconsumed_tail or data[place : place + _INPUT_BYTES]
+            place += 0 if inflate.unconsumed_tail else len(packed)
+            contents.append(inflate.decompress(packed, size))
+            size -= len(contents[-1])
+            if size and (inflate.eof or not (packed or contents[-1])):
+                raise UndecodableImage
+        if not left and not inflate.eof:  # a checksum that is there and wrong is raised
+            inflate.decompress(inflate.unconsumed_tail or data[place : place + _INPUT_BYTES], 1)
+        return b"".join(contents)
+
+    return read
 
 
-def _unpacked_lzma(data: memoryview, needed: int, _room: int) -> bytes:
-    try:
-        return lzma.LZMADecompressor(memlimit=_LZMA_BYTES).decompress(data, needed)
-    except (EOFError, lzma.LZMAError):
-        raise UndecodableImage from None
+def _unpacked_lzma(data: memoryview, _needed: int) -> Callable[[int], bytes]:
+    decompressor, packed = lzma.LZMADecompressor(memlimit=_LZMA_BYTES), bytes(data)
+
+    def read(size: int) -> bytes:
+        nonlocal packed
+        contents: list[bytes] = []
+        while size:
+            try:
+                contents.append(decompressor.decompress(packed, size))
+            except (EOFError, lzma.LZMAError):
+                raise UndecodableImage from None
+            packed = b""
+            size -= len(contents[-1])
+            if size and (decompressor.eof or decompressor.needs_input):
+                raise UndecodableImage
+        return b"".join(contents)
+
+    return read
 
 
+_STREAMS: dict[int, Callable[[memoryview, int], Callable[[int], bytes]]] = {
+    pages.DEFLATE: _inflated,
+    pages.OLD_DEFLATE: _inflated,
+    pages.LZMA: _unpacked_lzma,
+}
 _UNPACK: dict[int, Callable[[memoryview, int, int], bytes | memoryview]] = {
     pages.NO_COMPRESSION: lambda data, _needed, _room: data,
     pages.LZW: lambda data, needed, _room: lzw_decode(data, out=needed),
-    pages.DEFLATE: _inflated,
-    pages.OLD_DEFLATE: _inflated,
     pages.PACKBITS: lambda data, _needed, room: packbits_decode(data, out=room),
     pages.ZSTD: lambda data, _needed, room: zstd_decode(data, out=room),
-    pages.LZMA: _unpacked_lzma,
 }
+
+
+def bytes_at_a_time(page: Page) -> int:
+    """Return what unpacking a segment of one plane takes at most, but for bands of it, as measured."""
+    pixels = page.segment[0] * page.segment[1]
+    samples = pixels * page.channels * page.dtype.itemsize
+    if page.compression in pages.CCITT:
+        return 2 * samples  # decoded twice, to compare
+    if page.compression == pages.JPEG:
+        return samples + 2 * pixels * page.channels  # where it is progressive, libjpeg keeps the coefficients
+    if page.compression == pages.WEBP:
+        return samples + 12 * pixels
+    if page.compression in pages.JPEG_2000:
+        return samples + 6 * pixels * page.channels
+    if page.compression in _STREAMS or page.compression == pages.NO_COMPRESSION:
+        return 0
+    return pixels * page.channels * page.bits // 8 + page.segment[1]
 
 
 def image(page: Page, data: memoryview, rows: int, columns: int) -> Samples:
@@ -92,11 +161,23 @@ def _of_size(page: Page, data: bytes, size: tuple[int, int]) -> Samples:
     out: Samples = np.empty(shape, page.dtype)
     if page.compression == pages.WEBP:
         webp_decode(data, hasalpha=page.channels == 4, out=out)
-    elif data.rfind(b"\xff\xd9") < 0:
-        raise UndecodableImage
     else:
+        _check_codestream(data)
         jpeg2k_decode(data, numthreads=1, out=out)
     return out.reshape(*size, page.channels)
+
+
+def _check_codestream(jpeg_2000: bytes) -> None:
+    """Raise UndecodableImage where the data were cut, or a header asks for more memory than its picture.
+
+    Source: ITU-T T.800, A.5.1.
+    """
+    start = jpeg_2000.find(b"\xff\x4f\xff\x51")
+    if start < 0 or jpeg_2000.rfind(b"\xff\xd9") < start:
+        raise UndecodableImage
+    right, bottom, _, _, width, height = struct.unpack_from(">6I", jpeg_2000, start + 8)
+    if not width or not height or -(-right // width) * -(-bottom // height) > _MAX_CODESTREAM_TILES:
+        raise UndecodableImage
 
 
 # What would be seen if the data went on: white rows, rows as the one before, and stripes.
@@ -121,7 +202,7 @@ def _ccitt(page: Page, data: bytes, rows: int) -> Samples:
 
 
 def _jpeg(page: Page, data: memoryview, rows: int, columns: int) -> Samples:
-    tables = page.directory.contents(347, 65_536)
+    tables = page.directory.contents(347, _TABLES_BYTES)
     jpeg = bytes(data)
     bits, height, width, channels = _frame(jpeg)
     has_room = width <= page.segment[0] + 64 and height <= page.segment[1] + 64
@@ -157,7 +238,9 @@ def _frame(jpeg: bytes) -> tuple[int, int, int, int]:
             raise Unread("compressed by lossless JPEG")
         if kind in _FRAMES:
             bits, height, width, components = struct.unpack_from(">BHHB", jpeg, place + 4)
-            if jpeg.count(b"\xff\xda", place) > _MAX_SCANS or jpeg.rfind(b"\xff\xd9") < place:
+            scans = jpeg.count(b"\xff\xda", place)
+            is_slow = scans > _MAX_SCANS or scans * height * width > _MAX_SCANNED_PIXELS
+            if is_slow or jpeg.rfind(b"\xff\xd9") < place:
                 raise UndecodableImage
             return bits, height, width, components
         (length,) = struct.unpack_from(">H", jpeg, place + 2)

@@ -18,6 +18,15 @@ _MAX_DIRECTORIES = 1_000
 
 _SUB_DIRECTORIES = 330
 
+_KNOWN = (
+    *(*range(254, 260), 262, 266, *range(273, 275), *range(277, 282), 284, 317, *range(320, 326), _SUB_DIRECTORIES),
+    *(332, 334, *range(338, 342), 347, *range(529, 533), 292, 32_997, 34_675, 42_113, 50_706),
+)
+"""Tags that are ever asked for."""
+
+_IS_KNOWN = np.zeros(65_536, np.bool_)
+_IS_KNOWN[list(_KNOWN)] = True
+
 _KINDS = {
     **dict.fromkeys((1, 2, 7), "u1"),
     **dict.fromkeys((4, 5, 13), "u4"),
@@ -76,8 +85,10 @@ class Directory:
         if end > len(encoded):
             raise UndecodableImage
         value = entry.itemsize - struct.calcsize(layout.place)
+        entries = np.frombuffer(encoded, entry, count, start)
         self._tags: dict[int, _Tag] = {}
-        for number, (tag, kind, values, _) in enumerate(np.frombuffer(encoded, entry, count, start).tolist()):
+        for number in np.flatnonzero(_IS_KNOWN[entries["tag"]]).tolist():
+            tag, kind, values, _ = entries[number].tolist()
             # The first of several, as libtiff has it.
             self._tags.setdefault(tag, _Tag(kind, values, start + number * entry.itemsize + value))
         try:

@@ -11,6 +11,9 @@ from service.images.tiff.directory import Directory
 _MAX_SAMPLES = 1_024
 """Of a pixel."""
 
+_MAX_PIXEL_BYTES = 128
+"""Of one segment: all of them are unpacked for the few that are seen."""
+
 _REDUCED, _MASK = 1, 4
 """Of NewSubfileType's bits."""
 
@@ -263,6 +266,8 @@ def _check_is_read(page: Page) -> None:
 
 
 def _check_samples(page: Page) -> None:
+    if page.channels * page.dtype.itemsize > _MAX_PIXEL_BYTES:
+        raise Unread("more samples of a pixel than a picture has")
     depths = {"u": (*range(1, 17), 32, 64), "i": (8, 16, 32, 64), "f": (16, 32, 64)}
     if page.bits not in depths[page.kind]:
         raise Unread("a depth of samples that is not known")

@@ -51,7 +51,7 @@ class Range:
             self.positive += int(np.count_nonzero(colours > 0))
             self.up_to_one += int(np.count_nonzero((colours > 0) & (colours <= 1)))
         if page.alpha:
-            self.brightest_alpha = max(self.brightest_alpha, float(_finite(band[..., page.alpha[1]]).max()))
+            self.brightest_alpha = max(self.brightest_alpha, float(_finite(band[..., page.colours.samples]).max()))
 
 
 @dataclass
@@ -95,7 +95,7 @@ class Conversion:
         if page.white_is_zero:
             seen = 255 - seen
         if page.alpha:
-            alpha = self._eight_bits(band[..., page.alpha[1], np.newaxis], 0.0, self.alpha_white)
+            alpha = self._eight_bits(band[..., page.colours.samples, np.newaxis], 0.0, self.alpha_white)
             if page.alpha[0] is Alpha.ASSOCIATED and page.colours is not Colours.CMYK:
                 seen = self._undone(band, seen)
         else:
@@ -126,7 +126,7 @@ class Conversion:
         assert self.page.alpha  # noqa: S101  # who calls has seen it
         white = 255.0
         colours = seen.astype(np.float32)
-        alpha = _finite(band[..., self.page.alpha[1], np.newaxis]) * np.float32(1.0 / self.alpha_white)
+        alpha = _finite(band[..., self.page.colours.samples, np.newaxis]) * np.float32(1.0 / self.alpha_white)
         if self.page.bits > 8:
             colours = _finite(band[..., : self.page.colours.samples]) * np.float32(white / self.white)
             if self.page.white_is_zero:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from service.errors import UndecodableImage
 from service.images.tiff import codecs
 from service.images.tiff.codecs import Samples
-from service.images.tiff.page import CCITT, NO_COMPRESSION, OF_IMAGES, Page, Unread
+from service.images.tiff.page import CCITT, OF_IMAGES, Page, Unread
 
 _BAND_PIXELS = 250_000
 """Of a segment's samples at a time."""
@@ -24,7 +24,7 @@ _SHARED_BYTES = 1_024
 
 @dataclass(frozen=True)
 class Band:
-    """A part of the picture: where it is, and its samples [rows, columns, samples of a pixel]."""
+    """A part of the picture: where it is, and its samples [rows, columns, colours and what alpha there is]."""
 
     left: int
     top: int
@@ -38,22 +38,18 @@ class Segments:
         self._page = page
         width, height = page.segment
         self._across, self._down = -(-page.width // width), -(-page.height // height)
-        self._planes = page.samples if page.planar else 1
+        self._seen = [*range(page.colours.samples), *([page.alpha[1]] if page.alpha else [])]
+        # Other planes, of which there may be a thousand, need not be decoded.
+        self._planes = self._seen if page.planar else [0]
         number = self._across * self._down
         if number * width * height > 2 * page.width * page.height + _SPARE_PIXELS:
             raise UndecodableImage
-        self._offsets, self._counts = _table(page, number * self._planes)
+        self._offsets, self._counts = _table(page, number * (page.samples if page.planar else 1))
 
     @property
     def bytes_at_a_time(self) -> int:
         """What is unpacked at most at one time, but for bands of it."""
-        page = self._page
-        width, height = page.segment
-        if page.compression == NO_COMPRESSION and not page.reversed_bits:
-            return 0
-        wide = page.compression in OF_IMAGES or page.compression in CCITT
-        samples = width * height * page.channels * self._planes
-        return samples * page.dtype.itemsize if wide else samples * page.bits // 8 + height
+        return codecs.bytes_at_a_time(self._page) * len(self._planes)
 
     def bands(self) -> Iterator[Band]:
         """Decode each segment once. Raises UndecodableImage, and what the codecs raise of broken data."""
@@ -62,18 +58,23 @@ class Segments:
         for number in range(self._across * self._down):
             top, left = number // self._across * height, number % self._across * width
             rows, columns = min(height, page.height - top), min(width, page.width - left)
-            planes = [
-                self._rows(plane * self._across * self._down + number, rows, columns) for plane in range(self._planes)
-            ]
+            planes = [self._rows(plane * self._across * self._down + number, rows, columns) for plane in self._planes]
             # Whole units of rows that share their chroma.
             step = max(1, _BAND_PIXELS // width // 4) * 4
             for start in range(0, rows, step):
                 stop = min(start + step, rows)
                 parts = [plane(start, stop)[:, :columns] for plane in planes]
-                yield Band(left, top + start, parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2))
+                yield Band(left, top + start, self._of_seen(parts))
+
+    def _of_seen(self, parts: list[Samples]) -> Samples:
+        """Return the samples that are seen, of planes or of all samples."""
+        if len(parts) > 1:
+            return np.concatenate(parts, axis=2)
+        last = len(self._seen)
+        return parts[0][..., :last] if self._seen[-1] == last - 1 else parts[0][..., self._seen]
 
     def _rows(self, number: int, rows: int, columns: int) -> Callable[[int, int], Samples]:
-        """Return what gives rows of a segment, from one to another."""
+        """Return what gives rows of a segment, from one to another, each once and in their order."""
         page = self._page
         start, count = int(self._offsets[number]), int(self._counts[number])
         if count == 0:
@@ -91,12 +92,11 @@ class Segments:
         else:
             row_bytes = -(-width // across) * (across * down + 2)
         needed = -(-rows // down) * row_bytes
-        raw = codecs.unpacked(page.compression, data, needed, -(-page.segment[1] // down) * row_bytes)
+        raw = codecs.Unpacked(page.compression, data, needed, -(-page.segment[1] // down) * row_bytes)
         if page.subsampling == (1, 1):
-            return lambda first, last: _samples(page, raw[first * row_bytes : last * row_bytes], last - first)
-        return lambda first, last: _ycbcr(
-            page, raw[first // down * row_bytes : -(-last // down) * row_bytes], last - first
-        )
+            return lambda first, last: _samples(page, raw.read((last - first) * row_bytes), last - first)
+        # A band begins with a unit of rows.
+        return lambda first, last: _ycbcr(page, raw.read(-(-(last - first) // down) * row_bytes), last - first)
 
 
 def _table(page: Page, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
