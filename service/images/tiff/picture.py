@@ -50,6 +50,7 @@ class Tiff:
         self.size = size_of(self._directory)
         self.orientation = self._directory.number(274, 1)
         self._page: Page | None = None
+        self._segments: Segments | None = None
 
     @property
     def decoded_size(self) -> tuple[int, int]:
@@ -72,12 +73,13 @@ class Tiff:
     def decoder_bytes(self) -> int:
         """Return what decoding takes at most, the picture included, but for bands of it."""
         page = self._whole_page()
-        return _PIXEL_BYTES * page.width * page.height + Segments(page).bytes_at_a_time
+        self._segments = Segments(page)
+        return _PIXEL_BYTES * page.width * page.height + self._segments.bytes_at_a_time
 
     def decoded(self) -> Decoded:
         """Return the picture. Raises what the codecs do."""
         page = self._whole_page()
-        segments = Segments(page)
+        segments = self._segments or Segments(page)
         conversion = conversion_of(page, segments.bands())
         image = Image.new(conversion.mode, (page.width, page.height))
         for band in segments.bands():

@@ -46,10 +46,12 @@ class Range:
             colours = np.where(colours == np.asarray(nodata).astype(page.dtype), page.dtype.type(0), colours)
         if page.kind == "f":
             colours = _finite(colours)
-        self.brightest = max(self.brightest, float(colours.max()))
+        brightest = float(colours.max())
+        self.brightest = max(self.brightest, brightest)
         if page.kind == "f":
-            self.positive += int(np.count_nonzero(colours > 0))
-            self.up_to_one += int(np.count_nonzero((colours > 0) & (colours <= 1)))
+            positive = int(np.count_nonzero(colours > 0))
+            self.positive += positive
+            self.up_to_one += positive if brightest <= 1 else int(np.count_nonzero((colours > 0) & (colours <= 1)))
         if page.alpha:
             self.brightest_alpha = max(self.brightest_alpha, float(_finite(band[..., page.colours.samples]).max()))
 
@@ -70,7 +72,7 @@ class Conversion:
     nodata: float | None
     brightest: float = 0.0
     _table: Bytes | None = field(default=None, init=False)
-    _palette: Bytes | None = field(default=None, init=False)
+    _palette: NDArray[np.uint32] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         page = self.page
@@ -87,7 +89,9 @@ class Conversion:
         if page.colours is Colours.LAB:
             return _lab(page, colours)
         if self._palette is not None:
-            seen: Bytes = self._palette[_within(colours[..., 0], len(self._palette))]
+            numbers = colours[..., 0].astype(page.dtype, copy=False)
+            # Four bytes are taken at once.
+            seen: Bytes = np.take(self._palette, numbers).view(np.uint8).reshape(*numbers.shape, 4)[..., :3]
         elif page.compression == JPEG or page.colours is not Colours.YCBCR:
             seen = self._eight_bits(colours, self.black, self.white)
         else:
@@ -112,14 +116,14 @@ class Conversion:
 
     def _eight_bits(self, samples: Samples, black: float, white: float) -> Bytes:
         if self.page.bits > 8:
-            self.brightest = max(self.brightest, float(_finite(samples).max()))
+            brightest = _finite(samples) if self.page.kind == "f" else samples
+            self.brightest = max(self.brightest, float(brightest.max()))
         if self._table is not None and (black, white) == (self.black, self.white):
             if self.page.bits == 8 and self.page.kind == "u":
                 return np.asarray(samples, np.uint8)
             native = samples.astype(samples.dtype.newbyteorder("="), copy=False)
             return np.take(self._table, native.view(f"u{native.dtype.itemsize}"))
-        wide = np.float64 if self.page.kind != "f" or self.page.bits == 64 else np.float32
-        return _scaled(samples.astype(wide), black, white)
+        return _scaled(_finite(samples) if self.page.kind == "f" else samples.astype(np.float64), black, white)
 
     def _undone(self, band: Samples, seen: Bytes) -> Bytes:
         """Return colours as they were before they were multiplied by alpha."""
@@ -211,13 +215,17 @@ def _nodata(page: Page) -> float | None:
 
 
 def _finite(samples: Samples) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):
-        return np.nan_to_num(samples.astype(np.float32), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    """Return floats of the machine's byte order, 0 where a sample is no number or infinite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        floats: NDArray[np.float32] = samples.astype(np.float32)
+        # The sum tells it for a part of the time that looking at each takes.
+        if not np.isfinite(floats.sum()):
+            np.nan_to_num(floats, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    return floats
 
 
 def _scaled(samples: NDArray[np.floating], black: float, white: float) -> Bytes:
     """Return 0 to 255 of floats, which are overwritten."""
-    samples = np.nan_to_num(samples, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     np.clip(samples, black, white, out=samples)
     samples -= black
     samples *= 255.0 / (white - black)
@@ -225,20 +233,16 @@ def _scaled(samples: NDArray[np.floating], black: float, white: float) -> Bytes:
     return samples.astype(np.uint8)
 
 
-def _within(numbers: Samples, size: int) -> NDArray[np.integer]:
-    if int(numbers.max()) >= size:
-        raise UndecodableImage
-    return numbers.astype(np.intp)
-
-
-def _palette(page: Page) -> Bytes:
-    """Return the colours [number, 3]. Raises UndecodableImage where there are fewer than the depth has numbers."""
+def _palette(page: Page) -> NDArray[np.uint32]:
+    """Return the colours, each with a spare byte as one number. Raises UndecodableImage where there are too few."""
     colours = page.directory.numbers(320, 3 * 65_536)
     if colours.size < 3 * 2**page.bits or colours.dtype.kind not in "ui":
         raise UndecodableImage
     colours = colours[: 3 * 2**page.bits].reshape(3, -1).T
+    with_spare = np.zeros((len(colours), 4), np.uint8)
     # Some writers put 8 bits where there are 16.
-    return (colours if colours.max() <= 255 else colours >> 8).astype(np.uint8)
+    with_spare[:, :3] = colours if colours.max() <= 255 else colours >> 8
+    return with_spare.view(np.uint32)[:, 0]
 
 
 def _lab(page: Page, samples: Samples) -> Bytes:

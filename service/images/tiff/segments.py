@@ -7,7 +7,8 @@ import numpy as np
 from imagecodecs._imcd import bitorder_decode, delta_decode, floatpred_decode, packints_decode
 from numpy.typing import NDArray
 
-from service.errors import UndecodableImage
+from service.errors import ImageDimensions, UndecodableImage
+from service.images.pillow_errors import NEEDS_MEMORY
 from service.images.tiff import codecs
 from service.images.tiff.codecs import Samples
 from service.images.tiff.page import CCITT, OF_IMAGES, Page, Unread
@@ -22,6 +23,13 @@ _SHARED_BYTES = 1_024
 """Of each segment that may be another's too: writers store an empty tile once."""
 
 
+_MAX_SAMPLE_BYTES = 400_000_000
+"""Of all samples that are seen, as wide as they are in the file: to go over them takes seconds."""
+
+_KEPT_BYTES = 16_000_000
+"""Of decoded segments that are in several places."""
+
+
 @dataclass(frozen=True)
 class Band:
     """A part of the picture: where it is, and its samples [rows, columns, colours and what alpha there is]."""
@@ -32,7 +40,11 @@ class Band:
 
 
 class Segments:
-    """The segments of a page. Raises UndecodableImage where they can't be all there, or are more than the picture."""
+    """The segments of a page.
+
+    Raises UndecodableImage where they can't be all there, or are more than the picture, ImageDimensions where that has
+    too many bytes.
+    """
 
     def __init__(self, page: Page) -> None:
         self._page = page
@@ -44,7 +56,11 @@ class Segments:
         number = self._across * self._down
         if number * width * height > 2 * page.width * page.height + _SPARE_PIXELS:
             raise UndecodableImage
+        self._shared: dict[tuple[int, int, int, int], Samples] = {}
+        if page.width * page.height * len(self._seen) * page.dtype.itemsize > _MAX_SAMPLE_BYTES:
+            raise ImageDimensions(NEEDS_MEMORY)
         self._offsets, self._counts = _table(page, number * (page.samples if page.planar else 1))
+        self._has_shared = np.unique(self._offsets).size < self._offsets.size
 
     @property
     def bytes_at_a_time(self) -> int:
@@ -83,7 +99,7 @@ class Segments:
         if page.reversed_bits:
             data = memoryview(bitorder_decode(bytes(data)))
         if page.compression in OF_IMAGES or page.compression in CCITT:
-            samples = codecs.image(page, data, rows, columns)
+            samples = self._image((start, count, rows, columns), data)
             return lambda first, last: samples[first:last]
         across, down = page.subsampling
         width = page.segment[0]
@@ -97,6 +113,15 @@ class Segments:
             return lambda first, last: _samples(page, raw.read((last - first) * row_bytes), last - first)
         # A band begins with a unit of rows.
         return lambda first, last: _ycbcr(page, raw.read(-(-(last - first) // down) * row_bytes), last - first)
+
+    def _image(self, key: tuple[int, int, int, int], data: memoryview) -> Samples:
+        """Return what an image codec makes of a segment; of one that is in several places, what it made before."""
+        if key in self._shared:
+            return self._shared[key]
+        samples = codecs.image(self._page, data, *key[2:])
+        if self._has_shared and (len(self._shared) + 1) * samples.nbytes <= _KEPT_BYTES:
+            self._shared[key] = samples
+        return samples
 
 
 def _table(page: Page, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
