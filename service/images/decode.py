@@ -10,6 +10,7 @@ from functools import cached_property
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from service.errors import ImageDimensions, ImageTooLarge, UndecodableImage, UnsupportedImageFormat
+from service.images import png
 from service.images.pillow_errors import BROKEN, problems_told
 from service.images.upright import TO_UPRIGHT, Upright, upright_size
 
@@ -100,7 +101,10 @@ def decode(
     if len(encoded) > limits.max_bytes:
         raise ImageTooLarge(f"The image has more than the {limits.max_bytes} bytes that this service takes.")
     sha256 = hashlib.sha256(encoded).hexdigest()
+    warned: tuple[str, ...] = ()
     with problems_told():
+        if encoded.startswith(png.SIGNATURE):
+            encoded, warned = png.essential(encoded)
         image = _open(encoded)
         whole = image.size
         _check_dimensions(whole, limits.max_pixels if min_short_side is None else MAX_CLAIMED_PIXELS)
@@ -118,12 +122,16 @@ def decode(
             if not has_memory and image.format in _SAY_THE_SAME:
                 raise MemoryError from None
             raise
+        if image.format == "PNG":
+            png.complete_transparency(image, encoded)
+        elif image.format == "BMP":
+            _complete_alpha(image)
         upright = Upright(image, _turn(image) if turn is None else turn)  # a PNG may say it behind its pixels
     # What the answer says of the size is what was sent.
     width, height = upright_size(whole, upright.turn) if reduced else upright.size
     decoded_at = upright.size if reduced else None
     image_format = "JPEG" if image.format == "MPO" else str(image.format)
-    return DecodedImage(upright, width, height, image_format, sha256, decoded_at)
+    return DecodedImage(upright, width, height, image_format, sha256, decoded_at, warned)
 
 
 def _reduce(image: Image.Image, min_short_side: int) -> None:
@@ -137,6 +145,8 @@ def _bytes_to_decode(image: Image.Image, whole: tuple[int, int]) -> int:
     own = _OWN_BYTES.get(str(image.format), 0)
     if image.format == "JPEG2000":
         own = 6 * len(image.getbands())  # 32 bits of each sample, and OpenJPEG's work on a tile
+    elif isinstance(image.info.get("transparency"), tuple):
+        own = png.TRANSPARENT_BYTES
     elif image.info.get("progressive"):
         own = 2 * len(image.getbands())  # libjpeg keeps the coefficients of all scans
     return PICTURE_BYTES * image.width * image.height + own * whole[0] * whole[1]
@@ -155,6 +165,12 @@ def _check_dimensions(size: tuple[int, int], max_pixels: int) -> None:
         raise ImageDimensions(f"The image must have 1 to {max_pixels} pixels.")
     if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
         raise ImageDimensions(f"The image's long side may be at most {MAX_ASPECT_RATIO} times its short side.")
+
+
+def _complete_alpha(bmp: Image.Image) -> None:
+    """Make a picture opaque whose alpha is 0 everywhere: many programs say that there is alpha, and write none."""
+    if bmp.mode == "RGBA" and bmp.im.getband(3).getextrema() == (0, 0):
+        bmp.putalpha(255)
 
 
 def _lacks_end_of_codestream(jpeg_2000: bytes) -> bool:
