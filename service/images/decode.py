@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,12 +11,14 @@ from functools import cached_property
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from service.errors import ImageDimensions, ImageTooLarge, UndecodableImage, UnsupportedImageFormat
-from service.images import png
+from service.images import jpeg, png
 from service.images.pillow_errors import BROKEN, problems_told
 from service.images.upright import TO_UPRIGHT, Upright, upright_size
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000")
 """Pillow's names of the formats that are opened; an MPO is opened as a JPEG, with more pictures behind it."""
+
+_JPEG = ("JPEG", "MPO")
 
 MAX_ASPECT_RATIO = 100
 """A longer shape would, once its short side is the model's input, be larger than the picture that was sent."""
@@ -30,6 +33,16 @@ may be in one strip.
 MAX_CLAIMED_PIXELS = 2_000_000_000
 """What a header may say of a picture that is decoded at a smaller size, since it costs time even so."""
 
+_BEGINNING = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF....WEBP|II[*+]\0|MM\0[*+]|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0"
+    rb"|\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51|....ftyp(avi[fs]|mif1|msf1|hei[cxms]|hev[cxms])",
+    re.DOTALL,
+)
+"""What files of formats that are opened begin with, also where they are so broken that Pillow does not know them."""
+
+_LEAST_BYTES = 32
+"""Of fewer, no format makes a picture."""
+
 PICTURE_BYTES = 4
 """What Pillow takes of a pixel at most."""
 
@@ -38,6 +51,8 @@ _SAY_THE_SAME = ("JPEG", "MPO", "WEBP", "JPEG2000")
 
 # Pillow warns of odd metadata; what matters raises. Once for all threads: they share the filters.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+# Pillow's own limit would keep it from opening what is decoded at a smaller size.
+Image.MAX_IMAGE_PIXELS = MAX_CLAIMED_PIXELS
 
 
 @dataclass(frozen=True)
@@ -110,8 +125,8 @@ def decode(
         _check_dimensions(whole, limits.max_pixels if min_short_side is None else MAX_CLAIMED_PIXELS)
         if image.format == "JPEG2000" and _lacks_end_of_codestream(encoded):
             raise UndecodableImage
-        if min_short_side is not None and (fast or whole[0] * whole[1] > limits.max_pixels):
-            _reduce(image, min_short_side)
+        wanted = min_short_side if fast or whole[0] * whole[1] > limits.max_pixels else None
+        _reduce(image, wanted)
         reduced = image.size != whole
         _check_dimensions(image.size, limits.max_pixels)
         has_memory = before_pixels(_bytes_to_decode(image, whole))
@@ -121,7 +136,14 @@ def decode(
         except BROKEN:
             if not has_memory and image.format in _SAY_THE_SAME:
                 raise MemoryError from None
-            raise
+            image.close()  # which lets its memory go
+            if image.format not in _JPEG:
+                raise
+            if not jpeg.lacks_only_its_end(encoded, wanted):
+                raise jpeg.error_of(encoded) from None
+            image = _open(encoded.removesuffix(b"\xff") + jpeg.END)
+            _reduce(image, wanted)
+            image.load()
         if image.format == "PNG":
             png.complete_transparency(image, encoded)
         elif image.format == "BMP":
@@ -130,13 +152,16 @@ def decode(
     # What the answer says of the size is what was sent.
     width, height = upright_size(whole, upright.turn) if reduced else upright.size
     decoded_at = upright.size if reduced else None
-    image_format = "JPEG" if image.format == "MPO" else str(image.format)
+    image_format = "JPEG" if image.format in _JPEG else str(image.format)
     return DecodedImage(upright, width, height, image_format, sha256, decoded_at, warned)
 
 
-def _reduce(image: Image.Image, min_short_side: int) -> None:
-    """Let the picture be decoded at a fraction of its size where its format can do that, and the fraction serves."""
-    if image.format in ("JPEG", "MPO"):
+def _reduce(image: Image.Image, min_short_side: int | None) -> None:
+    """Let the picture be decoded at a fraction of its size where its format can do that, and the fraction serves.
+
+    min_short_side: None where all of it is to be decoded
+    """
+    if min_short_side is not None and image.format in _JPEG:
         image.draft(None, (min_short_side, min_short_side))
 
 
@@ -156,7 +181,9 @@ def _open(encoded: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(encoded), formats=_FORMATS)
     except UnidentifiedImageError:
-        raise UnsupportedImageFormat from None
+        if len(encoded) < _LEAST_BYTES or not _BEGINNING.match(encoded):
+            raise UnsupportedImageFormat from None
+        raise (jpeg.error_of(encoded) if encoded.startswith(jpeg.SIGNATURE) else UndecodableImage()) from None
 
 
 def _check_dimensions(size: tuple[int, int], max_pixels: int) -> None:
