@@ -11,12 +11,12 @@ from functools import cached_property
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from service.errors import ImageDimensions, ImageTooLarge, UndecodableImage, UnsupportedImageFormat
-from service.images import jpeg, png
+from service.images import heif, jpeg, png
 from service.images.pillow_errors import BROKEN, problems_told
 from service.images.upright import TO_UPRIGHT, Upright, upright_size
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000")
-"""Pillow's names of the formats that are opened; an MPO is opened as a JPEG, with more pictures behind it."""
+"""Pillow's names of the formats that it opens itself; an MPO is opened as a JPEG, with more pictures behind it."""
 
 _JPEG = ("JPEG", "MPO")
 
@@ -130,6 +130,8 @@ def decode(
         reduced = image.size != whole
         _check_dimensions(image.size, limits.max_pixels)
         has_memory = before_pixels(_bytes_to_decode(image, whole))
+        if image.format == "HEIF" and not has_memory:
+            raise MemoryError  # without which libheif would end the process
         turn = _turn_kept_from_pillow(image) if image.format == "TIFF" else None
         try:
             image.load()
@@ -144,6 +146,8 @@ def decode(
             image = _open(encoded.removesuffix(b"\xff") + jpeg.END)
             _reduce(image, wanted)
             image.load()
+        if image.format == "HEIF" and image.size != whole:
+            raise UndecodableImage("The image is a broken HEIF: its pixels are not as many as it says.")
         if image.format == "PNG":
             png.complete_transparency(image, encoded)
         elif image.format == "BMP":
@@ -170,6 +174,8 @@ def _bytes_to_decode(image: Image.Image, whole: tuple[int, int]) -> int:
     own = _OWN_BYTES.get(str(image.format), 0)
     if image.format == "JPEG2000":
         own = 6 * len(image.getbands())  # 32 bits of each sample, and OpenJPEG's work on a tile
+    elif image.format == "HEIF":
+        own = heif.bytes_to_decode(image)
     elif isinstance(image.info.get("transparency"), tuple):
         own = png.TRANSPARENT_BYTES
     elif image.info.get("progressive"):
@@ -178,8 +184,11 @@ def _bytes_to_decode(image: Image.Image, whole: tuple[int, int]) -> int:
 
 
 def _open(encoded: bytes) -> Image.Image:
+    is_heif = heif.is_heif(encoded)
+    if is_heif:
+        heif.register()
     try:
-        return Image.open(io.BytesIO(encoded), formats=_FORMATS)
+        return Image.open(io.BytesIO(encoded), formats=("HEIF",) if is_heif else _FORMATS)
     except UnidentifiedImageError:
         if len(encoded) < _LEAST_BYTES or not _BEGINNING.match(encoded):
             raise UnsupportedImageFormat from None
