@@ -105,8 +105,10 @@ def _sizes() -> Iterator[tuple[str, bytes]]:
                 f"JPEG2000 {number} {name}",
                 file.replace(struct.pack(">II", 61, 47), struct.pack(">II", width, height)),
             )
-        for number, file in enumerate(seeds("AVIF")):
-            yield f"AVIF {number} {name}", file.replace(struct.pack(">II", 61, 47), struct.pack(">II", width, height))
+        for file_format in ("AVIF", "HEIF"):
+            for number, file in enumerate(seeds(file_format)):
+                claimed = struct.pack(">II", width, height)
+                yield f"{file_format} {number} {name}", file.replace(struct.pack(">II", 61, 47), claimed)
     yield "177 megapixels", white_png(13_400, 13_200)
     yield "BMP upside down", _bmp(8, -8, 0)
     yield "BMP of no height", _bmp(8, -(2**31), 1)

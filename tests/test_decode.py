@@ -531,3 +531,20 @@ def test_corners_want_more_of_a_large_picture(
     picture = by_base64(encoded(noise(side, side), "JPEG"))
     asked = {"image": picture, "lists": ["qualities"]} | ({"include": ["stability"]} if with_stability else {})
     assert client.post("/v1/gaze", json=asked).status_code == (422 if with_stability else 200)
+
+
+@pytest.mark.parametrize("header", [40, 56, 108, 124])
+@pytest.mark.parametrize(("alpha", "expected"), [((0, 0), 0), ((0, 255), 1), ((128, 255), 2)])
+def test_a_bitmap_whose_alpha_is_zero_everywhere_is_opaque(header: int, alpha: tuple[int, int], expected: int) -> None:
+    samples = np.random.default_rng(3).integers(0, 256, (7, 5, 4), dtype=np.uint8)
+    samples[:4, :, 3], samples[4:, :, 3] = alpha
+    bgra = np.ascontiguousarray(samples[::-1, :, [2, 1, 0, 3]]).tobytes()
+    masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    # Width, height, planes, bits, that masks say where the samples are, bytes, resolution, colours.
+    information = struct.pack("<IiiHHIIiiII", header, 5, 7, 1, 32, 3, len(bgra), 0, 0, 0, 0)
+    # The shortest header has its masks behind it, of which there are but three.
+    information += masks[:12] if header == 40 else masks.ljust(header - 40, b"\0")
+    file = b"BM" + struct.pack("<IHHI", 14 + len(information) + len(bgra), 0, 0, 14 + len(information))
+    opaque = np.ones((7, 5, 1)) if expected == 0 or header == 40 else samples[..., 3:] / 255
+    found = pixels(file + information + bgra)
+    assert np.abs(found - (samples[..., :3] * opaque + 255 * (1 - opaque))).max() <= 1

@@ -87,7 +87,7 @@ def test_answer_has_the_shape_of_the_contract(
         assert found["uri"] == uris[found["label"]]
 
 
-@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000"])
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF", "JPEG2000"])
 def test_every_format_is_named(client: FlaskClient, file_format: str) -> None:
     picture = encoded(noise(64, 48), file_format)
     image = ask(client, image=by_base64(picture), lists=["qualities"])["results"][0]["image"]

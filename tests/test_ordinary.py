@@ -40,7 +40,7 @@ def test_usual_jpegs_and_pngs_are_ordinary(file: bytes) -> None:
         b"",
         b"\xff\xd8",
         b"A picture of a river.",
-        *(seeds(name)[0] for name in ("WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000")),
+        *(seeds(name)[0] for name in ("WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF", "JPEG2000")),
         scan_bomb(2_000, 100),
         # What looks like the end of the picture is in a segment that libjpeg skips.
         between_scans(scan_bomb(2_000, 90), b"\xff\xfe\0\4\xff\xd9"),

@@ -13,8 +13,9 @@ from service.iiif.image_api import ImageUri
 from service.iiif.presentation import Broken, Canvas
 
 _JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
+_HEIF = (".heic", ".heif", ".hif")
 _JPEG_2000 = (".jp2", ".j2k", ".j2c", ".jpx", ".jpc", ".jpf")
-ENDINGS = frozenset((*_JPEG, ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif", *_JPEG_2000))
+ENDINGS = frozenset((*_JPEG, ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif", *_HEIF, *_JPEG_2000))
 """Of the files that a folder has, those with these are its pictures."""
 
 _PATTERN = frozenset("*?[")

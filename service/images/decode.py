@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -11,12 +12,15 @@ from functools import cached_property
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from service.errors import ImageDimensions, ImageTooLarge, UndecodableImage, UnsupportedImageFormat
+from service.images import heif, jpeg, png
 from service.images.pillow_errors import BROKEN, problems_told
 from service.images.tiff.directory import is_tiff
 from service.images.upright import TO_UPRIGHT, Upright, upright_size
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "JPEG2000")
-"""Pillow's names of the formats that it opens; an MPO is opened as a JPEG, with more pictures behind it."""
+"""Pillow's names of the formats that it opens itself; an MPO is opened as a JPEG, with more pictures behind it."""
+
+_JPEG = ("JPEG", "MPO")
 
 MAX_ASPECT_RATIO = 100
 """A longer shape would, once its short side is the model's input, be larger than the picture that was sent."""
@@ -30,6 +34,16 @@ libwebp has two canvases of its own and gives Pillow a third, libavif has the pl
 MAX_CLAIMED_PIXELS = 2_000_000_000
 """What a header may say of a picture that is decoded at a smaller size, since it costs time even so."""
 
+_BEGINNING = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF....WEBP|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0"
+    rb"|\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51|....ftyp(avi[fs]|mif1|msf1|hei[cxms]|hev[cxms])",
+    re.DOTALL,
+)
+"""What files of formats that are opened begin with, also where they are so broken that Pillow does not know them."""
+
+_LEAST_BYTES = 32
+"""Of fewer, no format makes a picture."""
+
 PICTURE_BYTES = 4
 """What Pillow takes of a pixel at most."""
 
@@ -38,6 +52,8 @@ _SAY_THE_SAME = ("JPEG", "MPO", "WEBP", "JPEG2000")
 
 # Pillow warns of odd metadata; what matters raises. Once for all threads: they share the filters.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+# Pillow's own limit would keep it from opening what is decoded at a smaller size.
+Image.MAX_IMAGE_PIXELS = MAX_CLAIMED_PIXELS
 
 
 @dataclass(frozen=True)
@@ -101,31 +117,49 @@ def decode(
     if len(encoded) > limits.max_bytes:
         raise ImageTooLarge(f"The image has more than the {limits.max_bytes} bytes that this service takes.")
     sha256 = hashlib.sha256(encoded).hexdigest()
+    warned: tuple[str, ...] = ()
     with problems_told():
-        if is_tiff(encoded):
+        if is_tiff(encoded) and len(encoded) >= _LEAST_BYTES:
             return _decode_tiff(encoded, sha256, limits, min_short_side, before_pixels, fast=fast)
+        if encoded.startswith(png.SIGNATURE):
+            encoded, warned = png.essential(encoded)
         image = _open(encoded)
         whole = image.size
         _check_dimensions(whole, limits.max_pixels if min_short_side is None else MAX_CLAIMED_PIXELS)
         if image.format == "JPEG2000" and _lacks_end_of_codestream(encoded):
             raise UndecodableImage
-        if min_short_side is not None and (fast or whole[0] * whole[1] > limits.max_pixels):
-            _reduce(image, min_short_side)
+        wanted = min_short_side if fast or whole[0] * whole[1] > limits.max_pixels else None
+        _reduce(image, wanted)
         reduced = image.size != whole
         _check_dimensions(image.size, limits.max_pixels)
         has_memory = before_pixels(_bytes_to_decode(image, whole))
+        if image.format == "HEIF" and not has_memory:
+            raise MemoryError  # without which libheif would end the process
         try:
             image.load()
         except BROKEN:
             if not has_memory and image.format in _SAY_THE_SAME:
                 raise MemoryError from None
-            raise
+            image.close()  # which lets its memory go
+            if image.format not in _JPEG:
+                raise
+            if not jpeg.lacks_only_its_end(encoded, wanted):
+                raise jpeg.error_of(encoded) from None
+            image = _open(encoded.removesuffix(b"\xff") + jpeg.END)
+            _reduce(image, wanted)
+            image.load()
+        if image.format == "HEIF" and image.size != whole:
+            raise UndecodableImage("The image is a broken HEIF: its pixels are not as many as it says.")
+        if image.format == "PNG":
+            png.complete_transparency(image, encoded)
+        elif image.format == "BMP":
+            _complete_alpha(image)
         upright = Upright(image, _turn(image))  # a PNG may say it behind its pixels
     # What the answer says of the size is what was sent.
     width, height = upright_size(whole, upright.turn) if reduced else upright.size
     decoded_at = upright.size if reduced else None
-    image_format = "JPEG" if image.format == "MPO" else str(image.format)
-    return DecodedImage(upright, width, height, image_format, sha256, decoded_at)
+    image_format = "JPEG" if image.format in _JPEG else str(image.format)
+    return DecodedImage(upright, width, height, image_format, sha256, decoded_at, warned)
 
 
 def _decode_tiff(
@@ -160,9 +194,12 @@ def _decode_tiff(
     return DecodedImage(upright, width, height, "TIFF", sha256, decoded_at, decoded.warnings)
 
 
-def _reduce(image: Image.Image, min_short_side: int) -> None:
-    """Let the picture be decoded at a fraction of its size where its format can do that, and the fraction serves."""
-    if image.format in ("JPEG", "MPO"):
+def _reduce(image: Image.Image, min_short_side: int | None) -> None:
+    """Let the picture be decoded at a fraction of its size where its format can do that, and the fraction serves.
+
+    min_short_side: None where all of it is to be decoded
+    """
+    if min_short_side is not None and image.format in _JPEG:
         image.draft(None, (min_short_side, min_short_side))
 
 
@@ -171,16 +208,25 @@ def _bytes_to_decode(image: Image.Image, whole: tuple[int, int]) -> int:
     own = _OWN_BYTES.get(str(image.format), 0)
     if image.format == "JPEG2000":
         own = 6 * len(image.getbands())  # 32 bits of each sample, and OpenJPEG's work on a tile
+    elif image.format == "HEIF":
+        own = heif.bytes_to_decode(image)
+    elif isinstance(image.info.get("transparency"), tuple):
+        own = png.TRANSPARENT_BYTES
     elif image.info.get("progressive"):
         own = 2 * len(image.getbands())  # libjpeg keeps the coefficients of all scans
     return PICTURE_BYTES * image.width * image.height + own * whole[0] * whole[1]
 
 
 def _open(encoded: bytes) -> Image.Image:
+    is_heif = heif.is_heif(encoded)
+    if is_heif:
+        heif.register()
     try:
-        return Image.open(io.BytesIO(encoded), formats=_FORMATS)
+        return Image.open(io.BytesIO(encoded), formats=("HEIF",) if is_heif else _FORMATS)
     except UnidentifiedImageError:
-        raise UnsupportedImageFormat from None
+        if len(encoded) < _LEAST_BYTES or not _BEGINNING.match(encoded):
+            raise UnsupportedImageFormat from None
+        raise (jpeg.error_of(encoded) if encoded.startswith(jpeg.SIGNATURE) else UndecodableImage()) from None
 
 
 def _check_dimensions(size: tuple[int, int], max_pixels: int) -> None:
@@ -189,6 +235,12 @@ def _check_dimensions(size: tuple[int, int], max_pixels: int) -> None:
         raise ImageDimensions(f"The image must have 1 to {max_pixels} pixels.")
     if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
         raise ImageDimensions(f"The image's long side may be at most {MAX_ASPECT_RATIO} times its short side.")
+
+
+def _complete_alpha(bmp: Image.Image) -> None:
+    """Make a picture opaque whose alpha is 0 everywhere: many programs say that there is alpha, and write none."""
+    if bmp.mode == "RGBA" and bmp.im.getband(3).getextrema() == (0, 0):
+        bmp.putalpha(255)
 
 
 def _lacks_end_of_codestream(jpeg_2000: bytes) -> bool:

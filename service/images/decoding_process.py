@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from service.errors import GazeError, ImageDimensions
+from service.images import heif
 from service.images.decode import DecodedImage, decode
 from service.images.frames import Frames
 from service.images.pillow_errors import NEEDS_MEMORY
@@ -47,6 +48,7 @@ def main() -> None:
     _end_with_parent()
     Path("/proc/self/oom_score_adj").write_text(f"{_OUT_OF_MEMORY_SCORE}\n", encoding="ascii")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    heif.register()
     frames = Frames(socket.socket(fileno=int(sys.argv[1])))
     before = _data_bytes()
     with contextlib.suppress(EOFError, OSError):  # nobody asks any more, TimeoutError among them

@@ -22,6 +22,9 @@ _MAX_PROFILE = 4_096
 """Bytes of an ICC profile; in larger ones there is room for tables that take Little CMS minutes."""
 
 _MAX_SEGMENTS = 100
+_DEEP = 16
+"""Bits of a PNG's samples of which Pillow keeps a half, so that it decodes twice what has a transparent value."""
+
 _CHUNK = 1_024
 """Bytes of a PNG that a chunk must have on the average, since Pillow reads them one by one."""
 
@@ -87,7 +90,7 @@ def _is_ordinary_png(encoded: bytes) -> bool:
             return False
         elif kind != b"IDAT":
             metadata += length
-            if metadata > _MAX_PACKED_METADATA:
+            if metadata > _MAX_PACKED_METADATA or (kind == b"tRNS" and encoded[24] == _DEEP):
                 return False
             if kind == b"iCCP":
                 packed = encoded[place + 8 : place + 8 + length].partition(b"\0")[2][1:]
