@@ -5,7 +5,6 @@ import io
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
@@ -57,9 +56,9 @@ class DecodedImage:
     format: str
     sha256: str
 
-    @cached_property
+    @property
     def rgb(self) -> Image.Image:
-        """The upright RGB image as a whole. Raises ImageDimensions or UndecodableImage."""
+        """The upright RGB image as a whole, made anew each time. Raises ImageDimensions or UndecodableImage."""
         return self.upright.whole()
 
 
