@@ -13,6 +13,9 @@ from PIL import Image
 from werkzeug.datastructures import MultiDict
 from werkzeug.test import TestResponse
 
+from service.api.answered import ImageInfo
+from service.api.pictures import Picture, warnings_of
+from service.errors import UndecodableImage
 from service.images.decode import ImageLimits, decode
 from service.zero_shot import caveats
 from service.zero_shot.classifier import ZeroShotClassifier
@@ -356,3 +359,11 @@ def test_same_request_gives_the_same_bytes(client: FlaskClient) -> None:
     sent = {"images": [by_base64(PNG), by_base64(JPEG)], "lists": ["movements"], "phrases": {"own": ["a", "b"]}}
     first, second = (client.post("/v1/gaze", json=sent).data for _ in range(2))
     assert first == second
+
+
+def test_what_a_decoder_warns_of_says_which_picture_it_is() -> None:
+    info = ImageInfo(source="upload", name=None, sha256="00", format="PNG", width=1, height=1)
+    plain, odd = Picture(info, {}, ()), Picture(info, {}, ("It is dark.", "It is small."))
+    assert warnings_of([plain]) == []
+    assert warnings_of([odd]) == ["It is dark.", "It is small."]
+    assert warnings_of([plain, UndecodableImage(), odd]) == ["Picture 3: It is dark.", "Picture 3: It is small."]

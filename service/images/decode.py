@@ -25,6 +25,9 @@ libwebp has two canvases of its own and gives Pillow a third, libavif has the pl
 may be in one strip.
 """
 
+MAX_CLAIMED_PIXELS = 2_000_000_000
+"""What a header may say of a picture that is decoded at a smaller size, since it costs time even so."""
+
 PICTURE_BYTES = 4
 """What Pillow takes of a pixel at most."""
 
@@ -37,7 +40,10 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """What a picture may be at most: its size in bytes as sent, and its pixels once decoded."""
+    """What a picture may be at most: its size in bytes as sent, and its pixels once decoded.
+
+    A picture of more pixels is decoded at a smaller size where its file has one that serves the model.
+    """
 
     max_bytes: int
     max_pixels: int
@@ -47,7 +53,9 @@ class ImageLimits:
 class DecodedImage:
     """A decoded picture, what it was sent as, and the SHA-256 of the bytes that were sent, in hex.
 
-    width, height: of the upright image that was sent; `upright` is smaller where it was decoded at a fraction of it
+    width, height: of the upright image that was sent
+    decoded_at:    width and height of `upright` where it was decoded at a smaller size than that
+    warnings:      sentences for a person, where the picture may not be what was meant
     """
 
     upright: Upright
@@ -55,6 +63,8 @@ class DecodedImage:
     height: int
     format: str
     sha256: str
+    decoded_at: tuple[int, int] | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def rgb(self) -> Image.Image:
@@ -72,11 +82,15 @@ def decode(
     limits: ImageLimits,
     min_short_side: int | None = None,
     before_pixels: Callable[[int], bool] = lambda _bytes: True,
+    *,
+    fast: bool = False,
 ) -> DecodedImage:
     """Return the first frame as an upright RGB image: rotated as EXIF says, in sRGB, on white where it is transparent.
 
-    min_short_side: where it is given, a JPEG is decoded at a half, a quarter or an eighth of its size, which libjpeg
-    does for a part of the time and of the memory, as long as its short side keeps so many pixels.
+    min_short_side: pixels of a short side that serves. Where it is given, a JPEG that is larger than the limits is
+    decoded at a half, a quarter or an eighth of its size, which libjpeg does for a part of the time and of the memory,
+    as long as its short side keeps so many pixels.
+    fast: whether one within the limits is so decoded too.
     before_pixels: is called with the bytes that the decoder may take, when the pixels are about to be decoded, and says
     whether they are there; if not, it is tried all the same.
     Dimensions are checked before pixels are decoded. Raises ImageTooLarge, UnsupportedImageFormat, ImageDimensions or
@@ -87,13 +101,14 @@ def decode(
     sha256 = hashlib.sha256(encoded).hexdigest()
     with problems_told():
         image = _open(encoded)
-        _check_dimensions(image, limits.max_pixels)
+        whole = image.size
+        _check_dimensions(whole, limits.max_pixels if min_short_side is None else MAX_CLAIMED_PIXELS)
         if image.format == "JPEG2000" and _lacks_end_of_codestream(encoded):
             raise UndecodableImage
-        whole = image.size
-        if min_short_side is not None and image.format in ("JPEG", "MPO"):
-            image.draft(None, (min_short_side, min_short_side))
+        if min_short_side is not None and (fast or whole[0] * whole[1] > limits.max_pixels):
+            _reduce(image, min_short_side)
         reduced = image.size != whole
+        _check_dimensions(image.size, limits.max_pixels)
         has_memory = before_pixels(_bytes_to_decode(image, whole))
         turn = _turn_kept_from_pillow(image) if image.format == "TIFF" else None
         try:
@@ -105,7 +120,15 @@ def decode(
         upright = Upright(image, _turn(image) if turn is None else turn)  # a PNG may say it behind its pixels
     # What the answer says of the size is what was sent.
     width, height = upright_size(whole, upright.turn) if reduced else upright.size
-    return DecodedImage(upright, width, height, "JPEG" if image.format == "MPO" else str(image.format), sha256)
+    decoded_at = upright.size if reduced else None
+    image_format = "JPEG" if image.format == "MPO" else str(image.format)
+    return DecodedImage(upright, width, height, image_format, sha256, decoded_at)
+
+
+def _reduce(image: Image.Image, min_short_side: int) -> None:
+    """Let the picture be decoded at a fraction of its size where its format can do that, and the fraction serves."""
+    if image.format in ("JPEG", "MPO"):
+        image.draft(None, (min_short_side, min_short_side))
 
 
 def _bytes_to_decode(image: Image.Image, whole: tuple[int, int]) -> int:
@@ -125,8 +148,8 @@ def _open(encoded: bytes) -> Image.Image:
         raise UnsupportedImageFormat from None
 
 
-def _check_dimensions(image: Image.Image, max_pixels: int) -> None:
-    width, height = image.size
+def _check_dimensions(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
     if width < 1 or height < 1 or width * height > max_pixels:
         raise ImageDimensions(f"The image must have 1 to {max_pixels} pixels.")
     if max(width, height) > MAX_ASPECT_RATIO * min(width, height):

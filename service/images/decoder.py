@@ -64,23 +64,30 @@ _LIBC = ctypes.CDLL(None)
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """What a picture was sent as, its upright size, the SHA-256 of its bytes in hex, and what the model takes of it."""
+    """What a picture was sent as, its upright size, the SHA-256 of its bytes in hex, and what the model takes of it.
+
+    decoded_at, warnings: as DecodedImage has them
+    """
 
     width: int
     height: int
     format: str
     sha256: str
     inputs: Inputs
+    decoded_at: tuple[int, int] | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class Decode(Protocol):
     """Decodes one picture."""
 
-    def __call__(self, prepare: Prepare, min_short_side: int | None = None, cores: int = 1) -> PreparedImage:
+    def __call__(
+        self, prepare: Prepare, min_short_side: int | None = None, cores: int = 1, *, fast: bool = False
+    ) -> PreparedImage:
         """Return what `prepare` makes of the upright RGB image.
 
         prepare: runs in another process where it can be pickled and the picture is out of the ordinary.
-        min_short_side: as decode() has it
+        min_short_side, fast: as decode() has them
         Raises what decode() does, and UndecodableImage also where the decoder hangs or dies, or Overloaded where
         others took so long that too little time was left.
         """
@@ -126,20 +133,30 @@ class Decoder:
                 yield partial(self._elsewhere, encoded, deadline)
 
     def _here(
-        self, encoded: bytes, prepare: Prepare, min_short_side: int | None = None, cores: int = 1
+        self, encoded: bytes, prepare: Prepare, min_short_side: int | None = None, cores: int = 1, *, fast: bool = False
     ) -> PreparedImage:
-        image = decode(encoded, self._limits, min_short_side)
+        image = decode(encoded, self._limits, min_short_side, fast=fast)
         inputs = prepare(image.rgb, cores=cores)
-        return PreparedImage(image.width, image.height, image.format, image.sha256, inputs)
+        return PreparedImage(
+            image.width, image.height, image.format, image.sha256, inputs, image.decoded_at, image.warnings
+        )
 
     def _elsewhere(
-        self, encoded: bytes, deadline: float, prepare: Prepare, min_short_side: int | None = None, cores: int = 1
+        self,
+        encoded: bytes,
+        deadline: float,
+        prepare: Prepare,
+        min_short_side: int | None = None,
+        cores: int = 1,
+        *,
+        fast: bool = False,
     ) -> PreparedImage:
         if len(encoded) > self._limits.max_bytes:
             raise ImageTooLarge(f"The image has more than the {self._limits.max_bytes} bytes that this service takes.")
         portable = _portable(prepare)
         with self._process(deadline) as process:
-            prepared = self._ask(process, encoded, portable, min_short_side, deadline)
+            wanted = {"prepare": portable, "min_short_side": min_short_side, "fast": fast}
+            prepared = self._ask(process, encoded, wanted, deadline)
         if portable:
             return prepared
         return replace(prepared, inputs=prepare(Image.fromarray(prepared.inputs["rgb"]), cores=cores))
@@ -148,16 +165,9 @@ class Decoder:
         """End the processes that have nothing to do."""
         _end(self._idle)
 
-    def _ask(
-        self, process: "_Process", encoded: bytes, portable: Prepare | None, min_short_side: int | None, deadline: float
-    ) -> PreparedImage:
-        """Return what a process makes of the picture: without `portable`, its RGB samples [height, width, 3]."""
-        asked = {
-            "limits": self._limits,
-            "min_short_side": min_short_side,
-            "prepare": portable,
-            "seconds": self._seconds,
-        }
+    def _ask(self, process: "_Process", encoded: bytes, wanted: Mapping[str, Any], deadline: float) -> PreparedImage:
+        """Return what a process makes of the picture: without `prepare`, its RGB samples [height, width, 3]."""
+        asked = {**wanted, "limits": self._limits, "seconds": self._seconds}
         frames = process.frames
         with ExitStack() as memory:
             memory.enter_context(self._memory.turn(deadline, PROCESS_BYTES + SMALL_BYTES))
@@ -294,4 +304,13 @@ def _prepared(answer: dict[str, Any], frames: Frames) -> PreparedImage:
     inputs = {
         name: np.frombuffer(frames.receive(), dtype).reshape(shape) for name, (dtype, shape) in answer["inputs"].items()
     }
-    return PreparedImage(answer["width"], answer["height"], answer["format"], answer["sha256"], inputs)
+    decoded_at = answer["decoded_at"]
+    return PreparedImage(
+        width=answer["width"],
+        height=answer["height"],
+        format=answer["format"],
+        sha256=answer["sha256"],
+        inputs=inputs,
+        decoded_at=(decoded_at[0], decoded_at[1]) if decoded_at else None,
+        warnings=tuple(answer["warnings"]),
+    )

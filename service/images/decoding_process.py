@@ -77,7 +77,7 @@ def _answer(frames: Frames, before: int) -> None:
 
     frames.deadline = None
     try:
-        decoded = decode(encoded, asked["limits"], asked["min_short_side"], ask_for_memory)
+        decoded = decode(encoded, asked["limits"], asked["min_short_side"], ask_for_memory, fast=asked["fast"])
         inputs = prepare(decoded.upright)
     except GazeError as error:
         frames.send_fields(error=error.code, detail=error.detail)
@@ -94,6 +94,8 @@ def _send(frames: Frames, decoded: DecodedImage, inputs: Mapping[str, np.ndarray
         height=decoded.height,
         format=decoded.format,
         sha256=decoded.sha256,
+        decoded_at=decoded.decoded_at,
+        warnings=decoded.warnings,
         inputs={name: [values.dtype.str, values.shape] for name, values in inputs.items()},
     )
     for values in inputs.values():
