@@ -7,7 +7,6 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
@@ -84,9 +83,9 @@ class DecodedImage:
     decoded_at: tuple[int, int] | None = None
     warnings: tuple[str, ...] = ()
 
-    @cached_property
+    @property
     def rgb(self) -> Image.Image:
-        """The upright RGB image as a whole. Raises ImageDimensions or UndecodableImage."""
+        """The upright RGB image as a whole, made anew each time. Raises ImageDimensions or UndecodableImage."""
         return self.upright.whole()
 
 

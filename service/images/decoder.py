@@ -56,6 +56,9 @@ _SLOT_BYTES = 200_000_000
 """What all that decodes may take, for each that may do so at a time."""
 
 _ORDINARY_BYTES = 70_000_000
+_MOST_WAITING = 2
+"""How many may wait for a process behind those that take long: each of them has one of the service's places."""
+
 _LIBC = ctypes.CDLL(None)
 
 
@@ -99,14 +102,20 @@ class Decoder:
     def __init__(self, limits: ImageLimits, slots: int, seconds: float | None = None) -> None:
         self._own_seconds = seconds
         self._limits = limits
-        self._slots = Turns(slots)
-        self._others = Turns(max(1, slots - 1))
+        self._slots = Turns(max(2, slots))  # so that one is left for ordinary pictures, on one core as well
+        self._others = Turns(max(1, slots - 1), most_waiting=_MOST_WAITING)
         # The largest picture is decoded however few slots there are.
         largest = PROCESS_BYTES + PICTURE_BYTES * limits.max_pixels + WORKING_BYTES
         self._others_bytes = max(_SLOT_BYTES * slots - _ORDINARY_BYTES * (slots - 1), largest)
         self._memory = Turns(self._others_bytes)
         self._idle: list[_Process] = []
         weakref.finalize(self, _end, self._idle)
+
+    @property
+    def still_seconds(self) -> float:
+        """For how long no picture has come to its end though all slots are taken, where that is too long; else 0."""
+        still = self._slots.still_seconds
+        return still if still > self._seconds else 0.0
 
     @property
     def _seconds(self) -> float:
@@ -117,7 +126,7 @@ class Decoder:
         """Wait for a slot, and give what decodes this picture in it. Raises Overloaded if none was free in time."""
         deadline = time.monotonic() + self._seconds
         if is_ordinary(encoded):
-            with self._slots.turn():
+            with self._slots.turn(deadline):
                 yield partial(self._here, encoded)
         else:
             with self._others.turn(deadline), self._slots.turn(deadline):
