@@ -105,8 +105,10 @@ def _sizes() -> Iterator[tuple[str, bytes]]:
                 f"JPEG2000 {number} {name}",
                 file.replace(struct.pack(">II", 61, 47), struct.pack(">II", width, height)),
             )
-        for number, file in enumerate(seeds("AVIF")):
-            yield f"AVIF {number} {name}", file.replace(struct.pack(">II", 61, 47), struct.pack(">II", width, height))
+        for file_format in ("AVIF", "HEIF"):
+            for number, file in enumerate(seeds(file_format)):
+                claimed = struct.pack(">II", width, height)
+                yield f"{file_format} {number} {name}", file.replace(struct.pack(">II", 61, 47), claimed)
     yield "177 megapixels", white_png(13_400, 13_200)
     yield "BMP upside down", _bmp(8, -8, 0)
     yield "BMP of no height", _bmp(8, -(2**31), 1)
@@ -173,3 +175,46 @@ def _strangers() -> Iterator[tuple[str, bytes]]:
         buffer = io.BytesIO()
         picture("1" if file_format == "MSP" else "RGB").save(buffer, file_format)
         yield f"a {file_format}", buffer.getvalue()
+
+
+def profile(tags: dict[bytes, bytes], kind: bytes = b"mntr", space: bytes = b"RGB ", version: int = 4) -> bytes:
+    """Return an ICC profile with these tags; those of equal contents are stored once."""
+    places: dict[bytes, int] = {}
+    place = 132 + 12 * len(tags)
+    for contents in tags.values():
+        if contents not in places:
+            places[contents] = place
+            place += len(contents) + -len(contents) % 4
+    table = b"".join(struct.pack(">4sII", tag, places[contents], len(contents)) for tag, contents in tags.items())
+    header = struct.pack(">I4sI4s4s4s", place, b"lcms", version << 24, kind, space, b"XYZ ")
+    header += struct.pack(">6H4s4s", 2026, 1, 1, 0, 0, 0, b"acsp", b"APPL").ljust(44, b"\0")
+    white = struct.pack(">iii", 63_190, 65_536, 54_061)
+    filled = b"".join(contents.ljust(len(contents) + -len(contents) % 4, b"\0") for contents in places)
+    return (header + white).ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + filled
+
+
+def profile_of_stages(stages: int, segments: int = 60, kind: bytes = b"D2B0") -> bytes:
+    """Return a profile of three colours that go so many times through one curve of segments, which is stored once.
+
+    Little CMS takes minutes to make a table of 33 colours a side of it.
+    """
+    breaks = struct.pack(f">{segments - 1}f", *(2 + number for number in range(segments - 1)))
+    segment = b"parf\0\0\0\0" + struct.pack(">HHffff", 0, 0, 1.01, 1, 0, 0)
+    curve = b"curf\0\0\0\0" + struct.pack(">HH", segments, 0) + breaks + segment * segments
+    curves = b"cvst\0\0\0\0" + struct.pack(">HH", 3, 3) + struct.pack(">II", 36, len(curve)) * 3 + curve
+    begin = 16 + 8 * stages
+    pipeline = b"mpet\0\0\0\0" + struct.pack(">HHI", 3, 3, stages) + struct.pack(">II", begin, len(curves)) * stages
+    named = b"mluc\0\0\0\0" + struct.pack(">II4sII", 1, 12, b"enUS", 2, 28) + b"\0x"
+    white = b"XYZ \0\0\0\0" + struct.pack(">iii", 63_190, 65_536, 54_061)
+    return profile({b"desc": named, b"wtpt": white, kind: pipeline + curves})
+
+
+def jpeg_with_profile(icc: bytes, segment: int = 65_519) -> bytes:
+    """Return a JPEG with a profile in APP2 segments of so many bytes."""
+    jpeg = seeds("JPEG")[0]
+    parts = [icc[start : start + segment] for start in range(0, len(icc), segment)]
+    segments = (
+        b"\xff\xe2" + struct.pack(">H", 16 + len(part)) + b"ICC_PROFILE\0" + bytes((number, len(parts))) + part
+        for number, part in enumerate(parts, 1)
+    )
+    return jpeg[:2] + b"".join(segments) + jpeg[2:]

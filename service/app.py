@@ -107,7 +107,7 @@ def create_app(
     )
     app.register_blueprint(lists_blueprint(served))
     app.register_blueprint(model_blueprint(loading))
-    app.register_blueprint(health_blueprint(loading, shutting_down))
+    app.register_blueprint(health_blueprint(loading, parts.decoder, shutting_down))
     app.register_blueprint(context_blueprint(address))
     app.register_blueprint(page_blueprint(served))
     problems.register(app)

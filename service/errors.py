@@ -141,7 +141,9 @@ class UnsupportedImageFormat(GazeError):
     """The bytes are no picture of a format that is opened."""
 
     status, code, title = 415, "unsupported_image_format", "Unsupported image format"
-    default_detail = "This is no image in a format that is read: JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF or JPEG 2000."
+    default_detail = (
+        "This is no image in a format that is read: JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF, HEIC or JPEG 2000."
+    )
 
 
 class MisdirectedRequest(GazeError):

@@ -61,7 +61,8 @@ def engine(classifier: ZeroShotClassifier) -> Iterator[LocalEngine]:
         lambda uri: fetcher.fetch(f"{uri}/full/max/0/default.jpg"),
         decoder,
         LIMITS.max_bytes,
-        None,
+        448,
+        fast=False,
     )
     ranking = Ranking(classifier, classifier.lists_named(LISTS), 5, 0.0)
     yield LocalEngine(reader, classifier, ranking, 2)

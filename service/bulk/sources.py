@@ -15,9 +15,10 @@ from service.iiif.image_api import ImageUri
 from service.iiif.presentation import Broken, Canvas
 
 _JPEG = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".jps")
+_HEIF = (".heic", ".heif", ".hif")
 _JPEG_2000 = (".jp2", ".j2k", ".j2c", ".jpx", ".jpc", ".jpf")
 _TIFF = (".tif", ".tiff", ".ptif", ".ptiff", ".btf", ".tf8")
-ENDINGS = frozenset((*_JPEG, ".png", ".apng", ".webp", ".gif", *_TIFF, ".bmp", ".dib", ".avif", *_JPEG_2000))
+ENDINGS = frozenset((*_JPEG, ".png", ".apng", ".webp", ".gif", *_TIFF, ".bmp", ".dib", ".avif", *_HEIF, *_JPEG_2000))
 """Of the files that a folder has, those with these are its pictures, and those without any that begin like one."""
 
 _TABLES = (".csv", ".tsv")
