@@ -91,7 +91,7 @@ def _reconcile(body: bytes) -> None:
 def _read_iiif(body: bytes) -> None:
     with suppress(GazeError):
         deque(entries(parsed(body), "http://127.0.0.1/m"), maxlen=0)
-    ImageInformation.read(parsed(body), "http://127.0.0.1/a").url(224)
+    deque(ImageInformation.read(parsed(body), "http://127.0.0.1/a").requests(224), maxlen=0)
 
 
 def _read_table(body: bytes) -> None:
