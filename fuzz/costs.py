@@ -2,7 +2,8 @@
 
 Not crashes are looked for but seconds of the processor and bytes of memory. Candidates are changed and grown at random,
 the dearest are kept, and their offspring is tried next. Prints a line for each format and body, and ends with 1 where
-something raises what is no GazeError, or costs more than a second or 100 MB for each 100 kB; such files are left in .fuzz/costs/.
+something costs more than a second or 100 MB for each 100 kB, or raises another error than the service's own; such files
+are left in .fuzz/costs/.
 
 A picture may have two megapixels here: what pixels cost is limited by GAZE_MAX_IMAGE_PIXELS, and what else costs is
 looked for. It is decoded as a decoding process does it, and apart from that, where is_ordinary() lets it into the
