@@ -5,6 +5,7 @@ import io
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
@@ -14,6 +15,21 @@ from service.images.upright import TO_UPRIGHT, Upright, upright_size
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000")
 """Pillow's names of the formats that are opened; an MPO is opened as a JPEG, with more pictures behind it."""
+
+_IMPORTED_LATE = (
+    *(
+        f"PIL.{name}ImagePlugin"
+        for name in ("Avif", "Bmp", "Gif", "Jpeg", "Jpeg2K", "Mpo", "Png", "Ppm", "Tiff", "WebP")
+    ),
+    *(
+        "PIL.ImageChops",
+        "PIL.ImageSequence",
+        "PIL.ImageMath",
+        "encodings.utf_16",
+        "encodings.utf_16_le",
+        "encodings.utf_16_be",
+    ),
+)
 
 MAX_ASPECT_RATIO = 100
 """A longer shape would, once its short side is the model's input, be larger than the picture that was sent."""
@@ -70,6 +86,12 @@ class DecodedImage:
     def rgb(self) -> Image.Image:
         """The upright RGB image as a whole, made anew each time. Raises ImageDimensions or UndecodableImage."""
         return self.upright.whole()
+
+
+def import_decoders() -> None:
+    """Import all that would else be imported when the first picture wants it, which a closed process cannot do."""
+    for module in _IMPORTED_LATE:
+        import_module(module)
 
 
 def min_short_side_for(image_size: int) -> int:
