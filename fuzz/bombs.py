@@ -24,6 +24,27 @@ def scan_bomb(side: int = 7_000, scans: int = 40_000) -> bytes:
     return file[:-2] + last * scans + file[-2:]
 
 
+def shared_stages(stages: int = 7_400, samples: int = 100) -> bytes:
+    """Return a profile whose pipeline is one stage of curves, again and again; a stage takes eight bytes, and 7 ms."""
+    segment = b"curf" + struct.pack(">IHH", 0, 1, 0) + b"samf" + struct.pack(">II", 0, samples) + bytes(4 * samples)
+    curves = b"cvst" + struct.pack(">IHH", 0, 3, 3) + struct.pack(">6I", *[36, len(segment)] * 3) + segment
+    place = struct.pack(">II", 16 + 8 * stages, len(curves))
+    pipeline = b"mpet" + struct.pack(">IHHI", 0, 3, 3, stages) + place * stages + curves
+    header = struct.pack(">I4sI4s4s4s", 144 + len(pipeline), b"lcms", 0x0440_0000, b"mntr", b"RGB ", b"XYZ ")
+    header += struct.pack(">6H4s", 2026, 1, 1, 0, 0, 0, b"acsp") + bytes(88)
+    return header + struct.pack(">I4sII", 1, b"D2B0", 144, len(pipeline)) + pipeline
+
+
+def with_profile(jpeg: bytes, profile: bytes, segment: int = 65_000) -> bytes:
+    """Return a JPEG with a profile in segments of so many bytes, 255 at most."""
+    pieces = [profile[start : start + segment] for start in range(0, len(profile), segment)][:255]
+    markers = (
+        b"\xff\xe2" + struct.pack(">H", len(piece) + 16) + b"ICC_PROFILE\0" + bytes([number, len(pieces)]) + piece
+        for number, piece in enumerate(pieces, start=1)
+    )
+    return jpeg[:2] + b"".join(markers) + jpeg[2:]
+
+
 def png_chunk(kind: bytes, contents: bytes) -> bytes:
     """Return a chunk of a PNG."""
     return struct.pack(">I", len(contents)) + kind + contents + struct.pack(">I", zlib.crc32(kind + contents))
@@ -134,7 +155,10 @@ def _metadata() -> Iterator[tuple[str, bytes]]:
         "JPEG with a profile of 0xFF",
         jpeg[:2] + b"\xff\xe2\xff\xff" + b"ICC_PROFILE\0\1\1" + b"\xff" * 65_519 + jpeg[2:],
     )
-    yield "scan bomb", scan_bomb(2_000, 2_000)
+    yield "JPEG scan bomb", scan_bomb(2_000, 2_000)
+    for size in (65_000, 4_000):
+        yield f"JPEG with shared stages in segments of {size}", with_profile(jpeg, shared_stages(), size)
+    yield "PNG with shared stages", png(png_chunk(b"iCCP", b"a\0\0" + zlib.compress(shared_stages(), 9)))
 
 
 def _circles() -> Iterator[tuple[str, bytes]]:

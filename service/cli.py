@@ -71,12 +71,13 @@ def serve() -> None:
     served_lists(settings)
     files = hub.fetch(settings.model, settings.revision)
     click.echo(f"Checking the model {files.model_id} ...", err=True)
-    backend = load_classifier(settings, files, {}).model.backend
+    cache = cache_of(settings)
+    backend = load_classifier(settings, files, {}, cache=cache).model.backend
     click.echo(f"Starting on http://{settings.host}:{settings.port}; /readyz says when it can answer.", err=True)
     sys.stdout.flush()
     sys.stderr.flush()
     # What gunicorn runs finds the model in the cache, and runs it as it was checked here.
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "GAZE_BACKEND": backend}
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "GAZE_BACKEND": backend, "GAZE_CACHE_DIR": str(cache.path)}
     for name, value in _MALLOC.items():
         environment.setdefault(name, value)
     command = [sys.executable, "-m", "gunicorn", "--config", "python:service.gunicorn_conf", "service.wsgi:app"]

@@ -48,6 +48,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["tests", "--out", "a.csv", "--lists", "tools", "--top-k", "0"], "x>=1"),
         (["tests", "--out", "a.csv", "--lists", "tools", "--min-probability", "2"], "0<=x<=1"),
         (["tests", "--out", "a.csv", "--lists", "tools", "--date", "today"], "does not match the format"),
+        (["tests", "--out", "a.csv", "--lists", "tools", "--encoding", "excel"], "There is no such encoding"),
+        (["tests", "--out", "a.csv", "--lists", "tools", "--encoding", "base64"], "There is no such encoding"),
         (["tests", "--out", "a.csv", "--lists", "tools", "--engine", "spark"], "Invalid value for '--engine'"),
     ],
 )

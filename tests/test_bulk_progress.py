@@ -1,5 +1,6 @@
 """Progress: what a job's file keeps, whatever happens to the process that writes it."""
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -120,6 +121,31 @@ def test_place_that_cannot_be_written(tmp_path: Path) -> None:
         Progress(tmp_path / "taken.progress")
     with pytest.raises(InvalidRequest, match="cannot be written"):
         Progress(Path("/proc/results.progress"))
+
+
+@pytest.mark.parametrize("content", [None, b""], ids=["leads nowhere", "leads to an empty file"])
+def test_link_in_its_place_is_not_followed(path: Path, content: bytes | None) -> None:
+    others = path.with_name("another's")
+    if content is not None:
+        others.write_bytes(content)
+    path.symlink_to(others)
+    with pytest.raises(InvalidRequest, match="is a link"):
+        Progress(path)
+    assert (others.read_bytes() if others.exists() else None) == content
+    remove(path)
+    with Progress(path) as progress:
+        progress.add(items(1))
+    assert (others.read_bytes() if others.exists() else None) == content
+
+
+def test_links_in_the_place_of_its_log_and_lock_are_not_followed(path: Path) -> None:
+    others = path.with_name("another's")
+    for ending in ("-wal", "-journal", ".lock"):
+        path.with_name(f"{path.name}{ending}").symlink_to(others)
+        with contextlib.suppress(InvalidRequest), Progress(path) as progress:
+            progress.add(items(1))
+        assert not others.exists(), ending
+        path.with_name(f"{path.name}{ending}").unlink(missing_ok=True)
 
 
 def test_full_disk_is_one_sentence(path: Path) -> None:

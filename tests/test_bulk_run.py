@@ -57,7 +57,7 @@ class Engines:
         fetcher, iiif = self.plan.fetcher(), self.plan.iiif()
         reader = PictureReader(
             fetcher.fetch,
-            lambda uri: iiif.image_url(uri, 224),
+            lambda uri: iiif.fetch_image(uri, 224),
             Decoder(self.plan.limits, 3),
             10_000_000,
             448,
@@ -168,9 +168,55 @@ def test_job_that_is_done_is_not_done_again(
     assert engines.started == 1
 
 
+def test_every_file_of_a_folder_is_ranked_failed_or_counted(
+    plan: Plan, engines: Engines, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scans, out, loud = tmp_path / "scans", tmp_path / "results.csv", replace(WISHES, quiet=False)
+    scans.mkdir()
+    for name, file_format in (
+        ("a.jpg", "JPEG"),
+        ("b.mpo", "MPO"),
+        ("c.jp2", "JPEG2000"),
+        ("d", "PNG"),
+        ("e.TIF", "TIFF"),
+    ):
+        noise(40, 40).save(scans / name, file_format)
+    for name in ("f.dng", "g.jxl", "h.psd", "i.pdf", "j.PDF", "a.xmp", ".DS_Store", "Thumbs.db", "k.jpeg"):
+        (scans / name).write_bytes(b"no picture")
+    (scans / "objects.csv").write_text("object_number,file,title\n1,a.jpg,Bowl\n,,\n")
+    told = "Passed over in the sources: 2 .pdf, 1 .csv, 1 .db, 1 .dng, 1 .jxl, 1 .psd, 1 .xmp, 1 blank rows, 1 hidden."
+    collection = Collection((str(scans), str(scans / "objects.csv")), None)
+    engines.most = 2
+    with pytest.raises(Killed):
+        run(plan, collection, to(out), loud, engines.start)
+    capsys.readouterr()
+    engines.most = None
+    assert run(plan, collection, to(out), loud, engines.start) == 1
+    assert sorted(set(numbers(out))) == ["1", "a", "b", "c", "d", "e"]
+    assert numbers(tmp_path / "results.csv.errors.csv") == ["k"]
+    assert capsys.readouterr().err.endswith(f"{told}\n")
+    assert run(plan, collection, to(out), loud, engines.start) == 1
+    assert capsys.readouterr().err.endswith(f"{told}\n")
+    assert run(plan, collection, to(out), WISHES, engines.start) == 1
+    assert capsys.readouterr().err == ""
+
+
+def test_folder_of_other_things_says_what_it_has(plan: Plan, engines: Engines, tmp_path: Path) -> None:
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for number in range(30):
+        (scans / f"a.x{number:02}").touch()
+    (scans / "b.x07").touch()
+    with pytest.raises(
+        InvalidRequest, match=r"There is no picture in the sources. Passed over: 2 \.x07, 1 \.x00, .* 10 others\.$"
+    ):
+        run(plan, Collection((str(scans),), None), to(tmp_path / "results.csv"), WISHES, engines.start)
+
+
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
+        ({"encoding": "cp1252"}, "--encoding"),
         ({"top_k": 4}, "--top-k"),
         ({"min_probability": 0.5}, "--min-probability"),
         ({"list_names": ("tools",)}, "lists"),

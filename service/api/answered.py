@@ -266,7 +266,7 @@ class ListSummary(BaseModel):
     hash: str
 
 
-class Lists(BaseModel):
+class ServedLists(BaseModel):
     """The served lists, in order."""
 
     lists: list[ListSummary]

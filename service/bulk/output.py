@@ -17,6 +17,8 @@ from service.documents.formats import FORMATS
 from service.documents.tables import Table
 from service.zero_shot.phrase_lists import PhraseList
 
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
 Found = Iterator[tuple[Item, Outcome]]
 
 
@@ -92,9 +94,11 @@ def write_errors(path: Path, findings: Findings) -> None:
 
 @contextmanager
 def _whole(path: Path) -> Iterator[IO[bytes]]:
-    """Give a file that takes its name once all of it is on the disk."""
+    """Give a new file that takes its name once all of it is on the disk."""
     unfinished = path.with_name(f"{path.name}.unfinished")
-    with unfinished.open("wb") as file:
+    # What a kill has left, or a link that somebody else has put there: the name goes, what it leads to stays.
+    unfinished.unlink(missing_ok=True)
+    with os.fdopen(os.open(unfinished, _NEW, 0o666), "wb") as file:
         yield file
         file.flush()
         os.fsync(file.fileno())

@@ -86,7 +86,7 @@ class Plan:
         fetcher, iiif = self.fetcher(), self.iiif()
         reader = PictureReader(
             fetch=fetcher.fetch,
-            smallest_url=lambda uri: iiif.image_url(uri, model.image_size),
+            fetch_smallest=lambda uri: iiif.fetch_image(uri, model.image_size),
             # One more than cores, so that all cores may be at work on pictures that need a process of their own.
             decoder=Decoder(self.limits, cores + 1, DECODE_SECONDS),
             max_bytes=self.limits.max_bytes,

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 from filelock import FileLock, Timeout
@@ -71,6 +72,7 @@ class Progress:
 
     def _open(self) -> sqlite3.Connection:
         database = None
+        _require_own(self.path)
         try:
             database = sqlite3.connect(self.path, isolation_level=None)
             # In this order: a write-ahead log that one process has to itself needs no memory that is shared, which
@@ -121,12 +123,15 @@ class Progress:
         rows = [(name, json.dumps(value)) for name, value in facts.items()]
         self._database.executemany("INSERT OR REPLACE INTO fact VALUES (?, ?)", rows)
 
-    def add(self, items: Iterable[Item]) -> None:
-        """Add all items of the collection, each once, or none: if this is interrupted, it begins anew next time."""
+    def add(self, items: Iterable[Item], facts: Mapping[str, Any] = MappingProxyType({})) -> None:
+        """Add all items of the collection, each once, or none: if this is interrupted, it begins anew next time.
+
+        facts: to keep, as they are once the last item was taken
+        """
         insert = f"INSERT OR IGNORE INTO item ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # of constants
         with self._transaction():
             self._database.executemany(insert, map(_row_of_item, items))
-            self.keep({_COMPLETE: True})
+            self.keep({**facts, _COMPLETE: True})
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -222,6 +227,16 @@ def _in_use(path: Path) -> InvalidRequest:
     if not Path(f"{path}.lock").exists():
         return InvalidRequest(f"{path} cannot be written.")
     return InvalidRequest(f"Another run is at work on {path}; wait until it has ended.")
+
+
+def _require_own(path: Path) -> None:
+    """Make the file where there is none. Raises InvalidRequest where it is a link, which SQLite would follow."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666))
+    except OSError as error:
+        if path.is_symlink():
+            raise InvalidRequest(f"{path} is a link, which is not followed; remove it or name another --out.") from None
+        raise InvalidRequest(f"{path} cannot be written ({error.strerror}).") from None
 
 
 def _make(database: sqlite3.Connection) -> None:

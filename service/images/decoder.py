@@ -112,6 +112,11 @@ class Decoder:
         weakref.finalize(self, _end, self._idle)
 
     @property
+    def max_pixels(self) -> int:
+        """What a picture may have."""
+        return self._limits.max_pixels
+
+    @property
     def still_seconds(self) -> float:
         """For how long no picture has come to its end though all slots are taken, where that is too long; else 0."""
         still = self._slots.still_seconds
