@@ -64,7 +64,7 @@ def processes() -> list[psutil.Process]:
     running = []
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.NoSuchProcess):  # a zombie is one too
-            if "service.images.decoding_process" in child.cmdline():
+            if any("service.images.decoding_process" in argument for argument in child.cmdline()):
                 running.append(child)
     return running
 

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
@@ -20,6 +21,22 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "JPEG2000")
 """Pillow's names of the formats that it opens itself; an MPO is opened as a JPEG, with more pictures behind it."""
 
 _JPEG = ("JPEG", "MPO")
+
+_IMPORTED_LATE = (
+    "service.images.tiff.picture",
+    *(
+        f"PIL.{name}ImagePlugin"
+        for name in ("Avif", "Bmp", "Gif", "Jpeg", "Jpeg2K", "Mpo", "Png", "Ppm", "Tiff", "WebP")
+    ),
+    *(
+        "PIL.ImageChops",
+        "PIL.ImageSequence",
+        "PIL.ImageMath",
+        "encodings.utf_16",
+        "encodings.utf_16_le",
+        "encodings.utf_16_be",
+    ),
+)
 
 MAX_ASPECT_RATIO = 100
 """A longer shape would, once its short side is the model's input, be larger than the picture that was sent."""
@@ -87,6 +104,13 @@ class DecodedImage:
     def rgb(self) -> Image.Image:
         """The upright RGB image as a whole, made anew each time. Raises ImageDimensions or UndecodableImage."""
         return self.upright.whole()
+
+
+def import_decoders() -> None:
+    """Import all that would else be imported when the first picture wants it, which a closed process cannot do."""
+    for module in _IMPORTED_LATE:
+        import_module(module)
+    heif.register()
 
 
 def min_short_side_for(image_size: int) -> int:
