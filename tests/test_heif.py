@@ -16,6 +16,7 @@ from service.images.decode import ImageLimits, decode
 from service.images.decoder import Decoder
 from tests.conftest import encoded
 from tests.test_decode import WIDE_RGB
+from tests.test_decoder import PREPARE
 
 LIMITS = ImageLimits(max_bytes=32 * 1024**2, max_pixels=1_000_000)
 SIZE = (200, 120)
@@ -173,15 +174,11 @@ def test_avif_stays_avif() -> None:
     assert decode(encoded(picture("RGB"), "AVIF"), LIMITS).format == "AVIF"
 
 
-def prepared(image: Any, cores: int = 1) -> dict[str, np.ndarray]:
-    return {"rgb": np.asarray(image.crop((0, 0, 1, 1)))}
-
-
 def test_a_phones_picture_of_24_megapixels_is_decoded_in_the_memory_of_two_cores() -> None:
     file = encoded(Image.new("RGB", (5712, 4284)), "HEIF", quality=30)
     decoder = Decoder(ImageLimits(32 * 1024**2, 50_000_000), 2, 60.0)
     with decoder.slot(file) as decode_in_slot:
-        assert decode_in_slot(prepared).format == "HEIF"
+        assert decode_in_slot(PREPARE).format == "HEIF"
     decoder.close()
 
 

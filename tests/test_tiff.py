@@ -68,6 +68,9 @@ GREY = counted(8, 1)
         ({339: (3, [6])}, "complex numbers"),
         ({317: (3, [2])}, "a predictor that does not go with the rest"),
         ({258: (3, [24])}, "a depth of samples that is not known"),
+        ({258: (3, [65])}, "a depth of samples that is not known"),
+        ({258: (3, [0])}, "a depth of samples that is not known"),
+        ({277: (3, [200]), 262: (3, [2])}, "more samples of a pixel than a picture has"),
         ({279: (4, [0]), 278: (4, [20]), 273: (4, [0, 0])}, None),
     ],
 )

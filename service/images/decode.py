@@ -23,6 +23,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "JPEG2000")
 _JPEG = ("JPEG", "MPO")
 
 _IMPORTED_LATE = (
+    "service.images.tiff.picture",
     *(
         f"PIL.{name}ImagePlugin"
         for name in ("Avif", "Bmp", "Gif", "Jpeg", "Jpeg2K", "Mpo", "Png", "Ppm", "Tiff", "WebP")

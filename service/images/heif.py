@@ -34,5 +34,5 @@ def bytes_to_decode(image: Image.Image) -> int:
 
     It has the planes as they were coded and a copy in RGB, of which the plugin makes a third.
     """
-    planes = 5 if image.info.get("chroma") == 420 else 6
+    planes = 4 if image.info.get("chroma") == 420 else 6
     return planes + 6 if image.mode in ("RGBA", "RGBa") else planes

@@ -266,11 +266,11 @@ def _check_is_read(page: Page) -> None:
 
 
 def _check_samples(page: Page) -> None:
-    if page.channels * page.dtype.itemsize > _MAX_PIXEL_BYTES:
-        raise Unread("more samples of a pixel than a picture has")
     depths = {"u": (*range(1, 17), 32, 64), "i": (8, 16, 32, 64), "f": (16, 32, 64)}
     if page.bits not in depths[page.kind]:
         raise Unread("a depth of samples that is not known")
+    if page.channels * page.dtype.itemsize > _MAX_PIXEL_BYTES:
+        raise Unread("more samples of a pixel than a picture has")
     if page.colours is Colours.PALETTE and (page.kind != "u" or page.bits > 16):
         raise Unread("a palette for numbers that do not count")
     if page.colours is Colours.YCBCR and (page.bits, page.kind) != (8, "u"):
