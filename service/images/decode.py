@@ -137,6 +137,8 @@ def decode(
         try:
             image.load()
         except BROKEN:
+            if not has_memory and image.info.get("progressive"):
+                raise ImageDimensions(jpeg.PROGRESSIVE_NEEDS_MEMORY) from None
             if not has_memory and image.format in _SAY_THE_SAME:
                 raise MemoryError from None
             image.close()  # which lets its memory go
@@ -149,12 +151,7 @@ def decode(
             image.load()
         if image.format == "HEIF" and image.size != whole:
             raise UndecodableImage("The image is a broken HEIF: its pixels are not as many as it says.")
-        if image.format == "PNG":
-            png.complete_transparency(image, encoded)
-        elif image.format == "JPEG2000":
-            jpeg2000.complete_white(image, encoded, wanted)
-        elif image.format == "BMP":
-            _complete_alpha(image)
+        _complete(image, encoded, wanted)
         upright = Upright(image, _turn(image) if turn is None else turn)  # a PNG may say it behind its pixels
     # What the answer says of the size is what was sent.
     width, height = upright_size(whole, upright.turn) if reduced else upright.size
@@ -208,6 +205,16 @@ def _check_dimensions(size: tuple[int, int], max_pixels: int) -> None:
         raise ImageDimensions(f"The image must have 1 to {max_pixels} pixels.")
     if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
         raise ImageDimensions(f"The image's long side may be at most {MAX_ASPECT_RATIO} times its short side.")
+
+
+def _complete(image: Image.Image, encoded: bytes, min_short_side: int | None) -> None:
+    """Do to a loaded picture what its format asks for and Pillow does not do."""
+    if image.format == "PNG":
+        png.complete_transparency(image, encoded)
+    elif image.format == "JPEG2000":
+        jpeg2000.complete_white(image, encoded, min_short_side)
+    elif image.format == "BMP":
+        _complete_alpha(image)
 
 
 def _complete_alpha(bmp: Image.Image) -> None:
