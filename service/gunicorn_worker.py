@@ -5,6 +5,7 @@ and a thread is given to a request that is there. What cannot be taken is refuse
 """
 
 import errno
+import math
 import selectors
 import socket
 import sys
@@ -81,6 +82,7 @@ class GazeWorker(AnsweringWorker):
         self._next_look = 0.0
         self._next_beat = 0.0
         self._accepting = False
+        self._has_share_since = math.inf
         self._refusing = False
         self._more_wait = False
         self._nowhere = bytearray(BLOCK)
@@ -114,8 +116,17 @@ class GazeWorker(AnsweringWorker):
         self.method_queue.defer(lambda: None)
 
     def set_accept_enabled(self, enabled: bool | None) -> None:
-        """Take new callers only while the crew wants this worker to."""
-        super().set_accept_enabled(bool(enabled) and crew.may_accept)
+        """Take new callers only while the crew wants this worker to, and leave others to who has fewer requests."""
+        super().set_accept_enabled(bool(enabled) and crew.may_accept and not self._leaves_callers())
+
+    def _leaves_callers(self) -> bool:
+        """Return whether other workers have a moment to take who comes next; one that hangs may not."""
+        if not admission.has_share(crew.ready):
+            self._has_share_since = math.inf
+            return False
+        now = time.monotonic()
+        self._has_share_since = min(self._has_share_since, now)
+        return now < self._has_share_since + _LOOK_SECONDS
 
     def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
         """Let events happen, then see whether it is time to end."""
@@ -123,7 +134,8 @@ class GazeWorker(AnsweringWorker):
             time.sleep(_REST_SECONDS)
         self._refusing = self._more_wait = False
         self.set_accept_enabled(self._accepting)
-        super().wait_for_and_dispatch_events(timeout if crew.settled or not self.alive else _LOOK_SECONDS)
+        settled = (crew.settled and self._has_share_since == math.inf) or not self.alive
+        super().wait_for_and_dispatch_events(timeout if settled else _LOOK_SECONDS)
         # Here, and in no callback: the loop may hold another event of a connection that is closed.
         self._make_room()
         if self.alive and crew.leaves:
