@@ -5,6 +5,7 @@ and a thread is given to a request that is there. What cannot be taken is refuse
 """
 
 import errno
+import math
 import selectors
 import socket
 import sys
@@ -81,6 +82,7 @@ class GazeWorker(AnsweringWorker):
         self._next_look = 0.0
         self._next_beat = 0.0
         self._accepting = False
+        self._leaves_until = math.inf
         self._refusing = False
         self._more_wait = False
         self._nowhere = bytearray(BLOCK)
@@ -114,8 +116,16 @@ class GazeWorker(AnsweringWorker):
         self.method_queue.defer(lambda: None)
 
     def set_accept_enabled(self, enabled: bool | None) -> None:
-        """Take new callers only while the crew wants this worker to."""
-        super().set_accept_enabled(bool(enabled) and crew.may_accept)
+        """Take new callers only while the crew wants this worker to, and leave others to who has fewer requests."""
+        super().set_accept_enabled(bool(enabled) and crew.may_accept and not self._leaves_callers())
+
+    def _leaves_callers(self) -> bool:
+        """Return whether other workers have a moment to take who comes next; one that hangs may not."""
+        if not admission.has_share(crew.ready):
+            self._leaves_until = math.inf
+            return False
+        self._leaves_until = min(self._leaves_until, time.monotonic() + _LOOK_SECONDS)
+        return time.monotonic() < self._leaves_until
 
     def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
         """Let events happen, then see whether it is time to end."""
@@ -123,7 +133,8 @@ class GazeWorker(AnsweringWorker):
             time.sleep(_REST_SECONDS)
         self._refusing = self._more_wait = False
         self.set_accept_enabled(self._accepting)
-        super().wait_for_and_dispatch_events(timeout if crew.settled or not self.alive else _LOOK_SECONDS)
+        settled = (crew.settled and self._leaves_until == math.inf) or not self.alive
+        super().wait_for_and_dispatch_events(timeout if settled else _LOOK_SECONDS)
         # Here, and in no callback: the loop may hold another event of a connection that is closed.
         self._make_room()
         if self.alive and crew.leaves:
@@ -205,6 +216,7 @@ class GazeWorker(AnsweringWorker):
         if now < self._next_look:  # this is called after each event
             return
         self._next_look = now + _LOOK_SECONDS
+        self._expire_answers(now)
         for conn in [conn for conn in self._waiting if conn.deadline <= now]:
             if conn.arrival.head is None or conn.discarded:
                 self._close(conn)
@@ -234,6 +246,8 @@ class GazeWorker(AnsweringWorker):
                 idle.close()
             elif self._waiting:
                 self._close(min(self._waiting, key=lambda conn: (not conn.discarded, conn.arrival.size, conn.started)))
+            elif self._sending:
+                self._give_up(self._slowest())
             else:
                 break
         while self._held_bytes > self._max_held:
@@ -277,19 +291,6 @@ class GazeWorker(AnsweringWorker):
         elif arrival.head is not None and not had_head:
             self._wait_for_body(conn)
 
-    def _refusal_by_head(self, conn: Connection) -> errors.GazeError | None:
-        """Return why the body would be read for nothing, if it would be."""
-        arrival = conn.arrival
-        if arrival.method_and_path in COSTLY and not arrival.can_begin and admission.is_full:
-            return errors.Overloaded(retry_after=1)
-        client = self._access.client(conn.address, arrival.forwarded_for)
-        try:
-            # The app looks again, at the path as it understands it.
-            conn.counted = self._access.require(arrival.method_and_path[1], arrival.authorization, client)
-        except errors.GazeError as error:
-            return error
-        return None
-
     def _wait_for_body(self, conn: Connection) -> None:
         conn.deadline = conn.started + self._request_seconds
         if conn.arrival.expects_continue:
@@ -331,8 +332,7 @@ class GazeWorker(AnsweringWorker):
         self, conn: Connection, threads: Executor, finished: Callable[[], None], has_place: bool = False
     ) -> None:
         self._forget(conn)
-        rest_until = conn.started + self._request_seconds
-        conn.received.begin(conn.arrival.release(), rest_until)
+        conn.received.begin(conn.arrival.release(), conn.started + self._request_seconds)
         future = threads.submit(self._handle, conn, has_place)
 
         def done(future: Any) -> None:

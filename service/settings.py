@@ -18,7 +18,7 @@ from service.images.addresses import FetchPolicy
 
 PREFIX = "GAZE_"
 SLOTS = max(12, 4 * available_cores())
-"""How many rankings one process works on at a time: what comes last waits as long as the others take together."""
+"""How many rankings all workers together work on at a time: what comes last waits as long as all of them take."""
 
 FETCH_SLOTS = 16
 """How many requests may be fetching images at a time, besides."""

@@ -48,7 +48,7 @@ def gaze_blueprint(
         classifier = loading.require()
         form = form_asked(request)
         own_address = address(request) if form else ""
-        claim = Claim(g.started + request_seconds, request.environ.get("gunicorn.socket"))
+        claim = Claim.of(request.environ, g.started + request_seconds)
         query = read_query(request, query_limits, claim.deadline)
         lists = classifier.lists_named(query.lists)
         _refuse_served_names(query.own_lists, served)
