@@ -38,9 +38,7 @@ def values_of(ranked: RankedTerms, term: Term, machine: Machine) -> dict[str, Va
 def note(ranked: RankedTerms, term: Term, machine: Machine) -> str:
     """Return the note of one prediction; what is not known is left out."""
     values = values_of(ranked, term, machine)
-    fields = (
-        f"{name}={_encoded(shown(value), _ENDS_A_VALUE)}" for name, value in values.items() if value is not None
-    )
+    fields = (f"{name}={_encoded(shown(value), _ENDS_A_VALUE)}" for name, value in values.items() if value is not None)
     return "; ".join((MARK, *fields))
 
 
