@@ -56,7 +56,7 @@ if _descriptors != resource.RLIM_INFINITY:
     )
 
 logger_class = JsonLogger
-bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
+bind = _settings.listens_on
 workers = _settings.workers
 worker_class = "service.gunicorn_worker.GazeWorker"
 threads = SLOTS + FETCH_SLOTS + STREAMED_SLOTS + OTHER_SLOTS
