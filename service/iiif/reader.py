@@ -71,9 +71,9 @@ class IiifReader:
         """Return a picture at the smallest size whose shorter side has so many pixels, else as it stands.
 
         image: a canvas, or any URI of an image of the Image API
-        What a server says that it gives and then does not is left for the next best: a dozen addresses at most, within
-        the one deadline. A part, a turned image and a quality of its own are taken as they are, and so is a picture
-        with no service.
+        What a server says that it gives and then does not is left for the next best: two dozen addresses at most, and
+        once the tiles of a grid, within the one deadline. A part, a turned image and a quality of its own are taken as
+        they are, and so is a picture with no service.
         Raises what ImageFetcher.fetch and fetch_document raise.
         """
         self._require()
@@ -125,7 +125,7 @@ class IiifReader:
         left = self._fetcher.max_bytes
         form: int | None = None
         for box in grid.boxes():
-            urls = [information.url(base, written) for written in grid.forms(box)]
+            urls = information.urls_of_tile(base, grid, box)
             if form is None:
                 form, encoded = self._first_form(urls, deadline)
             else:
