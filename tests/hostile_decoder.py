@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from PIL import GifImagePlugin, Image
+from PIL import GifImagePlugin, Image, ImageFile
 
 from service.errors import UndecodableImage
 
@@ -108,7 +108,7 @@ def reached(*names: str) -> list[str]:
     return through
 
 
-def _open(file: IO[bytes], filename: str | bytes) -> Image.Image:
+def _open(file: IO[bytes], filename: str | bytes) -> ImageFile.ImageFile:
     contents = file.read()
     if contents.startswith(REACH):
         raise UndecodableImage(f"Reached: {', '.join(reached()) or 'nothing'}.")
