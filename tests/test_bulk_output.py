@@ -184,6 +184,14 @@ def test_link_that_comes_back_at_once_is_not_followed(
     assert not others.exists()
 
 
+def test_link_in_the_place_of_the_output_gives_way_to_it(tmp_path: Path, findings: Findings) -> None:
+    others = tmp_path / "another's"
+    others.write_bytes(b"not to be touched")
+    (tmp_path / "results.csv").symlink_to(others)
+    assert not written(tmp_path, findings, ".csv", "csv").is_symlink()
+    assert others.read_bytes() == b"not to be touched"
+
+
 def test_what_a_kill_has_left_is_no_part_of_the_output(tmp_path: Path, findings: Findings) -> None:
     (tmp_path / "results.csv.unfinished").write_bytes(b"x" * 1_000_000)
     assert written(tmp_path, findings, ".csv", "csv").stat().st_size < 100_000
