@@ -12,7 +12,7 @@ TORCH := $(shell grep --only-matching --max-count=1 "torch==[0-9.]*" pyproject.t
 export PLAYWRIGHT_BROWSERS_PATH := $(CURDIR)/$(VENV)/browsers
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install run test check faults faults-timed contract fuzz fuzz-images fuzz-requests fuzz-front-door bench lock audit sbom demo-model clean
+.PHONY: install run test check faults faults-timed contract fuzz fuzz-images fuzz-costs fuzz-requests fuzz-front-door bench lock audit sbom demo-model clean
 
 install: $(VENV)/.installed
 
@@ -69,6 +69,11 @@ faults-timed: $(VENV)/.installed-dev
 ADDRESS ?= http://127.0.0.1:8000
 fuzz-images: $(VENV)/.installed-dev
 	$(BIN)/python -m fuzz.images $(ADDRESS) --per-format 10000 $(ARGS)
+
+# Searches each format and each kind of body, for SECONDS each, for what costs more than a second or 100 MB for each
+# 100 kB, and leaves it in .fuzz/costs/.
+fuzz-costs: $(VENV)/.installed-dev
+	$(BIN)/python -m fuzz.costs --seconds $(SECONDS) $(ARGS)
 
 # Asks a real server all that the OpenAPI document allows: EXAMPLES for each operation, and as many chains of links.
 EXAMPLES ?= 5000

@@ -13,6 +13,7 @@ _PARTS = {
     "GIF": rb"[,!]",
     "JPEG2000": rb"\xff[\x4f-\x93]|jp2[chi]|ihdr|colr",
     "AVIF": rb"meta|iloc|ipco|ispe|mdat|av1C|iinf|iprp|moov",
+    "HEIF": rb"meta|iloc|ipco|ispe|mdat|hvcC|iinf|iprp|iref|idat|grid|irot|auxC|pixi|colr",
 }
 _SIGNATURES = {
     "JPEG": rb"\xff\xd8\xff",
@@ -22,6 +23,7 @@ _SIGNATURES = {
     "TIFF": rb"II\*\0|MM\0\*",
     "BMP": rb"BM",
     "AVIF": rb".{4}ftyp.*?(?=....meta)",
+    "HEIF": rb".{4}ftyp.*?(?=....meta)",
     "JPEG2000": rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n.{4}ftyp",
 }
 """What a file begins with, without which no decoder looks at it."""
@@ -34,6 +36,7 @@ _PIXELS = {
     "TIFF": rb".{180}",
     "BMP": rb"\x28\0\0\0",
     "AVIF": rb"mdat",
+    "HEIF": rb"mdat",
     "JPEG2000": rb"\xff\x93",
 }
 """What comes before the pixels themselves."""

@@ -7,6 +7,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from service.images import heif
+
+heif.register()
+
 VARIANTS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
     "JPEG": (
         *(("RGB", {}), ("L", {}), ("CMYK", {}), ("RGB", {"progressive": True}), ("RGB", {"subsampling": 0})),
@@ -31,6 +35,10 @@ VARIANTS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
     ),
     "BMP": (("RGB", {}), ("RGBA", {}), ("L", {}), ("P", {}), ("1", {})),
     "AVIF": (("RGB", {}), ("RGBA", {}), ("RGB", {"subsampling": "4:4:4"}), ("RGB", {"frames": 3})),
+    "HEIF": (
+        *(("RGB", {}), ("RGBA", {}), ("L", {}), ("RGB", {"chroma": 444, "quality": -1}), ("RGB", {"tile_size": 32})),
+        *(("RGB", {"frames": 3}), ("RGB", {"exif": b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0"})),
+    ),
     "JPEG2000": (
         *(("RGB", {}), ("RGBA", {}), ("L", {}), ("I;16", {}), ("RGB", {"no_jp2": True})),
         *(("RGB", {"tile_size": (16, 16)}), ("RGB", {"irreversible": True, "quality_layers": [20, 5]})),

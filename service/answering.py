@@ -12,8 +12,10 @@ from gunicorn.http import errors as http_errors
 from gunicorn.workers.gthread import ThreadWorker
 
 from service.connection import SEND_SECONDS, Connection
-from service.lifetime import admission
-from service.refusals import failed
+from service.errors import GazeError
+from service.lifetime import access, admission
+from service.refusals import error_of, new_id, refused
+from service.settings import read_settings
 
 log = structlog.get_logger()
 
@@ -29,6 +31,8 @@ class AnsweringWorker(ThreadWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._current = threading.local()
+        self._access = access()
+        self._cors = read_settings().cors_origins
 
     def load_wsgi(self) -> None:
         """Load the app, and let it know of each request what the event loop knows."""
@@ -36,7 +40,8 @@ class AnsweringWorker(ThreadWorker):
         app = self.wsgi
 
         def informed(environ: MutableMapping[str, Any], start_response: Any) -> Any:
-            environ["gaze.started"] = self._current.started
+            environ["gaze.started"] = self._current.conn.started
+            environ["gaze.counted"] = self._current.conn.counted
             environ["gaze.has_place"] = self._current.has_place
             try:
                 return app(environ, start_response)
@@ -46,7 +51,7 @@ class AnsweringWorker(ThreadWorker):
         self.wsgi = informed
 
     def _handle(self, conn: Connection, has_place: bool) -> Any:
-        self._current.started = conn.started
+        self._current.conn = conn
         self._current.has_place = has_place
         try:
             return self.handle(conn)
@@ -79,11 +84,25 @@ class AnsweringWorker(ThreadWorker):
         try:
             return super().handle_request(req, conn)
         except TimeoutError:
-            log.info("the caller did not take its answer", client=conn.address)
+            log.info("the caller did not take its answer", client=self._client_of(conn))
             return False
 
     # With gunicorn's signature.
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:  # noqa: ARG002
         """Answer a request that never reached the app."""
+        conn = self._current.conn
+        request_id = new_id()  # what came is not to be trusted, not even to be one
         with suppress(OSError):
-            util.write_nonblock(client, failed(exc, addr[0] if addr else None))
+            util.write_nonblock(client, self._refused(conn, error_of(exc, request_id), request_id))
+
+    def _refused(self, conn: Connection, error: GazeError, request_id: str | None = None) -> bytes:
+        """Return the answer that tells a caller of an error and that the connection is closed; it is logged."""
+        arrival = conn.arrival
+        headers = self._cors.headers(arrival.origin)
+        request_id = request_id or arrival.request_id
+        return refused(error, self._client_of(conn), arrival.method_and_path, request_id, headers)
+
+    def _client_of(self, conn: Connection) -> str | None:
+        """Return the address that asks, which a trusted proxy may say; the peer's before the head is here."""
+        client = self._access.client(conn.address, conn.arrival.forwarded_for)
+        return str(client) if client else None

@@ -16,7 +16,7 @@ from service import __version__
 from service.bulk.command import bulk
 from service.composition import cache_of, load_classifier, served_lists
 from service.errors import GazeError, InvalidSettings, StartError, UnknownList
-from service.images.decode import ImageLimits, decode, min_short_side_for
+from service.images.decode import DecodedImage, ImageLimits, decode, min_short_side_for
 from service.logs import configure_logs
 from service.settings import read_settings
 from service.zero_shot import hub
@@ -71,12 +71,13 @@ def serve() -> None:
     served_lists(settings)
     files = hub.fetch(settings.model, settings.revision)
     click.echo(f"Checking the model {files.model_id} ...", err=True)
-    backend = load_classifier(settings, files, {}).model.backend
+    cache = cache_of(settings)
+    backend = load_classifier(settings, files, {}, cache=cache).model.backend
     click.echo(f"Starting on http://{settings.host}:{settings.port}; /readyz says when it can answer.", err=True)
     sys.stdout.flush()
     sys.stderr.flush()
     # What gunicorn runs finds the model in the cache, and runs it as it was checked here.
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "GAZE_BACKEND": backend}
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "GAZE_BACKEND": backend, "GAZE_CACHE_DIR": str(cache.path)}
     for name, value in _MALLOC.items():
         environment.setdefault(name, value)
     command = [sys.executable, "-m", "gunicorn", "--config", "python:service.gunicorn_conf", "service.wsgi:app"]
@@ -109,14 +110,17 @@ def look(images: tuple[Path, ...], list_names: str, phrases: tuple[str, ...], to
     for sentence in caveats(classifier.model, lists):
         click.echo(sentence, err=True)
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
-    min_short_side = min_short_side_for(classifier.model.image_size) if settings.decode == "fast" else None
+    min_short_side = min_short_side_for(classifier.model.image_size)
     failed = 0
     answers: list[dict[str, Any]] = []
     for path in tqdm(images, unit="image", disable=None if len(images) > 1 else True):
         # A file's name may be of another encoding than what is printed.
         answer: dict[str, Any] = {"image": click.format_filename(path)}
         try:
-            answer["lists"] = _ranked(classifier, _decoded(path, limits, min_short_side), lists, top_k)
+            image = decode(_contents(path, limits), limits, min_short_side, fast=settings.decode == "fast")
+            answer |= _what_was_decoded(image)
+            answer["lists"] = _ranked(classifier, image.rgb, lists, top_k)
+            del image  # the next one is not to be in memory beside it
         except GazeError as error:
             answer["error"] = error.detail
         except OSError as error:
@@ -164,10 +168,19 @@ def prepare(model_only: bool) -> None:
     )
 
 
-def _decoded(path: Path, limits: ImageLimits, min_short_side: int | None) -> Image.Image:
+def _contents(path: Path, limits: ImageLimits) -> bytes:
     with path.open("rb") as file:
-        contents = file.read(limits.max_bytes + 1)
-    return decode(contents, limits, min_short_side).rgb
+        return file.read(limits.max_bytes + 1)
+
+
+def _what_was_decoded(image: DecodedImage) -> dict[str, Any]:
+    """Return what is out of the ordinary with a decoded picture."""
+    told: dict[str, Any] = {}
+    if image.decoded_at:
+        told["decoded_at"] = dict(zip(("width", "height"), image.decoded_at, strict=True))
+    if image.warnings:
+        told["warnings"] = list(image.warnings)
+    return told
 
 
 def _ranked(
@@ -191,6 +204,7 @@ def _table(answers: list[dict[str, Any]]) -> str:
         lines.append(answer["image"])
         if "error" in answer:
             lines.append(f"  {answer['error']}")
+        lines += [f"  {sentence}" for sentence in answer.get("warnings", ())]
         for name, predictions in answer.get("lists", {}).items():
             lines.append(f"  {name}")
             lines += [f"    {found['probability']:7.2%}  {found['phrase']}" for found in predictions]

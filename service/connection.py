@@ -63,6 +63,7 @@ class Connection(TConn):
     deadline:  when the event loop loses its patience
     watched:   whether the event loop hears when something comes
     discarded: bytes that were read and forgotten after the last answer; 0 before that
+    counted:   whether the caller's quota has been charged with the request
     """
 
     arrival: Arrival
@@ -70,6 +71,7 @@ class Connection(TConn):
     deadline: float
     watched: bool
     discarded: int
+    counted: bool
 
     def __init__(
         self, cfg: Any, client: socket.socket, address: Any, server: Any, linger: Callable[["Connection"], None]
@@ -81,6 +83,7 @@ class Connection(TConn):
         self._linger = linger
         self.watched = False
         self.discarded = 0
+        self.counted = False
 
     def init(self) -> None:
         """Make the parser, in the thread that needs it: who is refused needs none."""

@@ -1,12 +1,12 @@
 """Crew: the workers of one gunicorn master, each of which knows whether another is ready or being loaded.
 
-So that a worker that loads its model takes no caller from one that is ready, and one that is told to end while its
-successor loads, as by SIGHUP, goes on until that is ready.
+So that a worker that loads its model takes no caller from one that is ready, and so that the master ends nobody whose
+successor loads, as after SIGHUP.
 """
 
 import mmap
 
-_FREE, _LOADING, _READY, _COVERING, _ENDING = range(5)
+_FREE, _LOADING, _FAILED, _READY, _ENDING = range(5)
 _PLACES = 1024
 
 
@@ -25,9 +25,20 @@ class Crew:
         self._states[self._own] = _LOADING
         return self._own
 
-    def dismiss(self, place: int) -> None:
-        """Free the place of a worker that has ended."""
+    def dismiss(self, place: int) -> bool:
+        """Free the place of a worker that has ended, and return whether it has failed to load."""
+        failed = self._states[place] == _FAILED
         self._states[place] = _FREE
+        return failed
+
+    def is_loading(self, place: int) -> bool:
+        """Return whether a worker is on its way to be ready."""
+        return self._states[place] == _LOADING
+
+    @property
+    def serves(self) -> bool:
+        """Whether some worker is ready."""
+        return _READY in self._states[1:]
 
     # --- in a worker ---
 
@@ -36,14 +47,18 @@ class Crew:
         if self._states[self._own] != _ENDING:
             self._states[self._own] = _READY
 
-    def tell_to_end(self) -> None:
-        """Take the order to end, which gunicorn repeats each second: at once, if this worker has never been ready."""
-        if self._states[self._own] != _COVERING:
-            self._states[self._own] = _COVERING if self._states[self._own] == _READY else _ENDING
+    def fail(self) -> None:
+        """Say that this worker could not load what it needs, and ends."""
+        self._states[self._own] = _FAILED
 
     def leave(self) -> None:
         """Say that this worker takes no new callers any more."""
         self._states[self._own] = _ENDING
+
+    @property
+    def leaves(self) -> bool:
+        """Whether this worker has said so."""
+        return self._states[self._own] == _ENDING
 
     @property
     def settled(self) -> bool:
@@ -54,18 +69,17 @@ class Crew:
     def may_accept(self) -> bool:
         """Whether this worker takes new callers: once it is ready, or while nobody is."""
         own = self._states[self._own]
-        return own in (_READY, _COVERING) or (own != _ENDING and not self._others(_READY, _COVERING))
+        return own == _READY or (own not in (_FAILED, _ENDING) and not self.others_serve)
 
     @property
-    def must_end(self) -> bool:
-        """Whether this worker was told to end and no caller needs it: another one is ready, or none is to come."""
-        own = self._states[self._own]
-        return own == _ENDING or (own == _COVERING and (self._others(_READY) or not self._others(_LOADING)))
+    def others_serve(self) -> bool:
+        """Whether another worker answers callers, so that the service goes on without this one."""
+        return self._others(_READY)
 
     @property
     def is_last(self) -> bool:
         """Whether no other worker takes callers, or is about to."""
-        return not self._others(_READY, _COVERING, _LOADING)
+        return not self._others(_READY, _LOADING)
 
     def _others(self, *states: int) -> bool:
         others = self._states[1 : self._own] + self._states[self._own + 1 :]

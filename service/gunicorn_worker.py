@@ -27,7 +27,7 @@ from service.crew import crew
 from service.door import Door
 from service.lifetime import admission, shutting_down
 from service.listening import begin_again, take_all
-from service.refusals import COSTLY, HEAD_TOO_LONG, refused
+from service.refusals import COSTLY, HEAD_TOO_LONG
 from service.settings import OTHER_SLOTS, STREAMED_SLOTS, read_settings
 from service.threads import Threads, stand_back
 
@@ -84,8 +84,7 @@ class GazeWorker(AnsweringWorker):
         self._refusing = False
         self._more_wait = False
         self._nowhere = bytearray(BLOCK)
-        self._cors = settings.cors_origins
-        self._door = Door(self._max_head, self._max_body, self._cors)
+        self._door = Door(self._max_head, self._max_body, self._cors, self._access)
 
     def init_process(self) -> None:
         """Start, with threads of their own for those that supervise the service."""
@@ -110,8 +109,8 @@ class GazeWorker(AnsweringWorker):
             super().notify()
 
     def handle_exit(self, sig: int, frame: Any) -> None:  # noqa: ARG002  # gunicorn's signature
-        """Take SIGTERM: end at once, or once the successor that is being loaded is ready."""
-        crew.tell_to_end()
+        """Take SIGTERM, which gunicorn repeats each second: take no new callers, and end."""
+        crew.leave()
         self.method_queue.defer(lambda: None)
 
     def set_accept_enabled(self, enabled: bool | None) -> None:
@@ -127,7 +126,7 @@ class GazeWorker(AnsweringWorker):
         super().wait_for_and_dispatch_events(timeout if crew.settled or not self.alive else _LOOK_SECONDS)
         # Here, and in no callback: the loop may hold another event of a connection that is closed.
         self._make_room()
-        if self.alive and crew.must_end:
+        if self.alive and crew.leaves:
             shutting_down.set()  # first: whose connection is closed for that is not told that this is ready
             self.alive = False
 
@@ -184,6 +183,7 @@ class GazeWorker(AnsweringWorker):
         conn.arrival = Arrival(self._max_head, self._max_body)
         conn.started = time.monotonic()
         conn.deadline = conn.started + HEAD_SECONDS
+        conn.counted = False
         conn.never_wait()
 
     def _let_arrive(self, conn: Connection) -> None:
@@ -267,15 +267,30 @@ class GazeWorker(AnsweringWorker):
         had_head = arrival.head is not None
         arrival.add(piece)
         self._held_bytes += len(piece)
+        if arrival.head is not None and not had_head and not arrival.whole:
+            refusal = self._refusal_by_head(conn)
+            if refusal is not None:
+                self._refuse(conn, refusal)
+                return
         if arrival.can_begin:
             self._begin(conn)
         elif arrival.head is not None and not had_head:
             self._wait_for_body(conn)
 
+    def _refusal_by_head(self, conn: Connection) -> errors.GazeError | None:
+        """Return why the body would be read for nothing, if it would be."""
+        arrival = conn.arrival
+        if arrival.method_and_path in COSTLY and not arrival.can_begin and admission.is_full:
+            return errors.Overloaded(retry_after=1)
+        client = self._access.client(conn.address, arrival.forwarded_for)
+        try:
+            # The app looks again, at the path as it understands it.
+            conn.counted = self._access.require(arrival.method_and_path[1], arrival.authorization, client)
+        except errors.GazeError as error:
+            return error
+        return None
+
     def _wait_for_body(self, conn: Connection) -> None:
-        if conn.arrival.method_and_path in COSTLY and admission.is_full:
-            self._refuse(conn, errors.Overloaded(retry_after=1))  # at once: the body would be read for nothing
-            return
         conn.deadline = conn.started + self._request_seconds
         if conn.arrival.expects_continue:
             with suppress(OSError):
@@ -300,8 +315,7 @@ class GazeWorker(AnsweringWorker):
     def _refuse(self, conn: Connection, error: errors.GazeError) -> None:
         """Answer in the event loop, and close."""
         arrival = conn.arrival
-        headers = self._cors.headers(arrival.origin)
-        answer = refused(error, conn.address, arrival.method_and_path, arrival.request_id, headers)
+        answer = self._refused(conn, error)
         self._forget(conn)
         size = BLOCK
         with suppress(OSError):

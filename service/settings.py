@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from service.api.clients import Network, parse_networks
 from service.api.cors import CorsPolicy
+from service.api.foreign_pages import Hosts
 from service.api.quota import Rate, parse_rates
 from service.cores import available_cores
 from service.errors import InvalidSettings
@@ -114,6 +115,12 @@ class Settings(BaseModel):
     cors_origins: Annotated[CorsPolicy, _parsed_by(CorsPolicy.parse)] = Field(
         default=CorsPolicy(),
         description="comma-separated origins (`https://museum.example`) whose pages may ask from a browser, or `*`",
+    )
+    hosts: Annotated[Hosts, _parsed_by(Hosts.parse)] = Field(
+        default=Hosts(),
+        description="where no keys are set: comma-separated names, besides that of `GAZE_PUBLIC_URL`, that callers may "
+        "call this service by in the header `Host`, or `*` for any; IP addresses, names without a dot, and names for "
+        "private use (`.internal`, `.local`, `.home.arpa`, `.svc`) need not be named",
     )
     trusted_proxies: Annotated[tuple[Network, ...], _parsed_by(parse_networks)] = Field(
         default=(),

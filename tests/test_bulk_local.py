@@ -56,7 +56,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def engine(classifier: ZeroShotClassifier) -> Iterator[LocalEngine]:
     decoder = Decoder(LIMITS, 3)
     fetcher = PatientFetcher(FetchPolicy.parse("127.0.0.0/8"), FetchLimits(LIMITS.max_bytes, 5.0), ())
-    reader = PictureReader(fetcher.fetch, lambda uri: f"{uri}/full/max/0/default.jpg", decoder, LIMITS.max_bytes, None)
+    reader = PictureReader(
+        fetcher.fetch,
+        lambda uri: fetcher.fetch(f"{uri}/full/max/0/default.jpg"),
+        decoder,
+        LIMITS.max_bytes,
+        448,
+        fast=False,
+    )
     ranking = Ranking(classifier, classifier.lists_named(LISTS), 5, 0.0)
     yield LocalEngine(reader, classifier, ranking, 2)
     decoder.close()

@@ -56,7 +56,12 @@ class Engines:
         self.started += 1
         fetcher, iiif = self.plan.fetcher(), self.plan.iiif()
         reader = PictureReader(
-            fetcher.fetch, lambda uri: iiif.image_url(uri, 224), Decoder(self.plan.limits, 3), 10_000_000, None
+            fetcher.fetch,
+            lambda uri: iiif.fetch_image(uri, 224),
+            Decoder(self.plan.limits, 3),
+            10_000_000,
+            448,
+            fast=False,
         )
         named = self.classifier.lists_named([one.name for one in lists])
         ranking = Ranking(self.classifier, named, self.plan.top_k, self.plan.min_probability)

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from service.api.clients import parse_networks
 from service.api.cors import CorsPolicy
+from service.api.foreign_pages import Hosts
 from service.api.quota import Rate
 from service.errors import InvalidSettings
 from service.settings import Settings, read_settings
@@ -41,6 +42,7 @@ def test_defaults() -> None:
         "cors_origins": {"origins": frozenset(), "every": False},
         "trusted_proxies": (),
         "public_url": None,
+        "hosts": {"names": frozenset(), "every": False},
     }
 
 
@@ -79,6 +81,8 @@ def test_defaults() -> None:
             CorsPolicy.parse("http://b.example:81,https://a.example"),
         ),
         ("GAZE_CORS_ORIGINS", "*", CorsPolicy(every=True)),
+        ("GAZE_HOSTS", "gaze.example, Gaze.Museum.example.", Hosts(frozenset({"gaze.example", "gaze.museum.example"}))),
+        ("GAZE_HOSTS", "*", Hosts(every=True)),
         ("GAZE_TRUSTED_PROXIES", "10.0.0.0/8, ::1", parse_networks("10.0.0.0/8,::1")),
         ("GAZE_URL_FETCH", "museum.example:8080,10.1.0.0/16", "museum.example:8080,10.1.0.0/16"),
     ],
@@ -131,6 +135,10 @@ def test_other_programs_variables_are_no_settings() -> None:
         *(
             ("GAZE_CORS_ORIGINS", value)
             for value in ("museum.example", "https://museum.example/", "*,https://a.example")
+        ),
+        *(
+            ("GAZE_HOSTS", value)
+            for value in ("https://gaze.example", "gaze.example:80", "*,gaze.example", "*.example")
         ),
         *(("GAZE_TRUSTED_PROXIES", value) for value in ("proxy.example", "10.1.2.3/16", "10.0.0.1:80")),
         *(("GAZE_URL_FETCH", value) for value in ("none,", "http://museum.example", "10.1.2.3/16", "[::zz]:80")),

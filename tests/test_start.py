@@ -14,7 +14,7 @@ import pytest
 from service.zero_shot.cache import CacheFolder
 from service.zero_shot.phrase_lists import PhraseList
 from tests.conftest import REPOSITORY
-from tests.gaze_command import environment_of, gaze
+from tests.gaze_command import by_a_number, environment_of, gaze
 from tests.running_service import SERVE, Service, served
 from tests.test_cache import mounted
 
@@ -230,6 +230,19 @@ def test_a_read_only_disk_that_was_prepared(copy: Path, tmp_path: Path, phrase_l
         assert service.lists(READ) == sorted(phrase_lists)
         assert service.lines(ENCODED, CONVERTED) == []
         assert service.warnings() == set()
+
+
+def test_a_user_without_a_name_and_a_home(tmp_path: Path, phrase_lists: dict[str, PhraseList]) -> None:
+    with served(tmp_path, tmp_path / "log", command=by_a_number(*SERVE)) as service:
+        service.wait()
+        # What was converted for the check is there for the worker, and nothing else is warned of.
+        assert len(service.lines(CONVERTED)) == 1
+        assert service.lists(ENCODED) == sorted(phrase_lists)
+        assert service.warnings() == {"this user has no cache; set GAZE_CACHE_DIR to a folder that lasts"}
+        [warning] = [line for line in service.lines() if line["level"] == "warning"]
+        folder = Path(warning["folder"])
+        assert (folder.stat().st_uid, folder.stat().st_mode & 0o777) == (54321, 0o700)
+    shutil.rmtree(folder)
 
 
 def test_prepare_on_a_full_disk_does_not_say_that_all_is_kept(tmp_path: Path) -> None:

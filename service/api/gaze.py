@@ -12,7 +12,7 @@ from service.api.canvases import Wanted, pictures_of
 from service.api.claim import Claim
 from service.api.documents import document, form_asked
 from service.api.doubt import Features, Ranker
-from service.api.pictures import Picture, PictureParts, PictureReader, StageTimes, said_of
+from service.api.pictures import Picture, PictureParts, PictureReader, StageTimes, said_of, warnings_of
 from service.api.query import GazeQuery, ImageSource, QueryLimits, read_query
 from service.errors import FieldError, GazeError, InvalidRequest
 from service.images.decode import min_short_side_for
@@ -101,8 +101,11 @@ class _Look:
             ranker = Ranker(self._classifier, query, self._claim.require)
         lists = (*served, *own)
         min_short_side = min_short_side_for(self._classifier.model.image_size)
+        if views:
+            min_short_side = views.min_short_side(min_short_side)
+        prepare = views or self._classifier.prepare
         pictures = [
-            error or self._reader.read(source, views or self._classifier.prepare, None if views else min_short_side)
+            error or self._reader.read(source, prepare, min_short_side, exact=views is not None)
             for source, error in wanted
         ]
         prepared = [picture for picture in pictures if isinstance(picture, Picture)]
@@ -127,7 +130,8 @@ class _Look:
         g.phrases = sum(len(encoded.phrase_list.labels) for encoded in lists) * len(prepared)
         metrics.PHRASES.inc(g.phrases)
         model = self._classifier.model
-        return GazeAnswer(model=model_of(model), results=results, warnings=caveats(model, lists))
+        warnings = [*caveats(model, lists), *warnings_of(pictures)]
+        return GazeAnswer(model=model_of(model), results=results, warnings=warnings)
 
     def _views(self, query: GazeQuery) -> Views | None:
         """Return what makes the views of a picture, or None where the model's own one is all that is asked for."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from service.bulk.items import Answer, Item, NumberedItem, NumberedOutcome
 from service.bulk.rankings import Ranking
-from service.bulk.reading import PictureReader, Unreadable
+from service.bulk.reading import Encoded, PictureReader, Unreadable
 from service.images.decoder import PreparedImage
 from service.zero_shot.classifier import ZeroShotClassifier
 
@@ -38,7 +38,7 @@ def pass_size(device: str) -> int:
 @dataclass(frozen=True)
 class _Encoded:
     number: int
-    encoded: bytes
+    encoded: Encoded
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from service.images.fetch import FetchLimits, ImageFetcher
 PAUSES = (1.0, 4.0)
 """Seconds before a host is asked once more that did not answer, or that said that it could not just now."""
 
-_MAY_PASS = re.compile(r"could not be (fetched|resolved)|status (408|425|429|5\d\d)")
+_MAY_PASS = re.compile(r"could not be (fetched|resolved)|status (408|425|429|50[^15]|5[1-9]\d)")
 """In what a fetcher says of a host that may answer another time."""
 
 
@@ -24,9 +24,9 @@ class PatientFetcher(ImageFetcher):
         super().__init__(policy, limits)
         self._pauses = pauses
 
-    def fetch(self, url: str, deadline: float = float("inf")) -> bytes:
+    def fetch(self, url: str, deadline: float = float("inf"), max_bytes: int | None = None) -> bytes:
         """Return the bytes of a picture; raises as ImageFetcher does, what the last attempt did."""
-        return self._patiently(super().fetch, url, deadline)
+        return self._patiently(partial(super().fetch, max_bytes=max_bytes), url, deadline)
 
     def fetch_document(self, url: str, deadline: float = float("inf"), max_bytes: int = MOST_BYTES) -> bytes:
         """Return the bytes of a JSON document; raises as ImageFetcher does, what the last attempt did."""

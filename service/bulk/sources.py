@@ -15,9 +15,10 @@ from service.iiif.image_api import ImageUri
 from service.iiif.presentation import Broken, Canvas
 
 _JPEG = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".jps")
+_HEIF = (".heic", ".heif", ".hif")
 _JPEG_2000 = (".jp2", ".j2k", ".j2c", ".jpx", ".jpc", ".jpf")
 _TIFF = (".tif", ".tiff", ".ptif", ".ptiff", ".btf", ".tf8")
-ENDINGS = frozenset((*_JPEG, ".png", ".apng", ".webp", ".gif", *_TIFF, ".bmp", ".dib", ".avif", *_JPEG_2000))
+ENDINGS = frozenset((*_JPEG, ".png", ".apng", ".webp", ".gif", *_TIFF, ".bmp", ".dib", ".avif", *_HEIF, *_JPEG_2000))
 """Of the files that a folder has, those with these are its pictures, and those without any that begin like one."""
 
 _TABLES = (".csv", ".tsv")
@@ -160,4 +161,7 @@ def _of_canvas(found: Canvas | Broken) -> Item:
     if isinstance(found, Broken):
         return Item(found.id, "url", found.id, failure=Failure(found.error.code, found.error.detail))
     kind: Kind = "service" if found.is_service or ImageUri.parse(found.image) else "url"
-    return Item(found.id or found.image, kind, found.image, found.id, found.manifest)
+    # A picture of the service's own leads to the service as well, and is there where the service does not answer.
+    own = ImageUri.parse(found.own_image or "")
+    place = found.own_image if own and own.base == found.image and not own.own else None
+    return Item(found.id or found.image, kind, place or found.image, found.id, found.manifest)

@@ -56,28 +56,38 @@ _SLOT_BYTES = 200_000_000
 """What all that decodes may take, for each that may do so at a time."""
 
 _ORDINARY_BYTES = 70_000_000
+_MOST_WAITING = 2
+"""How many may wait for a process behind those that take long: each of them has one of the service's places."""
+
 _LIBC = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """What a picture was sent as, its upright size, the SHA-256 of its bytes in hex, and what the model takes of it."""
+    """What a picture was sent as, its upright size, the SHA-256 of its bytes in hex, and what the model takes of it.
+
+    decoded_at, warnings: as DecodedImage has them
+    """
 
     width: int
     height: int
     format: str
     sha256: str
     inputs: Inputs
+    decoded_at: tuple[int, int] | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class Decode(Protocol):
     """Decodes one picture."""
 
-    def __call__(self, prepare: Prepare, min_short_side: int | None = None, cores: int = 1) -> PreparedImage:
+    def __call__(
+        self, prepare: Prepare, min_short_side: int | None = None, cores: int = 1, *, fast: bool = False
+    ) -> PreparedImage:
         """Return what `prepare` makes of the upright RGB image.
 
         prepare: runs in another process where it can be pickled and the picture is out of the ordinary.
-        min_short_side: as decode() has it
+        min_short_side, fast: as decode() has them
         Raises what decode() does, and UndecodableImage also where the decoder hangs or dies, or Overloaded where
         others took so long that too little time was left.
         """
@@ -92,14 +102,25 @@ class Decoder:
     def __init__(self, limits: ImageLimits, slots: int, seconds: float | None = None) -> None:
         self._own_seconds = seconds
         self._limits = limits
-        self._slots = Turns(slots)
-        self._others = Turns(max(1, slots - 1))
+        self._slots = Turns(max(2, slots))  # so that one is left for ordinary pictures, on one core as well
+        self._others = Turns(max(1, slots - 1), most_waiting=_MOST_WAITING)
         # The largest picture is decoded however few slots there are.
         largest = PROCESS_BYTES + PICTURE_BYTES * limits.max_pixels + WORKING_BYTES
         self._others_bytes = max(_SLOT_BYTES * slots - _ORDINARY_BYTES * (slots - 1), largest)
         self._memory = Turns(self._others_bytes)
         self._idle: list[_Process] = []
         weakref.finalize(self, _end, self._idle)
+
+    @property
+    def max_pixels(self) -> int:
+        """What a picture may have."""
+        return self._limits.max_pixels
+
+    @property
+    def still_seconds(self) -> float:
+        """For how long no picture has come to its end though all slots are taken, where that is too long; else 0."""
+        still = self._slots.still_seconds
+        return still if still > self._seconds else 0.0
 
     @property
     def _seconds(self) -> float:
@@ -110,27 +131,37 @@ class Decoder:
         """Wait for a slot, and give what decodes this picture in it. Raises Overloaded if none was free in time."""
         deadline = time.monotonic() + self._seconds
         if is_ordinary(encoded):
-            with self._slots.turn():
+            with self._slots.turn(deadline):
                 yield partial(self._here, encoded)
         else:
             with self._others.turn(deadline), self._slots.turn(deadline):
                 yield partial(self._elsewhere, encoded, deadline)
 
     def _here(
-        self, encoded: bytes, prepare: Prepare, min_short_side: int | None = None, cores: int = 1
+        self, encoded: bytes, prepare: Prepare, min_short_side: int | None = None, cores: int = 1, *, fast: bool = False
     ) -> PreparedImage:
-        image = decode(encoded, self._limits, min_short_side)
+        image = decode(encoded, self._limits, min_short_side, fast=fast)
         inputs = prepare(image.rgb, cores=cores)
-        return PreparedImage(image.width, image.height, image.format, image.sha256, inputs)
+        return PreparedImage(
+            image.width, image.height, image.format, image.sha256, inputs, image.decoded_at, image.warnings
+        )
 
     def _elsewhere(
-        self, encoded: bytes, deadline: float, prepare: Prepare, min_short_side: int | None = None, cores: int = 1
+        self,
+        encoded: bytes,
+        deadline: float,
+        prepare: Prepare,
+        min_short_side: int | None = None,
+        cores: int = 1,
+        *,
+        fast: bool = False,
     ) -> PreparedImage:
         if len(encoded) > self._limits.max_bytes:
             raise ImageTooLarge(f"The image has more than the {self._limits.max_bytes} bytes that this service takes.")
         portable = _portable(prepare)
         with self._process(deadline) as process:
-            prepared = self._ask(process, encoded, portable, min_short_side, deadline)
+            wanted = {"prepare": portable, "min_short_side": min_short_side, "fast": fast}
+            prepared = self._ask(process, encoded, wanted, deadline)
         if portable:
             return prepared
         return replace(prepared, inputs=prepare(Image.fromarray(prepared.inputs["rgb"]), cores=cores))
@@ -139,16 +170,9 @@ class Decoder:
         """End the processes that have nothing to do."""
         _end(self._idle)
 
-    def _ask(
-        self, process: "_Process", encoded: bytes, portable: Prepare | None, min_short_side: int | None, deadline: float
-    ) -> PreparedImage:
-        """Return what a process makes of the picture: without `portable`, its RGB samples [height, width, 3]."""
-        asked = {
-            "limits": self._limits,
-            "min_short_side": min_short_side,
-            "prepare": portable,
-            "seconds": self._seconds,
-        }
+    def _ask(self, process: "_Process", encoded: bytes, wanted: Mapping[str, Any], deadline: float) -> PreparedImage:
+        """Return what a process makes of the picture: without `prepare`, its RGB samples [height, width, 3]."""
+        asked = {**wanted, "limits": self._limits, "seconds": self._seconds}
         frames = process.frames
         with ExitStack() as memory:
             memory.enter_context(self._memory.turn(deadline, PROCESS_BYTES + SMALL_BYTES))
@@ -285,4 +309,13 @@ def _prepared(answer: dict[str, Any], frames: Frames) -> PreparedImage:
     inputs = {
         name: np.frombuffer(frames.receive(), dtype).reshape(shape) for name, (dtype, shape) in answer["inputs"].items()
     }
-    return PreparedImage(answer["width"], answer["height"], answer["format"], answer["sha256"], inputs)
+    decoded_at = answer["decoded_at"]
+    return PreparedImage(
+        width=answer["width"],
+        height=answer["height"],
+        format=answer["format"],
+        sha256=answer["sha256"],
+        inputs=inputs,
+        decoded_at=(decoded_at[0], decoded_at[1]) if decoded_at else None,
+        warnings=tuple(answer["warnings"]),
+    )

@@ -22,9 +22,11 @@ from typing import Any
 import numpy as np
 
 from service.errors import GazeError, ImageDimensions
+from service.images import heif
 from service.images.decode import DecodedImage, decode
 from service.images.frames import Frames
 from service.images.pillow_errors import NEEDS_MEMORY
+from service.images.tiff import picture  # noqa: F401  # its codecs, while files can still be opened
 from service.images.upright import Upright
 
 IDLE_SECONDS = 60.0
@@ -46,6 +48,7 @@ def main() -> None:
     _end_with_parent()
     Path("/proc/self/oom_score_adj").write_text(f"{_OUT_OF_MEMORY_SCORE}\n", encoding="ascii")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    heif.register()
     frames = Frames(socket.socket(fileno=int(sys.argv[1])))
     before = _data_bytes()
     with contextlib.suppress(EOFError, OSError):  # nobody asks any more, TimeoutError among them
@@ -77,7 +80,7 @@ def _answer(frames: Frames, before: int) -> None:
 
     frames.deadline = None
     try:
-        decoded = decode(encoded, asked["limits"], asked["min_short_side"], ask_for_memory)
+        decoded = decode(encoded, asked["limits"], asked["min_short_side"], ask_for_memory, fast=asked["fast"])
         inputs = prepare(decoded.upright)
     except GazeError as error:
         frames.send_fields(error=error.code, detail=error.detail)
@@ -94,6 +97,8 @@ def _send(frames: Frames, decoded: DecodedImage, inputs: Mapping[str, np.ndarray
         height=decoded.height,
         format=decoded.format,
         sha256=decoded.sha256,
+        decoded_at=decoded.decoded_at,
+        warnings=decoded.warnings,
         inputs={name: [values.dtype.str, values.shape] for name, values in inputs.items()},
     )
     for values in inputs.values():

@@ -115,6 +115,7 @@ class _Conversion:
     def __init__(self, image: Image.Image) -> None:
         wide = image.mode.startswith("I") or image.mode == "F"
         self._white = _white(image) if wide else None
+        self._transparent = image.info.get("transparency")
         self._icc = image.info.get("icc_profile")
         self._transforms: dict[str, ImageCms.ImageCmsTransform | None] = {}
         transparent = "transparency" in image.info
@@ -123,7 +124,7 @@ class _Conversion:
     def __call__(self, image: Image.Image) -> Image.Image:
         """Return the picture, or the band, as RGB."""
         if self._white is not None:
-            image = _to_eight_bits(image, self._white)
+            image = _to_eight_bits(image, self._white, self._transparent)
         if image.mode in ("P", "PA"):
             image = image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
         if image.mode in ("LA", "La", "RGBa") or (image.mode in ("L", "RGB", "1") and "transparency" in image.info):
@@ -157,12 +158,17 @@ def _finite(image: Image.Image) -> NDArray[np.float32]:
     return np.nan_to_num(samples, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _to_eight_bits(image: Image.Image, white: float) -> Image.Image:
-    """Return a grey picture of 16-bit, 32-bit or float samples as mode L: Pillow's own convert() only clips."""
+def _to_eight_bits(image: Image.Image, white: float, transparent: object) -> Image.Image:
+    """Return a grey picture of 16-bit, 32-bit or float samples as mode L: Pillow's own convert() only clips.
+
+    transparent: the sample that is transparent, which makes it mode LA, or None
+    """
     samples = _finite(image)
+    alpha = None if transparent is None else Image.fromarray(samples != transparent).convert("L")
     samples *= 255.0 / white
     samples += 0.5
-    return Image.fromarray(np.clip(samples, 0.0, 255.0, out=samples).astype(np.uint8), mode="L")
+    grey = Image.fromarray(np.clip(samples, 0.0, 255.0, out=samples).astype(np.uint8), mode="L")
+    return grey if alpha is None else Image.merge("LA", (grey, alpha))
 
 
 def _on_white(image: Image.Image) -> Image.Image:
