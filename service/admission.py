@@ -1,6 +1,7 @@
 """How much may be under way at a time; what is more is refused at once."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -103,3 +104,42 @@ class Admission:
             with self._lock:
                 self._fetching -= 1
                 self._taken.own += 1  # what was fetched is computed, even if others have come meanwhile
+
+
+class SharedByCallers:
+    """Places of which one caller has only some at a time, so that nobody can hold all of them.
+
+    places: how many there are; each: how many of them one caller may have
+    """
+
+    def __init__(self, places: int, each: int) -> None:
+        self.all = Admission(places)
+        self.each = each
+        self.taken: Counter[bytes] = Counter()
+
+    def of(self, caller: bytes) -> "PlacesOfCaller":
+        """Return the places as one caller has them."""
+        return PlacesOfCaller(self, caller)
+
+
+class PlacesOfCaller:
+    """Places that others have as well; for one thread alone, the event loop's."""
+
+    def __init__(self, shared: SharedByCallers, caller: bytes) -> None:
+        self._shared = shared
+        self._caller = caller
+
+    def take(self) -> bool:
+        """Take a place, and say whether there was one for this caller."""
+        taken = self._shared.taken
+        if taken[self._caller] >= self._shared.each or not self._shared.all.take():
+            return False
+        taken[self._caller] += 1
+        return True
+
+    def give_back(self) -> None:
+        """Give back a place that was taken."""
+        self._shared.all.give_back()
+        self._shared.taken[self._caller] -= 1
+        if not self._shared.taken[self._caller]:
+            del self._shared.taken[self._caller]

@@ -9,6 +9,7 @@ from typing import Any
 from gunicorn import util
 from gunicorn.http import errors as http_errors
 
+from service.api.quota import counted_as
 from service.connection import Connection
 from service.errors import GazeError, Overloaded
 from service.lifetime import access, admission
@@ -112,6 +113,10 @@ class AnsweringWorker(SendingWorker):
         headers = self._cors.headers(arrival.origin)
         request_id = request_id or arrival.request_id
         return refused(error, self._client_of(conn), arrival.method_and_path, request_id, headers)
+
+    def _caller_of(self, conn: Connection) -> bytes:
+        """Return what counts as one caller, by its address."""
+        return counted_as(self._access.client(conn.address, conn.arrival.forwarded_for))
 
     def _client_of(self, conn: Connection) -> str | None:
         """Return the address that asks, which a trusted proxy may say; the peer's before the head is here."""

@@ -20,7 +20,7 @@ import structlog
 from gunicorn.workers.gthread import TConn
 
 from service import errors
-from service.admission import Admission
+from service.admission import Admission, SharedByCallers
 from service.answering import PROBES, AnsweringWorker
 from service.arrival import Arrival
 from service.connection import BLOCK, Connection
@@ -29,7 +29,7 @@ from service.door import Door
 from service.lifetime import admission, shutting_down
 from service.listening import begin_again, take_all
 from service.refusals import COSTLY, HEAD_TOO_LONG
-from service.settings import OTHER_SLOTS, STREAMED_SLOTS, read_settings
+from service.settings import OTHER_SLOTS, STREAMED_SLOTS, STREAMED_SLOTS_EACH, read_settings
 from service.threads import Threads, stand_back
 
 log = structlog.get_logger()
@@ -77,7 +77,7 @@ class GazeWorker(AnsweringWorker):
         self._max_head = self.cfg.limit_request_line + self.cfg.limit_request_field_size + BLOCK
         self._waiting: set[Connection] = set()
         self._held_bytes = 0
-        self._streamed = Admission(STREAMED_SLOTS)
+        self._streamed = SharedByCallers(STREAMED_SLOTS, STREAMED_SLOTS_EACH)
         self._others = Admission(OTHER_SLOTS)
         self._next_look = 0.0
         self._next_beat = 0.0
@@ -301,17 +301,17 @@ class GazeWorker(AnsweringWorker):
         """Give the request to a thread, or refuse it."""
         arrival = conn.arrival
         asked = arrival.method_and_path
-        places = self._streamed if not arrival.whole else admission if asked in COSTLY else self._others
+        others = admission if asked in COSTLY else self._others
+        places = others if arrival.whole else self._streamed.of(self._caller_of(conn))
         if arrival.head is None:
             self._refuse(conn, errors.RequestTooLarge(HEAD_TOO_LONG))
         elif arrival.whole and asked[1] in PROBES:
             self._submit(conn, self._probes, lambda: None)
         elif not places.take():
             self._refuse(conn, errors.Overloaded(retry_after=1))
-        elif places is admission:
-            self._submit(conn, self.tpool, lambda: None, has_place=True)
         else:
-            self._submit(conn, self.tpool, places.give_back)
+            own = places is admission  # the thread gives it back, before the answer is sent
+            self._submit(conn, self.tpool, (lambda: None) if own else places.give_back, has_place=own)
 
     def _refuse(self, conn: Connection, error: errors.GazeError) -> None:
         """Answer in the event loop, and close."""

@@ -27,6 +27,9 @@ FETCH_SLOTS = 16
 STREAMED_SLOTS = 8
 """How many requests may be read by a thread, because their bodies come in chunks or are too large, besides."""
 
+STREAMED_SLOTS_EACH = 4
+"""How many of these one address may have."""
+
 OTHER_SLOTS = 16
 """How many other requests may be answered at a time, for lists, pages and mistakes."""
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, GifImagePlugin, Image, UnidentifiedImageError
 
 from service.errors import ImageDimensions, ImageTooLarge, UndecodableImage, UnsupportedImageFormat
 from service.images import heif, jpeg, jpeg2000, png
@@ -237,7 +237,9 @@ def _bytes_to_decode(image: Image.Image, whole: tuple[int, int]) -> int:
     own = _OWN_BYTES.get(str(image.format), 0)
     if image.format == "JPEG2000":
         return PICTURE_BYTES * image.width * image.height + jpeg2000.bytes_to_decode(image, whole)
-    if image.format == "HEIF":
+    if isinstance(image, GifImagePlugin.GifImageFile) and _leaves_screen_bare(image):
+        own = PICTURE_BYTES
+    elif image.format == "HEIF":
         own = heif.bytes_to_decode(image)
     elif isinstance(image.info.get("transparency"), tuple):
         own = png.TRANSPARENT_BYTES
@@ -274,6 +276,15 @@ def _complete(image: Image.Image, encoded: bytes, min_short_side: int | None) ->
         jpeg2000.complete_white(image, encoded, min_short_side)
     elif image.format == "BMP":
         _complete_alpha(image)
+    elif isinstance(image, GifImagePlugin.GifImageFile) and _leaves_screen_bare(image):
+        seen = Image.new("L", image.size, 0)
+        seen.paste(255, image.dispose_extent)
+        image.putalpha(seen)
+
+
+def _leaves_screen_bare(gif: GifImagePlugin.GifImageFile) -> bool:
+    """Say whether the first frame covers a part of the screen, and the rest is transparent, as browsers have it."""
+    return "transparency" not in gif.info and gif.dispose_extent != (0, 0, *gif.size)
 
 
 def _complete_alpha(bmp: Image.Image) -> None:
