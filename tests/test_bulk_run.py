@@ -392,6 +392,21 @@ def test_table_of_urls_and_iiif_collection(plan: Plan, engines: Engines, tmp_pat
     assert [line["image"]["width"] for line in good] == [300] * 4
 
 
+def test_urls_of_a_table_are_fetched_as_browsers_do(plan: Plan, engines: Engines, tmp_path: Path) -> None:
+    picture = http(encoded(noise(40, 40), "JPEG"))
+    paths = ("/bilder/%C3%96l%20auf%20Holz/gr%C3%B6%C3%9Fe%201.png", "/bilder/%C3%96l.png")
+    with Origin(StaticHost(dict.fromkeys(paths, picture))) as origin:
+        base = f"http://{origin.address}/bilder"
+        places = [f"{base}/Öl auf Holz/größe 1.png", f"{base}/%C3%96l%20auf%20Holz/gr%C3%B6%C3%9Fe%201.png"]
+        places += [f"{base}/Öl.png", f"HTTP{base[4:]}/Öl.png ", f" {base}/Öl.png\N{NO-BREAK SPACE}"]
+        table = tmp_path / "urls.csv"
+        rows = (f"{number},{place}\n" for number, place in enumerate(places, start=1))
+        table.write_text("".join(("object_number,url\n", *rows)), encoding="utf-8")
+        out = tmp_path / "results.csv"
+        assert run(plan, Collection((str(table),), None), to(out), WISHES, engines.start) == 0
+    assert sorted(set(numbers(out))) == ["1", "2", "3", "4", "5"]
+
+
 def test_manifest_that_was_away_is_read_once_more(plan: Plan, engines: Engines, tmp_path: Path) -> None:
     place: list[str] = []
     answers = StaticHost(_served(lambda: place[0]))
