@@ -107,6 +107,11 @@ def test_a_picture_of_fewer_bits_than_its_file_says_is_warned_of(bits: int, perc
     assert warning.startswith(f"The picture uses {percent} % of the range that its samples have")
 
 
+def test_opacity_does_not_hide_that_few_bits_are_used() -> None:
+    samples = np.dstack([counted(12, 3).astype(np.uint16), np.full((HEIGHT, WIDTH), 65535, np.uint16)])
+    assert decode(written(samples, photometric="rgb", extrasamples=["unassalpha"]), LIMITS).warnings
+
+
 @pytest.mark.parametrize("bits", [8, 12, 16])
 def test_a_picture_of_all_its_bits_is_not_warned_of(bits: int) -> None:
     assert (
