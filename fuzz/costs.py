@@ -2,7 +2,8 @@
 
 Not crashes are looked for but seconds of the processor and bytes of memory. Candidates are changed and grown at random,
 the dearest are kept, and their offspring is tried next. Prints a line for each format and body, and ends with 1 where
-something costs more than a second or 100 MB for each 100 kB; such files are left in .fuzz/costs/.
+something costs more than a second or 100 MB for each 100 kB, or raises another error than the service's own; such files
+are left in .fuzz/costs/.
 
 A picture may have two megapixels here: what pixels cost is limited by GAZE_MAX_IMAGE_PIXELS, and what else costs is
 looked for. It is decoded as a decoding process does it, and apart from that, where is_ordinary() lets it into the
@@ -131,8 +132,13 @@ def _measure(kind: str, ours: multiprocessing.connection.Connection) -> None:
         libc.malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew
         before, started = _resident("VmRSS"), time.process_time()
-        with suppress(GazeError):
+        try:
             read(candidate)
+        except GazeError:
+            pass
+        except Exception as defect:
+            (KEPT / f"{kind}-{type(defect).__name__}").write_bytes(candidate)
+            raise
         ours.send((time.process_time() - started, _resident("VmHWM") - before))
 
 

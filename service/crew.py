@@ -10,10 +10,51 @@ _FREE, _LOADING, _FAILED, _READY, _ENDING = range(5)
 _PLACES = 1024
 
 
-class Crew:
-    """One byte for each worker, in memory that a master shares with the workers that it forks."""
+class Counts:
+    """A number for each worker, and their sum, in memory that a master shares with the workers that it forks.
+
+    Each writes its own alone, so that none is lost when another is killed; the master forgets that one's.
+    """
 
     def __init__(self) -> None:
+        self._each = memoryview(mmap.mmap(-1, 2 * _PLACES)).cast("H")
+        self._used = memoryview(mmap.mmap(-1, 2)).cast("H")
+        self._used[0] = 1
+        self._place = 0
+
+    def enlist(self, place: int) -> None:
+        """Begin to count for the worker that is forked next."""
+        self._place = place
+        self._each[place] = 0
+        self._used[0] = max(self._used[0], place + 1)
+
+    def dismiss(self, place: int) -> None:
+        """Forget the number of a worker that has ended."""
+        self._each[place] = 0
+
+    @property
+    def own(self) -> int:
+        """This worker's number."""
+        return self._each[self._place]
+
+    @own.setter
+    def own(self, number: int) -> None:
+        self._each[self._place] = number
+
+    @property
+    def total(self) -> int:
+        """The sum of all workers' numbers."""
+        return sum(self._each[: self._used[0]])
+
+
+class Crew:
+    """One byte for each worker, in memory that a master shares with the workers that it forks.
+
+    taken: how many places for requests each worker has taken
+    """
+
+    def __init__(self) -> None:
+        self.taken = Counts()
         self._states = mmap.mmap(-1, _PLACES)
         self._own = 0  # a place of its own for a process without a master
 
@@ -23,12 +64,14 @@ class Crew:
         """Return a place for the worker that is forked next."""
         self._own = self._states.find(bytes([_FREE]), 1)
         self._states[self._own] = _LOADING
+        self.taken.enlist(self._own)
         return self._own
 
     def dismiss(self, place: int) -> bool:
         """Free the place of a worker that has ended, and return whether it has failed to load."""
         failed = self._states[place] == _FAILED
         self._states[place] = _FREE
+        self.taken.dismiss(place)
         return failed
 
     def is_loading(self, place: int) -> bool:
@@ -70,6 +113,11 @@ class Crew:
         """Whether this worker takes new callers: once it is ready, or while nobody is."""
         own = self._states[self._own]
         return own == _READY or (own not in (_FAILED, _ENDING) and not self.others_serve)
+
+    @property
+    def ready(self) -> int:
+        """How many workers are ready."""
+        return self._states[1:].count(_READY)
 
     @property
     def others_serve(self) -> bool:

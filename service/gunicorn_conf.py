@@ -56,13 +56,14 @@ if _descriptors != resource.RLIM_INFINITY:
     )
 
 logger_class = JsonLogger
-bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
+bind = _settings.listens_on
 workers = _settings.workers
 worker_class = "service.gunicorn_worker.GazeWorker"
 threads = SLOTS + FETCH_SLOTS + STREAMED_SLOTS + OTHER_SLOTS
 timeout = 60
 graceful_timeout = 25
 keepalive = 5
+sendfile = False  # the event loop sends what a caller does not take at once
 preload_app = False
 # A heartbeat file on a slow disk would make a healthy worker look dead.
 _memory = Path("/dev/shm")  # noqa: S108  # gunicorn makes the file itself, with a name that cannot be guessed

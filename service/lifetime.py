@@ -5,13 +5,17 @@ from functools import cache
 
 from service.admission import Admission
 from service.api.access import Access
+from service.crew import crew
 from service.settings import FETCH_SLOTS, SLOTS, read_settings
 
 shutting_down = threading.Event()
 """Set by the worker once this process has been told to end; /readyz then says so."""
 
-admission = Admission(SLOTS, FETCH_SLOTS)
-"""The worker takes places before a request costs a thread, the app where that was not possible."""
+admission = Admission(SLOTS, FETCH_SLOTS, crew.taken)
+"""The worker takes places before a request costs a thread, the app where that was not possible.
+
+All workers together have as many as one would have: on the same cores, more of them would only wait longer.
+"""
 
 
 @cache

@@ -67,7 +67,8 @@ def commands_in(path: Path, programs: frozenset[str]) -> list[Command]:
     for span in spans(text):
         if re.match(r"[\w./]+( |$)|[A-Z_]+=", span) and span.count("'") % 2 == 0 and span.count('"') % 2 == 0:
             named = [Command(document, words, settings, in_block=False) for settings, words in parsed(span)]
-            found += [each for each in named if each.program in programs]
+            # A name alone is a name, but for a script's.
+            found += [each for each in named if each.program in programs and (each.words[1:] or "/" in each.program)]
     return found
 
 

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,12 +39,14 @@ def test_items_and_outcomes_come_back_as_they_were(path: Path) -> None:
     with Progress(path) as progress:
         progress.add(odd)
         pending = list(progress.pending())
-        outcomes: list[Outcome] = [ANSWER, FAILURE, ANSWER]
+        odd_answer = replace(ANSWER, decoded_at=(320, 240), warnings=("It is dark.", "It is \N{SNOWMAN}."))
+        outcomes: list[Outcome] = [odd_answer, FAILURE, ANSWER]
         progress.write((number, outcome) for (number, _), outcome in zip(pending, outcomes, strict=True))
     with Progress(path) as progress:
         assert [item for _, item in pending] == odd
         assert list(progress.outcomes()) == list(zip(odd, outcomes, strict=True))
         assert (progress.count(), progress.done(), progress.failed()) == (3, 3, 1)
+        assert (progress.warned(), progress.decoded_smaller()) == (1, 1)
         assert list(progress.pending()) == []
         assert progress.is_complete
 

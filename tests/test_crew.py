@@ -1,9 +1,12 @@
 """Crew: which workers take callers, and when one that was told to end may."""
 
+import mmap
 import os
+from copy import copy
 
 import pytest
 
+from service.admission import Admission
 from service.crew import Crew
 
 
@@ -14,6 +17,7 @@ class Worker:
         self.place = crew.enlist()
         self.view = object.__new__(Crew)
         self.view._states, self.view._own = crew._states, self.place
+        self.taken = copy(crew.taken)  # as the fork does
 
 
 def test_a_worker_that_loads_takes_callers_only_while_nobody_is_ready() -> None:
@@ -83,3 +87,39 @@ def test_the_last_worker_is_the_one_besides_whom_nobody_takes_callers_or_is_abou
     assert first.view.is_last
     crew.dismiss(other.place)
     assert first.view.is_last
+
+
+def test_all_workers_together_have_the_places_of_one() -> None:
+    crew = Crew()
+    first, second = Worker(crew), Worker(crew)
+    one, other = Admission(3, 1, first.taken), Admission(3, 1, second.taken)
+    assert (one.take(), other.take(), other.take()) == (True, True, True)
+    assert (one.take(), other.take(), one.is_full, one.taken) == (False, False, True, 3)
+    with other.fetching():
+        assert (one.take(), one.is_full) == (True, True)
+    assert other.taken == 4
+    one.give_back()
+    crew.dismiss(second.place)  # as when it was killed
+    assert (one.taken, one.is_full) == (1, False)
+    assert Worker(crew).taken.own == 0
+
+
+def test_workers_that_take_places_at_once_never_have_one_too_many() -> None:
+    crew, places = Crew(), 2
+    holding = mmap.mmap(-1, 4)
+    children = []
+    for number in range(4):
+        worker = Worker(crew)
+        if (child := os.fork()) == 0:
+            admission, most = Admission(places, 0, worker.taken), 0
+            for _ in range(3_000):
+                if admission.take():
+                    holding[number] = 1
+                    most = max(most, sum(holding[:]))
+                    holding[number] = 0
+                    admission.give_back()
+            os._exit(most)
+        children.append(child)
+    held = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    assert all(1 <= each <= places for each in held), held
+    assert crew.taken.total == 0

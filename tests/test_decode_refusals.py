@@ -330,3 +330,10 @@ def test_mutated_jpegs_decode_at_a_fraction_of_their_size_or_are_refused() -> No
             assert decoded.width >= decoded.rgb.width
             assert decoded.height >= decoded.rgb.height
     assert 0 < refused < 200
+
+
+def test_a_progressive_jpeg_that_lacks_memory_is_told_why() -> None:
+    file = encoded(noise(244, 188), "JPEG", progressive=True)
+    with pytest.raises(ImageDimensions, match="progressive JPEG, of which all must be in memory at once"):
+        decode(file[:-200], LIMITS, before_pixels=lambda _bytes: False)
+    assert decode(file, LIMITS, before_pixels=lambda _bytes: False).rgb.size == (244, 188)

@@ -74,8 +74,6 @@ def check(command: Command) -> None:
 def check_gaze(command: Command) -> None:
     """Let click itself read the command, as it stands or, of one that is only named, as far as it goes."""
     _, *arguments = command.words
-    if not arguments and not command.in_block:
-        return
     context = click.Context(main)
     with context:
         name, subcommand, rest = main.resolve_command(context, arguments) if arguments[0][0] != "-" else ("", main, [])

@@ -168,6 +168,19 @@ def test_answer_reaches_who_has_sent_more_than_the_request(server: str, head: st
     assert len(answer.body) == int(answer.headers["Content-Length"])
 
 
+@pytest.mark.parametrize(("version", "coding"), [("1.1", "length"), ("1.1", "chunks"), ("1.0", "length")])
+def test_who_sends_no_more_after_the_request_is_answered(server: str, version: str, coding: str) -> None:
+    framed = f"Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY
+    if coding == "chunks":
+        framed = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+    with connect(server) as connection:
+        connection.sendall(POST.replace("1.1", version).encode() + framed)
+        connection.shutdown(socket.SHUT_WR)
+        answer = read_answer(connection)
+    assert answer.status == 200
+    assert "qualities" in json.loads(answer.body)["results"][0]["lists"]
+
+
 @pytest.fixture
 def own_server() -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     port = free_port()

@@ -21,7 +21,7 @@ def sizes(*pairs: tuple[int, int]) -> Sizes:
 
 def second(level: int = 2, width: int = 6000, height: int = 4000, **more: Any) -> dict[str, Any]:
     """Return the information of version 2; its limits and features stand in the profile."""
-    extra = {key: more.pop(key) for key in ("maxWidth", "maxHeight", "maxArea", "supports") if key in more}
+    extra = {key: more.pop(key) for key in ("maxWidth", "maxHeight", "maxArea", "supports", "formats") if key in more}
     profile = [f"http://iiif.io/api/image/2/level{level}.json", *([extra] if extra else [])]
     return {"@context": SECOND, "@id": BASE, "width": width, "height": height, "profile": profile, **more}
 
@@ -285,6 +285,23 @@ def test_who_says_nothing_of_a_level_makes_no_sizes(profile: object) -> None:
 
 
 @pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (third(0), "jpg"),
+        (second(0, formats=["webp"]), "webp"),
+        (third(0, extraFormats=["webp", "jpg"]), "jpg"),
+        (third(0, preferredFormats=["png"], extraFormats=["png", "webp"]), "png"),
+        (third(0, preferredFormats=["pdf"]), "jpg"),
+        (third(2, preferredFormats=["webp"]), "jpg"),
+        (third(0, preferredFormats=[7, None, {}]), "jpg"),
+    ],
+)
+def test_another_format_is_asked_for_where_jpeg_is_not_at_hand(document: dict[str, Any], expected: str) -> None:
+    information = ImageInformation.read(document, BASE)
+    assert information.url(BASE, "full/max") == f"{BASE}/full/max/0/default.{expected}"
+
+
+@pytest.mark.parametrize(
     ("text", "form"),
     [
         (f"{BASE}/info.json", ImageUri(BASE, image=False, own=False)),
@@ -308,7 +325,9 @@ def test_who_says_nothing_of_a_level_makes_no_sizes(profile: object) -> None:
         (f"{BASE}/manifest.json", None),
         (f"{BASE}/full/max/0/default", None),
         (f"{BASE}/full/max/default.jpg", None),
-        (f"{BASE}/full/max/0/default.jpg?download=1", None),
+        (f"{BASE}/full/max/0/default.jpg?download=1", ImageUri(BASE, image=True, own=False)),
+        (f"{BASE}/info.json?token=a", ImageUri(BASE, image=False, own=False)),
+        (f"{BASE}/info.json?a/b", None),
         ("https://a.example/full/max/0.jpg", None),
         ("full/max/0/default.jpg", None),
         ("https://a.example/" + "a" * 3000 + "/info.json", None),
@@ -319,7 +338,7 @@ def test_forms_of_a_uri(text: str, form: ImageUri | None) -> None:
     assert ImageUri.parse(text) == form
 
 
-@pytest.mark.parametrize("written", [BASE, f"{BASE}/", f"{BASE}/info.json", f"{BASE}#a"])
+@pytest.mark.parametrize("written", [BASE, f"{BASE}/", f"{BASE}/info.json", f"{BASE}#a", f"{BASE}/info.json?token=a"])
 def test_a_base_uri_however_it_is_written(written: str) -> None:
     assert base_uri(written) == BASE
 

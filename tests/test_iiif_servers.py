@@ -134,8 +134,9 @@ def test_iipimage(photograph: Path, pyramid: Path, version: int) -> None:
     told_the_same(iipimage(pyramid, version), photograph.stat().st_size, (312, 312))
 
 
+@pytest.mark.parametrize("suffix", [".jpg[Q=95]", ".png", ".webp[lossless]"])
 @pytest.mark.parametrize(("layout", "whole"), [("iiif", False), ("iiif3", False), ("iiif", True), ("iiif3", True)])
-def test_a_tree_of_tiles_that_libvips_made(tmp_path: Path, layout: str, whole: bool) -> None:
+def test_a_tree_of_tiles_that_libvips_made(tmp_path: Path, layout: str, whole: bool, suffix: str) -> None:
     """It has no sizes, and no picture as a whole, and its last tiles are smaller than the others."""
     if not shutil.which("vips") and not os.environ.get("CI"):
         pytest.skip("not installed: apt-get install --no-install-recommends libvips-tools")
@@ -145,7 +146,7 @@ def test_a_tree_of_tiles_that_libvips_made(tmp_path: Path, layout: str, whole: b
     with Origin(host) as origin:
         base = f"http://{origin.address}/iiif"
         tile = 2048 if whole else 256
-        options = ["--layout", layout, "--tile-size", f"{tile}", "--id", base, "--suffix", ".jpg[Q=95]"]
+        options = ["--layout", layout, "--tile-size", f"{tile}", "--id", base, "--suffix", suffix]
         subprocess.run(["vips", "dzsave", tmp_path / "a.png", tmp_path / "tree", *options], check=True)
         for file in (tmp_path / "tree").rglob("*.*"):
             host[f"/iiif/tree/{file.relative_to(tmp_path / 'tree')}"] = http(file.read_bytes())

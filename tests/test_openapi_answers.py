@@ -19,7 +19,7 @@ from service.settings import Settings
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.loading import LoadingClassifier, Report
 from service.zero_shot.phrase_lists import PhraseList
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, encoded, noise
 from tests.iiif_museum import museum
 from tests.openapi_reader import AnswerReader
 from tests.test_gaze import PNG, upload
@@ -74,6 +74,9 @@ def ask_all(
     broken = {"base64": base64.b64encode(b"no picture").decode(), "object_number": "1999.8"}
     ask("/v1/gaze", "post", 200, json={"images": [image, broken], **everything})
     ask("/v1/gaze", "post", 200, data={"image": upload(PNG, "a.png"), "lists": "tools"})
+    large = encoded(noise(1_000, 1_200), "JPEG")
+    fast = Asking(reader, make_client(decode="fast"))
+    fast("/v1/gaze", "post", 200, data={"image": upload(large, "a.jpg"), "lists": "tools"})
     with museum(canvases=2, broken=True) as root:
         ask("/v1/gaze", "post", 200, json={"image": {"iiif": f"{root}/manifest"}, "lists": ["tools"]})
     circle = {"base64": base64.b64encode(CIRCLE).decode()}

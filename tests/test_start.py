@@ -3,9 +3,11 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +245,19 @@ def test_a_user_without_a_name_and_a_home(tmp_path: Path, phrase_lists: dict[str
         folder = Path(warning["folder"])
         assert (folder.stat().st_uid, folder.stat().st_mode & 0o777) == (54321, 0o700)
     shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("host", ["::", "[::]"])
+def test_a_service_on_all_addresses(prepared: Path, tmp_path: Path, host: str) -> None:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("there is no IPv6 here")
+    with served(prepared, tmp_path / "log", environment={"GAZE_HOST": host}) as service:
+        port = service.wait().address.rpartition(":")[2]  # by IPv4
+        with urllib.request.urlopen(f"http://[::1]:{port}/readyz", timeout=10) as answer:
+            assert answer.status == 200
 
 
 def test_prepare_on_a_full_disk_does_not_say_that_all_is_kept(tmp_path: Path) -> None:

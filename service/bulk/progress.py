@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from service.bulk.items import Answer, Failure, Item, NumberedItem, NumberedOutcome, Outcome
 from service.errors import InvalidRequest
 
-_FORMAT = 1
+_FORMAT = 2
 """Of this file, which another version of Gaze may have in another form."""
 
 _PAGE = 1_000
@@ -44,11 +44,14 @@ CREATE TABLE outcome (
     height INTEGER,
     rankings BLOB,
     code TEXT,
-    detail TEXT
+    detail TEXT,
+    decoded_width INTEGER,
+    decoded_height INTEGER,
+    warnings TEXT
 );
 """
 _COLUMNS = "object_number, kind, place, canvas, manifest, known_code, known_detail"
-_OUTCOME = "sha256, format, width, height, rankings, code, detail"
+_OUTCOME = "sha256, format, width, height, rankings, code, detail, decoded_width, decoded_height, warnings"
 
 
 class Progress:
@@ -160,6 +163,14 @@ class Progress:
         """Return how many items failed."""
         return self._number("SELECT count(*) FROM outcome WHERE code IS NOT NULL")
 
+    def decoded_smaller(self) -> int:
+        """Return how many pictures were decoded at a smaller size than their own."""
+        return self._number("SELECT count(*) FROM outcome WHERE decoded_width IS NOT NULL")
+
+    def warned(self) -> int:
+        """Return of how many pictures a person should know something."""
+        return self._number("SELECT count(*) FROM outcome WHERE warnings IS NOT NULL")
+
     def _number(self, query: str) -> int:
         (number,) = self._database.execute(query).fetchone()
         return int(number)
@@ -178,7 +189,7 @@ class Progress:
 
     def write(self, outcomes: Iterable[NumberedOutcome]) -> None:
         """Write outcomes, all or none; an item's first one counts."""
-        insert = "INSERT OR IGNORE INTO outcome VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        insert = "INSERT OR IGNORE INTO outcome VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         with self._transaction():
             self._database.executemany(insert, map(_row_of_outcome, outcomes))
 
@@ -258,13 +269,16 @@ def _item(row: tuple[Any, ...]) -> NumberedItem:
 def _row_of_outcome(numbered: NumberedOutcome) -> tuple[object, ...]:
     number, outcome = numbered
     if isinstance(outcome, Failure):
-        return number, None, None, None, None, None, outcome.code, outcome.detail
+        return number, None, None, None, None, None, outcome.code, outcome.detail, None, None, None
     facts = bytes.fromhex(outcome.sha256), outcome.format, outcome.width, outcome.height
-    return number, *facts, outcome.rankings, None, None
+    warnings = json.dumps(outcome.warnings) if outcome.warnings else None
+    return number, *facts, outcome.rankings, None, None, *(outcome.decoded_at or (None, None)), warnings
 
 
 def _outcome(row: tuple[Any, ...]) -> Outcome:
-    sha256, image_format, width, height, rankings, code, detail = row
+    sha256, image_format, width, height, rankings, code, detail, *decoded_at, warnings = row
     if code is not None:
         return Failure(code, detail)
-    return Answer(sha256.hex(), image_format, width, height, rankings)
+    smaller = (decoded_at[0], decoded_at[1]) if decoded_at[0] else None
+    told = tuple(json.loads(warnings)) if warnings else ()
+    return Answer(sha256.hex(), image_format, width, height, rankings, smaller, told)

@@ -16,7 +16,7 @@ from service import __version__
 from service.bulk.engine import Engine
 from service.bulk.items import Item
 from service.bulk.job import Job
-from service.bulk.output import Findings, Write, write_errors, write_output
+from service.bulk.output import Findings, Write, write_errors, write_output, write_warnings
 from service.bulk.plan import MOST_DOCUMENTS, Plan
 from service.bulk.progress import Progress, remove
 from service.bulk.report import reported
@@ -52,6 +52,11 @@ class Output:
     def errors(self) -> Path:
         """The file of what failed."""
         return self.path.with_name(f"{self.path.name}.errors.csv")
+
+    @property
+    def warnings(self) -> Path:
+        """The file of what a person should know of pictures that were answered."""
+        return self.path.with_name(f"{self.path.name}.warnings.csv")
 
 
 @dataclass(frozen=True)
@@ -104,11 +109,11 @@ def run(plan: Plan, collection: Collection, output: Output, wishes: Wishes, star
         elif job.is_written and output.path.exists():
             if not wishes.quiet:
                 click.echo(f"{output.path} is done: {total} images, {failed} failed. --restart begins anew.", err=True)
-                _tell_passed_over(progress)
+                _tell_besides(progress, output)
             return failed
         _write(output, progress, job, lists)
         if not wishes.quiet:
-            _tell_passed_over(progress)
+            _tell_besides(progress, output)
         return progress.failed()
 
 
@@ -129,7 +134,12 @@ def _items(plan: Plan, collection: Collection, passed: "Counter[str]", *, quiet:
         raise InvalidRequest(f"There is no picture in the sources.{besides}")
 
 
-def _tell_passed_over(progress: Progress) -> None:
+def _tell_besides(progress: Progress, output: Output) -> None:
+    """Say what a person should know of the job besides what failed."""
+    if warned := progress.warned():
+        click.echo(f"{warned} images were answered with a warning; {output.warnings} has it.", err=True)
+    if smaller := progress.decoded_smaller():
+        click.echo(f"{smaller} images were decoded at a smaller size than their own; JSON Lines have it.", err=True)
     passed = Counter[str](progress.fact(_PASSED))
     if passed.total():
         click.echo(f"Passed over in the sources: {_counted(passed)}.", err=True)
@@ -161,6 +171,7 @@ def _write(output: Output, progress: Progress, job: Job, lists: Lists) -> None:
     findings = Findings(progress.outcomes, lists, machine, model)
     try:
         write_errors(output.errors, findings)
+        write_warnings(output.warnings, findings)
         write_output(output.path, output.write, findings)
     except OSError as error:
         raise InvalidRequest(

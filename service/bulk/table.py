@@ -121,6 +121,8 @@ def _as_it_is_spelt(folder: str, place: str) -> str:
     What is there under the name as it stands is what is meant.
     """
     paths = [os.path.abspath(os.path.join(folder, one)) for one in (place, place.replace("\\", "/"))]  # noqa: PTH100, PTH118  # which leave links alone
+    if place.isascii() and "\\" not in place:  # as nearly all are, and a disk far away need not be asked of each
+        return paths[0]
     for path in paths:
         spelt = os.sep
         for part in Path(path).parts[1:]:

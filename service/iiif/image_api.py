@@ -11,24 +11,26 @@ from urllib.parse import unquote
 
 from service.errors import ImageFetchFailed
 from service.iiif.document import Document, kind, objects, pixels, texts, uri
-from service.iiif.tiles import TileGrid, smallest_grid
+from service.iiif.tiles import Box, TileGrid, smallest_grid
 from service.images.fetch import MAX_URL_CHARACTERS
 
-_INFORMATION = "/info.json"
 _IMAGE = re.compile(
     r"(?P<base>https?://.+)"
     r"/(?P<region>full|square|(?:pct:)?[0-9.]+(?:,[0-9.]+){3})"
     r"/\^?(?:full|max|pct:[0-9.]+|!?[0-9]*,[0-9]*)"
     r"/(?P<rotation>!?[0-9.]+)"
-    r"/(?P<quality>default|native|color|colour|gray|grey|bitonal)\.[A-Za-z0-9]+",
+    r"/(?P<quality>default|native|color|colour|gray|grey|bitonal)\.[A-Za-z0-9]+(?:\?.*)?",
     re.IGNORECASE,
 )
+_ASKED_INFORMATION = re.compile(r"/info\.json(?:\?[^/]*)?$")
 # What contexts and profiles begin with; that of version 1 was at Stanford's library.
 _VERSION = re.compile(r"https?://(?:iiif\.io/api/image|[a-z.-]{1,40}/iiif/image-api)/(?:([123])|compliance)")
 _MOST_NAME = 200  # characters of what is searched for a version or a level
 _LEVEL = re.compile(r"level([012])")
 _PROTOCOL = re.compile(r"https?://iiif\.io/api/image/?")
 _SERVICE = re.compile(r"ImageService([123]?)")
+_NAMED_FORMATS = ("preferredFormats", "formats", "extraFormats")
+_FORMATS = ("jpg", "png", "webp", "gif", "tif", "avif", "jp2")
 _MUCH_LARGER = 4
 """How many times the pixels of a size that is made one that is listed may have, which the server need not make."""
 
@@ -60,7 +62,7 @@ class ImageUri:
         if len(text) > MAX_URL_CHARACTERS:
             return None
         text = text.partition("#")[0]
-        if text.endswith(_INFORMATION):
+        if _ASKED_INFORMATION.search(text):
             return cls(base_uri(text), image=False, own=False)
         found = _IMAGE.fullmatch(text)
         if not found:
@@ -70,8 +72,8 @@ class ImageUri:
 
 
 def base_uri(text: str) -> str:
-    """Return the base URI that is meant by itself, with a slash behind it, or by its info.json."""
-    return text.partition("#")[0].removesuffix(_INFORMATION).rstrip("/")
+    """Return the base URI that is meant by itself, with a slash behind it, or by its info.json, with a query or not."""
+    return _ASKED_INFORMATION.sub("", text.partition("#")[0]).rstrip("/")
 
 
 def is_image_information(document: Document) -> bool:
@@ -94,6 +96,7 @@ class ImageInformation:
     sizes:      widths and heights that it has at hand
     max_width, max_height, max_area: more is not given, in pixels
     scales:     whether it makes any other width
+    format:     of the pictures that it has at hand: jpg, which all have to have, unless it names others alone
     document:   what else it says
     """
 
@@ -106,6 +109,7 @@ class ImageInformation:
     max_height: float
     max_area: float
     scales: bool
+    format: str
     document: Document
 
     @classmethod
@@ -120,6 +124,8 @@ class ImageInformation:
         max_width = _least(said, "maxWidth")
         level = _LEVEL.search(next(texts(document.get("profile")), "")[:_MOST_NAME])
         features = {name for part in said for key in ("extraFeatures", "supports") for name in texts(part.get(key))}
+        formats = [name for part in said for key in _NAMED_FORMATS for name in texts(part.get(key)) if name in _FORMATS]
+        scales = (level is not None and level[1] != "0") or "sizeByW" in features
         sizes = [(pixels(size, "width"), pixels(size, "height")) for size in objects(document.get("sizes"))]
         return cls(
             tuple(dict.fromkeys((_base(document, asked), asked))),
@@ -130,7 +136,8 @@ class ImageInformation:
             max_width or float("inf"),
             _least(said, "maxHeight") or max_width or float("inf"),
             _least(said, "maxArea") or float("inf"),
-            scales=(level is not None and level[1] != "0") or "sizeByW" in features,
+            scales=scales,
+            format="jpg" if scales or not formats or "jpg" in formats else formats[0],
             document=document,
         )
 
@@ -155,7 +162,16 @@ class ImageInformation:
 
     def url(self, base: str, region_and_size: str) -> str:
         """Return the URL of a picture below one of the bases."""
-        return f"{base}/{region_and_size}/0/{'native' if self.version == 1 else 'default'}.jpg"
+        return f"{base}/{region_and_size}/0/{'native' if self.version == 1 else 'default'}.{self.format}"
+
+    def urls_of_tile(self, base: str, grid: TileGrid, box: Box) -> list[str]:
+        """Return the URLs that a tile may have, in an order that is that of the grid's other tiles."""
+        named = [self.url(base, form) for form in grid.forms(box)]
+        if self.format != "jpg":
+            return named
+        # Trees of files may have another format and not say so. Each region is written canonically first.
+        canonical = named[:: len(named) // 2] if grid.count == 1 else named[:1]
+        return [*named, *(url.removesuffix("jpg") + other for other in ("png", "webp") for url in canonical)]
 
     def _sizes(self, short_side: int) -> Iterator[str]:
         """Yield the sizes that serve, each as its version has it, then as others do."""

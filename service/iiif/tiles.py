@@ -5,6 +5,7 @@ Source: IIIF Image API 2.1.1 and 3.0.0, "tiles" and their implementation notes; 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from service.iiif.document import Document, objects, pixels
 
@@ -13,6 +14,9 @@ MOST_TILES = 64
 
 _MOST_PIXELS = 8_000_000
 """Of the picture that they are put together to."""
+
+_MOST_KINDS, _MOST_FACTORS = 16, 64
+"""Of what a document names: sizes of tiles, and fractions of each."""
 
 Box = tuple[int, int, int, int]
 """Left, top, width and height."""
@@ -92,9 +96,12 @@ def _tiles(document: Document) -> Iterator[tuple[tuple[int, int], list[int]]]:
     """
     first = {"width": "tile_width", "height": "tile_height", "scaleFactors": "scale_factors"}
     of_version_1 = {key: document.get(name) for key, name in first.items()}
-    for entry in (*objects(document.get("tiles")), of_version_1):
+    for entry in (*islice(objects(document.get("tiles")), _MOST_KINDS), of_version_1):
         wide, high = pixels(entry, "width"), pixels(entry, "height")
         factors = entry.get("scaleFactors")
-        listed = [pixels({"factor": factor}, "factor") for factor in (factors if isinstance(factors, list) else ())]
+        listed = [
+            pixels({"factor": factor}, "factor")
+            for factor in (factors[:_MOST_FACTORS] if isinstance(factors, list) else ())
+        ]
         if wide or high:
             yield (wide or high, high or wide), list(filter(None, listed)) if factors else [1]

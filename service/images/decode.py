@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, GifImagePlugin, Image, UnidentifiedImageError
 
 from service.errors import ImageDimensions, ImageTooLarge, UndecodableImage, UnsupportedImageFormat
-from service.images import heif, jpeg, png
+from service.images import heif, jpeg, jpeg2000, png
 from service.images.pillow_errors import BROKEN, problems_told
 from service.images.tiff.directory import is_tiff
 from service.images.upright import TO_UPRIGHT, Upright, upright_size
@@ -35,6 +35,7 @@ _IMPORTED_LATE = (
         "encodings.utf_16",
         "encodings.utf_16_le",
         "encodings.utf_16_be",
+        "service.images.tiff.picture",  # with its codecs
     ),
 )
 
@@ -128,10 +129,11 @@ def decode(
 ) -> DecodedImage:
     """Return the first frame as an upright RGB image: rotated as EXIF says, in sRGB, on white where it is transparent.
 
-    min_short_side: pixels of a short side that serves. Where it is given, a JPEG that is larger than the limits is
-    decoded at a half, a quarter or an eighth of its size, which libjpeg does for a part of the time and of the memory,
-    as long as its short side keeps so many pixels; and of a TIFF the smallest copy of itself that it has of so many.
-    fast: whether one within the limits is so decoded too.
+    min_short_side: pixels of a short side that serves. Where it is given, what is larger than the limits is decoded at
+    the smallest size that keeps so many, if the file has one: a JPEG at a half, a quarter or an eighth, which libjpeg
+    does for a part of the time and of the memory, a JPEG 2000 at one of its resolution levels, a TIFF as the smallest
+    copy of itself that it has.
+    fast: whether a JPEG or a TIFF within the limits is so decoded too.
     before_pixels: is called with the bytes that the decoder may take, when the pixels are about to be decoded, and says
     whether they are there; if not, it is tried all the same.
     Dimensions are checked before pixels are decoded. Raises ImageTooLarge, UnsupportedImageFormat, ImageDimensions or
@@ -149,10 +151,11 @@ def decode(
         image = _open(encoded)
         whole = image.size
         _check_dimensions(whole, limits.max_pixels if min_short_side is None else MAX_CLAIMED_PIXELS)
-        if image.format == "JPEG2000" and _lacks_end_of_codestream(encoded):
+        if image.format == "JPEG2000" and jpeg2000.lacks_end(encoded):
             raise UndecodableImage
-        wanted = min_short_side if fast or whole[0] * whole[1] > limits.max_pixels else None
-        _reduce(image, wanted)
+        is_large = whole[0] * whole[1] > limits.max_pixels
+        wanted = min_short_side if is_large or (fast and image.format in _JPEG) else None
+        _reduce(image, encoded, wanted)
         reduced = image.size != whole
         _check_dimensions(image.size, limits.max_pixels)
         has_memory = before_pixels(_bytes_to_decode(image, whole))
@@ -161,6 +164,8 @@ def decode(
         try:
             image.load()
         except BROKEN:
+            if not has_memory and image.info.get("progressive"):
+                raise ImageDimensions(jpeg.PROGRESSIVE_NEEDS_MEMORY) from None
             if not has_memory and image.format in _SAY_THE_SAME:
                 raise MemoryError from None
             image.close()  # which lets its memory go
@@ -169,14 +174,11 @@ def decode(
             if not jpeg.lacks_only_its_end(encoded, wanted):
                 raise jpeg.error_of(encoded) from None
             image = _open(encoded.removesuffix(b"\xff") + jpeg.END)
-            _reduce(image, wanted)
+            _reduce(image, encoded, wanted)
             image.load()
         if image.format == "HEIF" and image.size != whole:
             raise UndecodableImage("The image is a broken HEIF: its pixels are not as many as it says.")
-        if image.format == "PNG":
-            png.complete_transparency(image, encoded)
-        elif image.format == "BMP":
-            _complete_alpha(image)
+        _complete(image, encoded, wanted)
         upright = Upright(image, _turn(image))  # a PNG may say it behind its pixels
     # What the answer says of the size is what was sent.
     width, height = upright_size(whole, upright.turn) if reduced else upright.size
@@ -217,20 +219,26 @@ def _decode_tiff(
     return DecodedImage(upright, width, height, "TIFF", sha256, decoded_at, decoded.warnings)
 
 
-def _reduce(image: Image.Image, min_short_side: int | None) -> None:
+def _reduce(image: Image.Image, encoded: bytes, min_short_side: int | None) -> None:
     """Let the picture be decoded at a fraction of its size where its format can do that, and the fraction serves.
 
     min_short_side: None where all of it is to be decoded
     """
-    if min_short_side is not None and image.format in _JPEG:
+    if min_short_side is None:
+        return
+    if image.format in _JPEG:
         image.draft(None, (min_short_side, min_short_side))
+    elif image.format == "JPEG2000":
+        jpeg2000.reduce(image, encoded, min_short_side)
 
 
 def _bytes_to_decode(image: Image.Image, whole: tuple[int, int]) -> int:
     """Return what the decoder takes at most of a picture whose size as sent is `whole`."""
     own = _OWN_BYTES.get(str(image.format), 0)
     if image.format == "JPEG2000":
-        own = 6 * len(image.getbands())  # 32 bits of each sample, and OpenJPEG's work on a tile
+        return PICTURE_BYTES * image.width * image.height + jpeg2000.bytes_to_decode(image, whole)
+    if isinstance(image, GifImagePlugin.GifImageFile) and _leaves_screen_bare(image):
+        own = PICTURE_BYTES
     elif image.format == "HEIF":
         own = heif.bytes_to_decode(image)
     elif isinstance(image.info.get("transparency"), tuple):
@@ -260,16 +268,29 @@ def _check_dimensions(size: tuple[int, int], max_pixels: int) -> None:
         raise ImageDimensions(f"The image's long side may be at most {MAX_ASPECT_RATIO} times its short side.")
 
 
+def _complete(image: Image.Image, encoded: bytes, min_short_side: int | None) -> None:
+    """Do to a loaded picture what its format asks for and Pillow does not do."""
+    if image.format == "PNG":
+        png.complete_transparency(image, encoded)
+    elif image.format == "JPEG2000":
+        jpeg2000.complete_white(image, encoded, min_short_side)
+    elif image.format == "BMP":
+        _complete_alpha(image)
+    elif isinstance(image, GifImagePlugin.GifImageFile) and _leaves_screen_bare(image):
+        seen = Image.new("L", image.size, 0)
+        seen.paste(255, image.dispose_extent)
+        image.putalpha(seen)
+
+
+def _leaves_screen_bare(gif: GifImagePlugin.GifImageFile) -> bool:
+    """Say whether the first frame covers a part of the screen, and the rest is transparent, as browsers have it."""
+    return "transparency" not in gif.info and gif.dispose_extent != (0, 0, *gif.size)
+
+
 def _complete_alpha(bmp: Image.Image) -> None:
     """Make a picture opaque whose alpha is 0 everywhere: many programs say that there is alpha, and write none."""
     if bmp.mode == "RGBA" and bmp.im.getband(3).getextrema() == (0, 0):
         bmp.putalpha(255)
-
-
-def _lacks_end_of_codestream(jpeg_2000: bytes) -> bool:
-    """Say whether the file was cut: where that is between two tiles, OpenJPEG fills up the rest and says nothing."""
-    start_of_data = jpeg_2000.find(b"\xff\x93")
-    return jpeg_2000.find(b"\xff\xd9", start_of_data) < 0
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:

@@ -11,6 +11,11 @@ from service.errors import UndecodableImage
 SIGNATURE = b"\xff\xd8"
 END = b"\xff\xd9"
 
+PROGRESSIVE_NEEDS_MEMORY = (
+    "The image needs more memory to be decoded than this service has for one: it is a progressive JPEG, of which all "
+    "must be in memory at once. Save it as a baseline JPEG, or smaller."
+)
+
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 """What ends a scan's data: not an FF among them, not a restart in them, not what fills up to a marker."""
 

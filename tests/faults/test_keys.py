@@ -8,12 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import count
 from typing import Any
 
 import pytest
 
+from service.settings import STREAMED_SLOTS, STREAMED_SLOTS_EACH
 from tests.conftest import CACHE, encoded, noise
 from tests.faults.callers import wait_for
 from tests.problem_shape import checked_problem
@@ -182,6 +183,52 @@ def test_a_trusted_proxys_word_is_taken_for_what_never_reached_the_app(
     assert ask(limited, "127.0.0.77", b"X-Forwarded-For: 203.0.113.9", head, path="/v1/lists").status == status
     wait_for(lambda: len(limited.lines("request")) > before, 10)
     assert limited.lines("request")[-1]["client"] == ("203.0.113.9" if status == 400 else "127.0.0.77")
+
+
+@pytest.mark.fault(11)
+@pytest.mark.parametrize("peer", ["its own", "a proxy's"])
+def test_one_address_cannot_hold_all_that_read_chunks(limited: Service, seen: Callable[[str], None], peer: str) -> None:
+    """Half of them stall; the others of that address are refused, and another address is answered."""
+    stalling, quiet = new_peer(), new_peer()
+
+    def of(address: str) -> tuple[str, tuple[bytes, ...]]:
+        if peer == "its own":
+            return address, ()
+        return "127.0.0.77", (f"X-Forwarded-For: {address}".encode(),)
+
+    head = b"POST /v1/gaze HTTP/1.1\r\nHost: gaze\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked"
+    port = int(limited.address.rpartition(":")[2])
+    with ExitStack() as held:
+
+        def begin(address: str) -> socket.socket:
+            source, headers = of(address)
+            made = socket.create_connection(("127.0.0.1", port), timeout=20, source_address=(source, 0))
+            held.enter_context(made).sendall(b"\r\n".join([head, *headers, b"", b""]) + b"1\r\n{\r\n")
+            return made
+
+        stalled = [begin(stalling) for _ in range(STREAMED_SLOTS)]
+        select.select(stalled, [], [], 5)
+        time.sleep(0.5)
+        answered = select.select(stalled, [], [], 0)[0]
+        for each in answered:
+            answer = read_answer(each)
+            checked_problem(503, answer.headers, answer.body, "overloaded")
+        assert len(answered) == STREAMED_SLOTS - STREAMED_SLOTS_EACH
+        for _ in range(3):
+            whole = begin(quiet)
+            whole.sendall(b"1\r\n}\r\n0\r\n\r\n")
+            assert read_answer(whole).status == 422
+    wait_for(lambda: upload_in_chunks(limited, *of(stalling)) == 422, 10)  # they are free again
+    seen(f"{len(answered)} of {STREAMED_SLOTS} stalled uploads in chunks of one address refused, another's answered")
+
+
+def upload_in_chunks(service: Service, peer: str, headers: tuple[bytes, ...]) -> int:
+    chunked = b"Transfer-Encoding: chunked", b"Content-Type: application/json"
+    port = int(service.address.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=20, source_address=(peer, 0)) as connection:
+        head = b"\r\n".join([b"POST /v1/gaze HTTP/1.1", b"Host: gaze", *chunked, *headers, b"", b""])
+        connection.sendall(head + b"2\r\n{}\r\n0\r\n\r\n")
+        return read_answer(connection).status
 
 
 GARBLED = [

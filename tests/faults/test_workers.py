@@ -5,13 +5,16 @@ import shutil
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from service.settings import SLOTS
 from service.zero_shot.hub import demo_folder
 from tests.conftest import CACHE
 from tests.faults.callers import LOST, REFUSED, Load, answer_to, question, readiness, status_of, wait_for
@@ -86,6 +89,24 @@ def test_an_inference_that_hangs(tmp_path: Path, seen: Seen) -> None:
         f"patience {PATIENCE:.0f} s: queued 503 after {waited:.1f} s, /livez 503 after {failed:.1f} s, "
         f"worker ends after {ended:.1f} s, ready {again:.1f} s later"
     )
+
+
+@pytest.mark.fault(49)
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_workers_share_the_places(tmp_path: Path, seen: Seen, workers: int) -> None:
+    hang = tmp_path / "hang"
+    with injected(tmp_path, GAZE_WORKERS=str(workers)) as service, ThreadPoolExecutor(3 * SLOTS) as callers:
+        wait_for(partial(_started, service, workers), 30)
+        hang.touch()
+        asked = [callers.submit(answer_to, service, "/v1/gaze", question()) for _ in range(3 * SLOTS)]
+        try:
+            wait_for(lambda: sum(each.done() for each in asked) >= 2 * SLOTS, PATIENCE)
+            refused = [each.result()[0] for each in asked if each.done()]
+        finally:
+            hang.unlink()
+        assert refused == [503] * (2 * SLOTS)
+        assert Counter(each.result()[0] for each in asked) == {200: SLOTS, 503: 2 * SLOTS}
+    seen(f"{workers} worker(s): {SLOTS} of {3 * SLOTS} at once have places")
 
 
 @pytest.mark.fault(39)
