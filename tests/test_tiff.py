@@ -2,7 +2,10 @@
 
 import io
 import itertools
+import pickle
 import struct
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -102,6 +105,11 @@ def test_a_picture_of_fewer_bits_than_its_file_says_is_warned_of(bits: int, perc
     file = written(counted(bits, 1)[..., 0].astype(np.uint16), photometric="minisblack")
     (warning,) = decode(file, LIMITS).warnings
     assert warning.startswith(f"The picture uses {percent} % of the range that its samples have")
+
+
+def test_opacity_does_not_hide_that_few_bits_are_used() -> None:
+    samples = np.dstack([counted(12, 3).astype(np.uint16), np.full((HEIGHT, WIDTH), 65535, np.uint16)])
+    assert decode(written(samples, photometric="rgb", extrasamples=["unassalpha"]), LIMITS).warnings
 
 
 @pytest.mark.parametrize("bits", [8, 12, 16])
@@ -244,3 +252,41 @@ def test_the_largest_pyramid_is_read_by_its_directories_alone() -> None:
     decoded = decode(file, ImageLimits(8 * 1024**2, 50_000_000), 448)
     assert decoded.decoded_at == (512, 512)
     assert (np.asarray(decoded.rgb) == 77).all()
+
+
+@pytest.mark.parametrize("more", ["", "service.images.decode.import_decoders();"])
+def test_codecs_are_loaded_where_pictures_are_decoded_and_nowhere_else(more: str) -> None:
+    names = "print(*[name for name in sys.modules if name.startswith(('imagecodecs._', 'tifffile'))])"
+    program = [sys.executable, "-c", f"import sys, service.images.decoder; {more} {names}"]
+    loaded = set(subprocess.run(program, check=True, capture_output=True, text=True).stdout.split())
+    codecs = {f"imagecodecs._{name}" for name in ("ccitt", "imcd", "jpeg2k", "jpeg8", "webp", "zstd")}
+    assert loaded >= codecs if more else not loaded
+    assert "tifffile" not in loaded
+
+
+# Reads files from standard input, as pickled bytes, once it can open none any more.
+IN_A_CLOSED_PROCESS = """
+import pickle, sys
+from service.errors import GazeError
+from service.images.decode import ImageLimits, decode, import_decoders
+from service.images.sandbox import close_process
+
+files = pickle.load(sys.stdin.buffer)
+import_decoders()
+close_process()
+read = 0
+for file in files:
+    try:
+        read += decode(file, ImageLimits(1024**2, 1_000_000)).rgb.mode == "RGB"
+    except GazeError:
+        pass
+print(read)
+"""
+
+
+def test_every_kind_is_read_where_nothing_can_be_imported_any_more() -> None:
+    cases = [case for group in GROUPS for case in group()]
+    program = [sys.executable, "-c", IN_A_CLOSED_PROCESS]
+    files = pickle.dumps([case.file for case in cases])
+    read = int(subprocess.run(program, check=True, capture_output=True, input=files).stdout)
+    assert read == len(cases) - sum(len(names) for names in REFUSED.values())

@@ -499,12 +499,13 @@ def ranges() -> Iterator[Case]:
     file = written(holes, photometric="minisblack", extratags=[(42_113, 2, 6, "-9999", True)])
     yield Case("GDAL's nodata", file, seen, 1)
     whole = light(1)[..., 0].astype("f4")
-    holes = whole.copy()
-    holes[3:9, 3:9] = np.float32(3.4028235e38)
     seen = rgb(shown(whole[..., None], 1.0))
     seen[3:9, 3:9] = 255
-    file = written(holes, photometric="minisblack", extratags=[(42_113, 2, 22, "3.4028234663852886e+38", True)])
-    yield Case("GDAL's nodata above white", file, seen, 1)
+    for text, number in (("3.4028234663852886e+38", 3.4028235e38), ("nan", np.nan), ("inf", np.inf)):
+        holes = whole.copy()
+        holes[3:9, 3:9] = np.float32(number)
+        file = written(holes, photometric="minisblack", extratags=[(42_113, 2, len(text), text, True)])
+        yield Case(f"GDAL's nodata {text}", file, seen, 1)
 
 
 def several() -> Iterator[Case]:

@@ -193,7 +193,7 @@ def _rows(directory: Directory, height: int) -> int:
 def _bits(directory: Directory) -> tuple[int, str]:
     """Return the bits of a sample, and numpy's letter of what it is."""
     bits, formats = directory.numbers(258, _MAX_SAMPLES), directory.numbers(339, _MAX_SAMPLES)
-    if np.unique(bits).size > 1 or np.unique(formats).size > 1:
+    if len(set(bits.tolist())) > 1 or len(set(formats.tolist())) > 1:
         raise Unread("samples of several depths")
     kind = {0: "u", 1: "u", 2: "i", 3: "f", 4: "u"}.get(int(formats[0]) if formats.size else 1)
     if kind is None:

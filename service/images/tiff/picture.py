@@ -8,6 +8,7 @@ from service.errors import UndecodableImage
 from service.images.tiff.directory import Directories, Directory
 from service.images.tiff.page import (
     Alpha,
+    Colours,
     Page,
     Unread,
     check_is_no_negative,
@@ -138,7 +139,8 @@ def _is_copy(small: tuple[int, int], whole: tuple[int, int]) -> bool:
 
 def _warnings(conversion: Conversion) -> tuple[str, ...]:
     used = conversion.brightest / (conversion.white - conversion.black)
-    if conversion.page.bits <= 8 or conversion.brightest <= 0 or used > _DIM:
+    is_light = conversion.page.colours in (Colours.GREY, Colours.RGB)
+    if not is_light or conversion.page.bits <= 8 or conversion.brightest <= 0 or used > _DIM:
         return ()
     percent = max(1, round(100 * used))
     return (

@@ -43,7 +43,7 @@ class Range:
         """Take a band into account."""
         colours = band[..., : page.colours.samples]
         if nodata is not None:
-            colours = np.where(colours == np.asarray(nodata).astype(page.dtype), page.dtype.type(0), colours)
+            colours = np.where(_is_nodata(page, colours, nodata), page.dtype.type(0), colours)
         if page.kind == "f":
             colours = _finite(colours)
         brightest = float(colours.max())
@@ -94,6 +94,9 @@ class Conversion:
             seen: Bytes = np.take(self._palette, numbers).view(np.uint8).reshape(*numbers.shape, 4)[..., :3]
         elif page.compression == JPEG or page.colours is not Colours.YCBCR:
             seen = self._eight_bits(colours, self.black, self.white)
+            if page.bits > 8:
+                brightest = _finite(colours) if page.kind == "f" else colours
+                self.brightest = max(self.brightest, float(brightest.max()))
         else:
             seen = _full_range(page, colours)
         if page.white_is_zero:
@@ -105,7 +108,8 @@ class Conversion:
         else:
             alpha = None
         if self.nodata is not None:
-            there = np.any(colours != np.asarray(self.nodata).astype(page.dtype), axis=2, keepdims=True)
+            is_there = ~_is_nodata(page, colours, self.nodata)
+            there = np.any(is_there, axis=2, keepdims=True)
             alpha = np.where(there, np.uint8(255) if alpha is None else alpha, np.uint8(0))
         if alpha is None:
             return seen
@@ -115,9 +119,6 @@ class Conversion:
         return np.concatenate([seen, alpha], axis=2)
 
     def _eight_bits(self, samples: Samples, black: float, white: float) -> Bytes:
-        if self.page.bits > 8:
-            brightest = _finite(samples) if self.page.kind == "f" else samples
-            self.brightest = max(self.brightest, float(brightest.max()))
         if self._table is not None and (black, white) == (self.black, self.white):
             if self.page.bits == 8 and self.page.kind == "u":
                 return np.asarray(samples, np.uint8)
@@ -202,16 +203,21 @@ def _said_range(page: Page) -> tuple[float, float] | None:
 
 def _nodata(page: Page) -> float | None:
     """Return the sample that GDAL writes where there is no picture."""
-    text = page.directory.contents(42_113, 64).rstrip(b"\0 ")
     try:
-        nodata = float(text)
-        np.asarray(nodata).astype(page.dtype)
-    except (ValueError, OverflowError):
+        nodata = float(page.directory.contents(42_113, 64).rstrip(b"\0 "))
+    except ValueError:
         return None
     if page.kind == "f":
-        return nodata if np.isfinite(nodata) else None
+        return nodata
     limits = np.iinfo(page.dtype.str)
     return nodata if nodata.is_integer() and limits.min <= nodata <= limits.max else None
+
+
+def _is_nodata(page: Page, samples: Samples, nodata: float) -> NDArray[np.bool_]:
+    if np.isnan(nodata):
+        return np.isnan(samples)
+    with np.errstate(over="ignore"):
+        return np.asarray(samples == np.asarray(nodata).astype(page.dtype))
 
 
 def _finite(samples: Samples) -> NDArray[np.float32]:

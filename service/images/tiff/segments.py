@@ -60,7 +60,7 @@ class Segments:
         if page.width * page.height * len(self._seen) * page.dtype.itemsize > _MAX_SAMPLE_BYTES:
             raise ImageDimensions(NEEDS_MEMORY)
         self._offsets, self._counts = _table(page, number * (page.samples if page.planar else 1))
-        self._has_shared = np.unique(self._offsets).size < self._offsets.size
+        self._has_shared = _distinct(self._offsets).size < self._offsets.size
 
     @property
     def bytes_at_a_time(self) -> int:
@@ -137,7 +137,7 @@ def _table(page: Page, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64
         raise UndecodableImage
     if not counts.size or (number == 1 and not counts[0] and offsets[0]):
         # Left out, or 0 in a file of one strip: each ends where the next one begins.
-        starts = np.append(np.unique(offsets), size)
+        starts = np.append(_distinct(offsets), size)
         counts = starts[np.searchsorted(starts, offsets, side="right")] - offsets
     if counts.size < number or counts.dtype.kind not in "ui":
         raise UndecodableImage
@@ -150,6 +150,12 @@ def _table(page: Page, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64
     if int(counts.sum()) > 2 * size + _SHARED_BYTES * number:
         raise UndecodableImage
     return offsets, counts
+
+
+def _distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return each number once, in order. numpy's unique() imports a module, which a closed process can't do."""
+    ordered: NDArray[np.int64] = np.sort(numbers)
+    return np.compress(np.append(True, ordered[1:] != ordered[:-1]), ordered)
 
 
 def _samples(page: Page, raw: memoryview, rows: int) -> Samples:
