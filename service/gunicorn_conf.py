@@ -16,10 +16,12 @@ from gunicorn.glogging import Logger  # noqa: E402
 from prometheus_client import multiprocess  # noqa: E402
 
 from service.crew import crew  # noqa: E402
+from service.images.sandbox import hide_process  # noqa: E402
 from service.logs import configure_logs  # noqa: E402
 from service.settings import FETCH_SLOTS, OTHER_SLOTS, SLOTS, STREAMED_SLOTS, read_settings  # noqa: E402
 
 _master = os.getpid()
+hide_process()  # and with it the workers, which have the same keys in their environment
 
 
 @atexit.register

@@ -52,6 +52,8 @@ FAULTS: dict[int, tuple[str, str]] = {
     44: ("one client floods; a made-up X-Forwarded-For", "429 for that client alone"),
     45: ("line ends or 10 kB in X-Request-ID", "replaced; one log line"),
     46: ("two callers at once", "never each other's answer"),
+    61: ("profiles, metadata and filters that cost seconds a kilobyte", "422 in time; other pictures within 1 s"),
+    65: ("a decoder that was taken over", "no key, file, socket or process; 422"),
 }
 """By number: the fault, and what the caller must get."""
 
