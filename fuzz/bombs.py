@@ -242,3 +242,35 @@ def jpeg_with_profile(icc: bytes, segment: int = 65_519) -> bytes:
         for number, part in enumerate(parts, 1)
     )
     return jpeg[:2] + b"".join(segments) + jpeg[2:]
+
+
+def costly(side: int = 7_000) -> Iterator[tuple[str, bytes]]:
+    """Yield small files of every format that take a decoder, or Little CMS, seconds for each kilobyte, by name."""
+    icc = profile_of_stages(6_800)
+    yield "JPEG, profile in parts", jpeg_with_profile(icc, 4_000)
+    yield "JPEG, small profile", jpeg_with_profile(profile_of_stages(200))
+    yield "JPEG, scans", scan_bomb(side, 40_000)
+    yield "PNG, profile", _saved("PNG", 64, icc_profile=icc)
+    rgb = _saved("PNG", 64)
+    yield "PNG, profile behind its data", rgb[:-12] + png_chunk(b"iCCP", b"a\0\0" + zlib.compress(icc)) + rgb[-12:]
+    yield "PNG, pixels", white_png(side, side)
+    yield "PNG, EXIF", png(png_chunk(b"eXIf", b"II*\0\x08\0\0\0\xff\xff" + b"\x12\x01\3\0\1\0\0\0" * 90_000))
+    for file_format in ("TIFF", "WEBP", "AVIF"):
+        yield f"{file_format}, profile", _saved(file_format, 64, icc_profile=icc)
+    yield "TIFF, pixels", _saved("TIFF", side, compression="tiff_lzw")
+    yield "TIFF, rows", _saved("TIFF", side, compression="packbits", tiffinfo={278: 1})
+    yield "WebP, pixels", _saved("WEBP", side, method=0)
+    yield "AVIF, pixels", _saved("AVIF", side // 2, speed=10)
+    yield "GIF, pixels", _saved("GIF", side)
+    yield "GIF, frames", gif_of_frames(100_000)
+    yield "BMP, runs", _bmp(side, side, 1)
+    yield "BMP, ends of rows", _bmp(side, side, 1)[:1_078] + b"\0\0" * side + b"\0\1"
+    yield "JPEG 2000, tiles", _saved("JPEG2000", side // 2, tile_size=(16, 16), num_resolutions=1)
+    yield "JPEG 2000, layers", _saved("JPEG2000", side // 4, quality_layers=list(range(100, 1, -1)))
+    yield "JPEG 2000, resolutions", _saved("JPEG2000", side // 2, num_resolutions=12)
+
+
+def _saved(file_format: str, side: int, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (side, side), "grey").save(buffer, file_format, **options)
+    return buffer.getvalue()

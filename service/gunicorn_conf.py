@@ -21,6 +21,7 @@ from prometheus_client import multiprocess  # noqa: E402
 
 from service.crew import crew  # noqa: E402
 from service.errors import StartError  # noqa: E402
+from service.images.sandbox import hide_process  # noqa: E402
 from service.logs import configure_logs  # noqa: E402
 from service.settings import FETCH_SLOTS, OTHER_SLOTS, SLOTS, STREAMED_SLOTS, read_settings  # noqa: E402
 from service.zero_shot.phrase_lists import built_in_folder, read_lists  # noqa: E402
@@ -28,6 +29,7 @@ from service.zero_shot.phrase_lists import built_in_folder, read_lists  # noqa: 
 log = structlog.get_logger()
 
 _master = os.getpid()
+hide_process()  # and with it the workers, which have the same keys in their environment
 
 
 @atexit.register

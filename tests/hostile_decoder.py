@@ -5,11 +5,13 @@ it could. One with SAY makes it answer the bytes behind that, and hang.
 """
 
 import ctypes
+import json
 import mmap
 import os
 import resource
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -117,6 +119,12 @@ def _open(file: IO[bytes], filename: str | bytes) -> ImageFile.ImageFile:
         time.sleep(60)
     file.seek(0)
     return GifImagePlugin.GifImageFile(file, filename)
+
+
+def saying(fields: object, *arrays: bytes) -> bytes:
+    """Return a GIF that makes its decoder answer these fields, or bytes in their place, and arrays."""
+    text = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
+    return SAY + b"".join(struct.pack(">Q", len(contents)) + contents for contents in (text, *arrays))
 
 
 def take_over() -> None:
