@@ -1,6 +1,7 @@
 """Random changes of good files: of their bits, their length, their order, their numbers and their parts."""
 
 import re
+import zlib
 from collections.abc import Callable, Sequence
 
 from numpy.random import Generator
@@ -54,7 +55,19 @@ def mutated(file_format: str, files: Sequence[bytes], random: Generator) -> byte
     changed = bytearray(file[start:])
     for _ in range(random.integers(1, 5)):
         _CHANGES[random.integers(len(_CHANGES))](changed, file_format, files, random)
-    return file[:start] + changed
+    made = file[:start] + changed
+    return _sealed(made) if file_format == "PNG" and random.random() < 0.7 else made
+
+
+def _sealed(png: bytes) -> bytes:
+    """Return a PNG whose checksums are right, without which its chunks are not read."""
+    sealed, place = bytearray(png), 8
+    while place + 12 <= len(png):
+        end = place + 8 + int.from_bytes(png[place : place + 4], "big")
+        if end + 4 <= len(png):
+            sealed[end : end + 4] = zlib.crc32(png[place + 4 : end]).to_bytes(4, "big")
+        place = end + 4
+    return bytes(sealed)
 
 
 def _place(file: bytearray, random: Generator) -> int:

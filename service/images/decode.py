@@ -12,7 +12,7 @@ from importlib import import_module
 from PIL import ExifTags, GifImagePlugin, Image, UnidentifiedImageError
 
 from service.errors import ImageDimensions, ImageTooLarge, UndecodableImage, UnsupportedImageFormat
-from service.images import heif, jpeg, jpeg2000, png
+from service.images import colour, heif, jpeg, jpeg2000, png
 from service.images.pillow_errors import BROKEN, problems_told
 from service.images.tiff.directory import is_tiff
 from service.images.upright import TO_UPRIGHT, Upright, upright_size
@@ -143,11 +143,12 @@ def decode(
         raise ImageTooLarge(f"The image has more than the {limits.max_bytes} bytes that this service takes.")
     sha256 = hashlib.sha256(encoded).hexdigest()
     warned: tuple[str, ...] = ()
+    code_points = heif.code_points(encoded)
     with problems_told():
         if is_tiff(encoded) and len(encoded) >= _LEAST_BYTES:
             return _decode_tiff(encoded, sha256, limits, min_short_side, before_pixels, fast=fast)
         if encoded.startswith(png.SIGNATURE):
-            encoded, warned = png.essential(encoded)
+            encoded, warned, code_points = png.essential(encoded)
         image = _open(encoded)
         whole = image.size
         _check_dimensions(whole, limits.max_pixels if min_short_side is None else MAX_CLAIMED_PIXELS)
@@ -179,6 +180,7 @@ def decode(
         if image.format == "HEIF" and image.size != whole:
             raise UndecodableImage("The image is a broken HEIF: its pixels are not as many as it says.")
         _complete(image, encoded, wanted)
+        warned += _name_colours(image, code_points)
         upright = Upright(image, _turn(image))  # a PNG may say it behind its pixels
     # What the answer says of the size is what was sent.
     width, height = upright_size(whole, upright.turn) if reduced else upright.size
@@ -285,6 +287,22 @@ def _complete(image: Image.Image, encoded: bytes, min_short_side: int | None) ->
 def _leaves_screen_bare(gif: GifImagePlugin.GifImageFile) -> bool:
     """Say whether the first frame covers a part of the screen, and the rest is transparent, as browsers have it."""
     return "transparency" not in gif.info and gif.dispose_extent != (0, 0, *gif.size)
+
+
+def _name_colours(image: Image.Image, code_points: tuple[int, int] | None) -> tuple[str, ...]:
+    """Give a picture without a profile one of what its file says of colours in numbers; return what to warn of.
+
+    code_points: of primaries and transfer, which count before a PNG's gamma and its primaries
+    """
+    if code_points and colour.is_hdr(code_points[1]):
+        return (colour.HDR_WARNING,)
+    said = colour.of_code_points(*code_points) if code_points else png.colours(image)
+    if said and not isinstance(image.info.get("icc_profile"), bytes):
+        grey = image.mode in ("L", "I;16") and "transparency" not in image.info
+        profile = colour.profile(*said, grey=grey)
+        if profile:
+            image.info["icc_profile"] = profile
+    return ()
 
 
 def _complete_alpha(bmp: Image.Image) -> None:

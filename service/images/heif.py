@@ -1,5 +1,6 @@
 """HEIF: pictures that are coded as HEVC, as phones write them; by libheif, of which Pillow has none itself."""
 
+import struct
 from functools import cache
 
 from PIL import Image
@@ -7,6 +8,8 @@ from PIL import Image
 _MAJOR = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"))
 _AVIF = frozenset((b"avif", b"avis"))
 _MAX_BRANDS = 64
+_NUMBERED = b"colrnclx"
+_MAX_HEAD = 1_048_576
 
 
 @cache
@@ -36,3 +39,15 @@ def bytes_to_decode(image: Image.Image) -> int:
     """
     planes = 4 if image.info.get("chroma") == 420 else 6
     return planes + 6 if image.mode in ("RGBA", "RGBa") else planes
+
+
+def code_points(encoded: bytes) -> tuple[int, int] | None:
+    """Return the code points of primaries and transfer that a HEIF or an AVIF says, None where it says none.
+
+    Source: ISO/IEC 14496-12, 12.1.5.
+    """
+    place = encoded.find(_NUMBERED, 0, _MAX_HEAD) if encoded[4:8] == b"ftyp" else -1
+    if place < 0 or place + 12 > len(encoded):
+        return None
+    primaries, transfer = struct.unpack_from(">HH", encoded, place + len(_NUMBERED))
+    return primaries, transfer

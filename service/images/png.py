@@ -8,17 +8,25 @@ at the checksums of the pixels, nor at the low bytes of what is transparent.
 import io
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from PIL import Image, ImageChops
 
 from service.errors import UndecodableImage
+from service.images import colour
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _PICTURE = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _SEEN = (b"tRNS", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"eXIf")
 """Chunks that a picture can do without, and that say how it is to be seen."""
+
+_MIN_GAMMA = 0.2
+_CODE_POINTS, _CODE_POINTS_BYTES = b"cICP", 16
+_CUT_SHORT = b""
+_AROUND = 12
+"""Bytes of a chunk's length, its kind and its checksum."""
 
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _SAY_ORIENTATION = (b"Raw profile type exif", b"XML:com.adobe.xmp")
@@ -48,10 +56,14 @@ _LOW_BYTES = "RGB;16L"
 
 
 class EssentialPng(NamedTuple):
-    """A PNG of nothing but what makes its picture, and what is to be said of the parts that had to be left out."""
+    """A PNG of nothing but what makes its picture, and what is to be said of the parts that had to be left out.
+
+    code_points: of its primaries and its transfer, where it says them so
+    """
 
     encoded: bytes
     warnings: tuple[str, ...]
+    code_points: tuple[int, int] | None
 
 
 def essential(encoded: bytes) -> EssentialPng:
@@ -60,15 +72,9 @@ def essential(encoded: bytes) -> EssentialPng:
     Raises UndecodableImage where a chunk that makes the picture has a wrong checksum, or is one that is not known.
     Source: PNG (Third Edition), 5 and 11.
     """
-    kept, left_out, place = [memoryview(SIGNATURE)], [], len(SIGNATURE)
-    whole = memoryview(encoded)
-    while place + 12 <= len(encoded):
-        length, kind = struct.unpack_from(">I4s", encoded, place)
-        chunk = whole[place : place + 12 + length]
-        place += len(chunk)
-        if len(chunk) < 12 + length:
-            kept.append(chunk)  # cut short, which the pixels will show
-            break
+    kept, left_out = [memoryview(SIGNATURE)], []
+    code_points: tuple[int, int] | None = None
+    for kind, chunk in _chunks(encoded):
         if kind in _PICTURE:
             if not _is_sound(chunk):
                 raise UndecodableImage("The image is a broken PNG: a checksum of its picture is wrong.")
@@ -81,13 +87,25 @@ def essential(encoded: bytes) -> EssentialPng:
         elif kind in _TEXTS:
             if _is_sound(chunk) and _says_orientation(kind, chunk):
                 kept.append(chunk)
-        elif not kind.isalpha():
+        elif kind == _CODE_POINTS and len(chunk) == _CODE_POINTS_BYTES and _is_sound(chunk):
+            code_points = chunk[8], chunk[9]
+        elif kind == _CUT_SHORT:  # which the pixels will show
+            kept.append(chunk)
+    return EssentialPng(b"".join(kept), tuple(dict.fromkeys(left_out)), code_points)
+
+
+def _chunks(encoded: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Yield the kind and all bytes of each chunk, to the end of the picture. Raises UndecodableImage."""
+    place, kind, whole = len(SIGNATURE), b"", memoryview(encoded)
+    while place + _AROUND <= len(encoded) and kind != b"IEND":
+        length, kind = struct.unpack_from(">I4s", encoded, place)
+        chunk = whole[place : place + _AROUND + length]
+        place += len(chunk)
+        if not kind.isalpha():
             raise UndecodableImage("The image is a broken PNG: there is no chunk where one should begin.")
-        elif not kind[0] & _ANCILLARY:
+        if not kind[0] & _ANCILLARY and kind not in _PICTURE:
             raise UndecodableImage("The image is a PNG of a kind that is not read: it has a critical chunk of its own.")
-        if kind == b"IEND":
-            break
-    return EssentialPng(b"".join(kept), tuple(dict.fromkeys(left_out)))
+        yield (kind if len(chunk) == _AROUND + length else _CUT_SHORT), chunk
 
 
 def complete_transparency(image: Image.Image, encoded: bytes) -> None:
@@ -147,3 +165,11 @@ def _unpacks(packed: bytes) -> bool:
     except zlib.error:
         return False
     return unpacking.eof
+
+
+def colours(image: Image.Image) -> tuple[colour.Points, float] | None:
+    """Return the points and the exponent of a PNG's colours, None where it says sRGB, or nothing, or what cannot be."""
+    gamma, points = image.info.get("gamma"), image.info.get("chromaticity", colour.SRGB)
+    if image.format != "PNG" or "srgb" in image.info or not isinstance(gamma, float) or not _MIN_GAMMA <= gamma <= 1:
+        return None
+    return tuple(points), 1 / gamma
