@@ -12,23 +12,24 @@ from pathlib import Path
 from typing import Any
 
 # Counts of all workers together, in files that each of them maps. The client looks at this when it is imported.
-_metrics_folder = tempfile.mkdtemp(prefix="gaze-metrics-")
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
+_metrics_folder = Path(tempfile.mkdtemp(prefix="gaze-metrics-"))
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics_folder)
 
 import structlog  # noqa: E402
 from gunicorn.glogging import Logger  # noqa: E402
-from prometheus_client import multiprocess  # noqa: E402
 
 from service.crew import crew  # noqa: E402
 from service.errors import StartError  # noqa: E402
 from service.images.sandbox import hide_process  # noqa: E402
 from service.logs import configure_logs  # noqa: E402
+from service.metric_files import forget  # noqa: E402
 from service.settings import FETCH_SLOTS, OTHER_SLOTS, SLOTS, STREAMED_SLOTS, read_settings  # noqa: E402
 from service.zero_shot.phrase_lists import built_in_folder, read_lists  # noqa: E402
 
 log = structlog.get_logger()
 
 _master = os.getpid()
+_ended: set[int] = set()
 hide_process()  # and with it the workers, which have the same keys in their environment
 
 
@@ -122,10 +123,10 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Forget the place and the gauges of a worker that has ended."""
+    """Forget the place and the metrics' files of a worker that has ended."""
     failed = crew.dismiss(worker.place)
     if failed and len(server.WORKERS) < server.num_workers:
         # Another would fail as well, again and again, and take the cores from those that answer.
         server.num_workers = len(server.WORKERS)
         log.error("a worker could not start; the others go on until SIGHUP", workers=server.num_workers)
-    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+    forget(_metrics_folder, worker.pid, _ended)

@@ -11,6 +11,7 @@ import urllib.request
 from collections import Counter
 from typing import Any
 
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings, strategies
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
@@ -19,6 +20,8 @@ from service.api.asked import MAX_IMAGES
 from service.api.openapi import document
 from service.zero_shot.phrase_lists import built_in_folder, read_lists
 from tests.conftest import encoded, noise
+
+pytestmark = pytest.mark.timeout(0)  # as many examples as are asked for
 
 PROBLEM = "application/problem+json"
 NAMES = list(read_lists(built_in_folder()))

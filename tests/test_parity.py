@@ -30,6 +30,8 @@ from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList
 from tests.conftest import REPOSITORY, encoded, noise
 
+pytestmark = pytest.mark.timeout(1200)  # its two set-ups convert models of full size, for some minutes each
+
 TOLERANCE = 1e-4
 MIN_COSINE = 0.999_999
 LONG_LISTS = ("artists_by_name", "artists_by_training_prevalence")

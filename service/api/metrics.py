@@ -1,10 +1,12 @@
 """What Prometheus may know: requests, latencies by stage, images, phrases, model."""
 
 import os
+from pathlib import Path
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from service.metric_files import unchanged
 from service.zero_shot.features import ModelDescription
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 60.0)
@@ -36,8 +38,9 @@ def describe_model(model: ModelDescription) -> None:
 
 def exposition() -> bytes:
     """Return all metrics, over all of gunicorn's workers, in Prometheus' text format."""
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return generate_latest(registry)
+        with unchanged(Path(folder)):
+            return generate_latest(registry)
     return generate_latest(REGISTRY)

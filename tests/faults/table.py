@@ -86,6 +86,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         assert rows, f"{item.nodeid} names no row of the table"
         assert all(row in FAULTS for row in rows), item.nodeid
         item.stash[_ROWS] = rows
+        if item.get_closest_marker("timed"):
+            item.add_marker(pytest.mark.timeout(3600))
 
 
 @pytest.fixture
