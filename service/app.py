@@ -109,7 +109,7 @@ def create_app(
     app.register_blueprint(model_blueprint(loading))
     app.register_blueprint(health_blueprint(loading, shutting_down))
     app.register_blueprint(context_blueprint(address))
-    app.register_blueprint(page_blueprint(served))
+    app.register_blueprint(page_blueprint(served, has_keys=bool(settings.api_keys)))
     problems.register(app)
     _around_every_request(app, settings)
     return app
