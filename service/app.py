@@ -109,7 +109,7 @@ def create_app(
     app.register_blueprint(model_blueprint(loading))
     app.register_blueprint(health_blueprint(loading, parts.decoder, shutting_down))
     app.register_blueprint(context_blueprint(address))
-    app.register_blueprint(page_blueprint(served))
+    app.register_blueprint(page_blueprint(served, has_keys=bool(settings.api_keys)))
     problems.register(app)
     access = access or Access(settings.api_keys, settings.rate_limit, settings.trusted_proxies)
     # A page of another site has no key, and a browser sends none by itself.

@@ -273,6 +273,7 @@ def test_a_key_is_asked_for_where_one_is_needed(open_page: Open, keyed_service: 
     page = open_page(keyed_service)
     choose(page, RINGS)
     problem, key = page.locator("#problem"), page.get_by_label("Key of this service")
+    page.get_by_label("One a line").fill("geometric abstract art\nrings")
     page.get_by_role("button", name="Ask", exact=True).click()
     expect(problem).to_have_text("This service needs a key: type it, and ask again.")
     expect(key).to_be_focused()
@@ -294,6 +295,35 @@ def test_a_key_is_asked_for_where_one_is_needed(open_page: Open, keyed_service: 
         "the server responded with a status of 401 (UNAUTHORIZED)"
     }
     complaints.clear()
+
+
+def test_lists_are_named_once_there_is_a_key(
+    open_page: Open, keyed_service: str, complaints: Complaints, service: str
+) -> None:
+    page = open_page(f"{keyed_service}/#lists=surfaces,tools&phrase=stripes")
+    key, items = page.get_by_label("Key of this service"), page.locator("#lists li")
+    expect(key).to_be_visible()
+    assert "movements" not in page.content().lower()
+    expect(items).to_have_count(0)
+    key.fill("another")
+    key.press("Tab")
+    page.wait_for_load_state("networkidle")
+    expect(items).to_have_count(0)
+    key.fill(KEY)
+    key.press("Tab")
+    expect(items).to_have_count(10)
+    expect(page.locator("#ticked")).to_have_text("2 of 10 ticked")
+    expect(page.locator("#wanted")).to_have_count(0)
+    ticked = page.locator("#lists :checked").evaluate_all("(boxes) => boxes.map((box) => box.value)")
+    assert ticked == ["surfaces", "tools"]
+    named = [" ".join(text.split()) for text in items.all_text_contents()]
+    page.get_by_label("Find a list").fill("movements")
+    expect(page.locator("#found")).to_have_text("1 found")
+    choose(page, RINGS)
+    press_ask(page)
+    expect(page.locator("#problem")).to_be_hidden()
+    complaints.clear()  # of the requests without a key and with a wrong one
+    assert named == [" ".join(text.split()) for text in open_page(service).locator("#lists li").all_text_contents()]
 
 
 def test_the_demo_model_is_said_to_answer_before_and_with_an_answer(page: Page) -> None:

@@ -141,3 +141,32 @@ def test_the_service_names_itself_as_it_is_told_to(make_client: Callable[..., Fl
 def test_a_host_that_is_none_is_in_no_document(client: FlaskClient, host: str) -> None:
     response = client.get("/ns/gaze/1/context.json", headers={"Host": host})
     checked_problem(400, response.headers, response.data, "malformed_request")
+
+
+BROKEN = by_base64(PNG[:-40])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(
+    ("pictures", "told"),
+    [
+        ([by_base64(PNG), BROKEN], "Picture 2: The image is broken"),
+        ([BROKEN, by_base64(PNG)], "Picture 1: The image is broken"),
+        ([by_base64(PNG), by_base64(b"no picture"), BROKEN], "Picture 2: This is no image"),
+        ([BROKEN, BROKEN], "Picture 1: The image is broken"),
+        ([BROKEN], "The image is broken"),
+    ],
+)
+def test_a_document_of_pictures_of_which_one_is_broken_fails_and_names_it(
+    client: FlaskClient, name: str, pictures: list[Any], told: str
+) -> None:
+    response = asked_for(client, name, body={"images": pictures, "lists": ["qualities"]})
+    code = "unsupported_image_format" if "no image" in told else "undecodable_image"
+    assert response.status_code == (415 if "no image" in told else 422)
+    detail = checked_problem(response.status_code, response.headers, response.data, code)["detail"]
+    assert detail.startswith(told)
+    assert detail.endswith("A document cannot hold this; leave the picture out, or ask for JSON.") == (
+        len(pictures) > 1
+    )
+    as_json = client.post("/v1/gaze", json={"images": pictures, "lists": ["qualities"]})
+    assert as_json.status_code == (200 if by_base64(PNG) in pictures else response.status_code)

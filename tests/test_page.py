@@ -1,6 +1,7 @@
 """GET / and GET /docs: what people read; it names every list, and brings nothing from another host."""
 
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 
 import pytest
@@ -155,3 +156,12 @@ def test_a_range_that_an_asset_does_not_have_is_the_callers_error(client: FlaskC
     response = client.get("/static/gaze.css", headers={"Range": "bytes=99999999-"}, buffered=True)
     checked_problem(response.status_code, response.headers, response.data, "malformed_request")
     assert response.status_code == 400
+
+
+def test_where_a_key_is_needed_the_page_names_no_list(
+    make_client: Callable[..., FlaskClient], phrase_lists: dict[str, PhraseList]
+) -> None:
+    shown = page(make_client(api_keys="one"), "/")
+    assert not [attributes for _, attributes in shown.found if attributes.get("name") == "lists"]
+    assert "to those who have a key" in shown.text
+    assert not [each.title for each in phrase_lists.values() if each.title in shown.text]

@@ -270,27 +270,61 @@ def test_candidates_are_the_ranking_that_v1_gaze_gives(asking: FlaskClient, muse
             assert place in candidate["description"]
 
 
-def test_several_types_are_merged_by_score(asking: FlaskClient, museum: Origin) -> None:
+def test_candidates_of_several_types_come_list_by_list(asking: FlaskClient, museum: Origin) -> None:
     [url] = urls(museum, "/1.png")
-    types = ["surfaces", "movements", "no list", "surfaces"]
-    answer = stable(asking, {"q": {"query": url, "type": types, "limit": 6}, "a": {"query": url, "type": "surfaces"}})
-    both = answer["q"]["result"]
-    scores = [candidate["score"] for candidate in both]
-    assert (len(both), scores) == (6, sorted(scores, reverse=True))
-    best = {candidate["id"]: candidate for candidate in answer["a"]["result"]}
-    assert {candidate["id"] for candidate in both} & set(best)
-    assert all(best[each["id"]] == each for each in both if each["id"] in best and each["type"][0]["id"] == "surfaces")
+    types = ["surfaces", "movements", "no list", "surfaces", {"id": "tools", "name": "Tools"}]
+    alone = [{"query": url, "type": each, "limit": 3} for each in ("surfaces", "movements", "tools")]
+    answer = stable(asking, named([{"query": url, "type": types, "limit": 8}, *alone]))
+    together, *each_alone = ([*each["result"]] for each in answer.values())
+    surfaces, movements, tools = each_alone
+    assert together == [*surfaces, *movements, *tools[:2]]
+    scores = [candidate["score"] for candidate in together]
+    assert scores != sorted(scores, reverse=True)
 
 
-def test_a_term_of_two_lists_comes_once_with_its_better_score(asking: FlaskClient, museum: Origin) -> None:
+def test_a_term_of_two_lists_comes_once_where_it_stands_first(asking: FlaskClient, museum: Origin) -> None:
     [url] = urls(museum, "/1.png")
     types = ["artists_by_name", "artists_by_training_prevalence"]
-    asked = [types[0], types[1], types, types[::-1]]
-    answer = stable(asking, named([{"query": url, "type": each, "limit": 100} for each in asked]))
-    first, second, both, reversed_types = ({c["id"]: c["score"] for c in each["result"]} for each in answer.values())
+    alone = stable(asking, named([{"query": url, "type": each, "limit": 100} for each in types]))
+    first, second = ([candidate["id"] for candidate in each["result"]] for each in alone.values())
+    both = stable(asking, {"q": {"query": url, "type": types, "limit": 100}})["q"]["result"]
     assert set(first) & set(second)
-    assert both == reversed_types
-    assert all(both[each] == max(first[each], second[each]) for each in set(first) & set(second) & set(both))
+    assert len({candidate["id"] for candidate in both}) == len(both) == 100
+    of = [candidate["type"][0]["id"] for candidate in both]
+    assert of == sorted(of)
+    for candidate in both:
+        known = [ranked.index(candidate["id"]) for ranked in (first, second) if candidate["id"] in ranked]
+        own = (first, second)[types.index(candidate["type"][0]["id"])]
+        assert own.index(candidate["id"]) == min(known)
+
+
+def test_a_query_that_cannot_be_understood_has_no_candidates_and_the_others_have(
+    asking: FlaskClient, museum: Origin
+) -> None:
+    [url] = urls(museum, "/1.png")
+    good = {"query": url, "type": "movements", "limit": 2}
+    wrong: list[Any] = [
+        *(5, None, [], "x", {"query": 5}, {**good, "type": 5}, {**good, "type": ["movements", 5]}),
+        *({**good, "type": {"name": "movements"}}, {**good, "limit": -1}, {**good, "limit": "two"}),
+        *({**good, "limit": True}, {**good, "limit": 1.5}, {**good, "limit": 0}),
+    ]
+    sent = named([good, *wrong, good])
+    for answer in (
+        stable(asking, sent),
+        asking.get(STABLE, query_string={"queries": json.dumps(sent)}).get_json(),
+    ):
+        first, *middle, last = (each["result"] for each in answer.values())
+        assert [len(first), len(last)] == [2, 2]
+        assert middle == [[]] * len(wrong)
+    name = {"matchType": "name", "propertyValue": url}
+    good = {"conditions": [name], "type": "movements", "limit": 2}
+    wrong = [
+        *(5, {}, {"conditions": []}, {"conditions": [name] * 101}, {"conditions": [{"matchType": "name"}]}),
+        *({"conditions": [{"propertyValue": url}]}, {**good, "type": 5}, {**good, "limit": "two"}),
+    ]
+    first, *middle, last = match(asking, good, *wrong, good)
+    assert [len(first), len(last)] == [2, 2]
+    assert middle == [[]] * len(wrong)
 
 
 def test_a_term_with_two_spellings_comes_once_and_no_place_is_lost(asking: FlaskClient, museum: Origin) -> None:
@@ -434,6 +468,19 @@ def test_a_host_that_is_none_stands_in_no_manifest(client: FlaskClient, host: st
     for path in (STABLE, DRAFT):
         response = client.get(path, headers={"Host": host}, environ_overrides={"SERVER_NAME": host or " "})
         checked_problem(400, response.headers, response.data, "malformed_request")
+
+
+def test_an_identifier_is_suggested_for_lists_that_have_the_term(client: FlaskClient) -> None:
+    def suggested(**asked: str) -> list[str]:
+        result = client.get(f"{DRAFT}/suggest/entity", query_string=asked).get_json()["result"]
+        return [each["id"] for each in result]
+
+    [term, *_] = client.get(f"{DRAFT}/suggest/entity?prefix=woodcut").get_json()["result"]
+    own = {each["id"] for each in term["notable"]}
+    assert "printing_techniques" in own
+    assert "tools" not in own
+    assert suggested(prefix=term["id"]) == suggested(prefix=term["id"], type="printing_techniques") == [term["id"]]
+    assert suggested(prefix=term["id"], type="tools") == []
 
 
 @pytest.mark.parametrize("path", [f"{DRAFT}/preview?id=300000000", "/v1/reconcile/view/300000000"])

@@ -35,12 +35,12 @@ OTHER_EXAMPLE_IMAGE = "UklGRhwAAABXRUJQVlA4TA8AAAAvB8ABAAcQ0f/+ByKi/wEA"
 _VISIBLE = r"[^\s\x00-\x1f\x7f-\x9f\ufeff]"
 
 
-def _whole(value: Any) -> Any:
+def whole(value: Any) -> Any:
     """JSON has one kind of number: 5.0 is the integer 5."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _digits(text: Any) -> Any:
+def digits(text: Any) -> Any:
     """Read a query's digits; of the rest that int() would take for a number, the contract means nothing."""
     return int(text) if isinstance(text, str) and re.fullmatch(r"[0-9]{1,10}", text) else text
 
@@ -198,8 +198,8 @@ Template = Annotated[
         {"type": "string", "maxLength": MAX_PHRASE_CHARACTERS, "pattern": r"^([^{]|\{(?!\}))*\{\}([^{]|\{(?!\}))*$"}
     ),
 ]
-Digits = Annotated[int, BeforeValidator(_digits)]
-TopK = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
+Digits = Annotated[int, BeforeValidator(digits)]
+TopK = Annotated[int, Field(ge=1), BeforeValidator(whole)]
 Included = Literal["certainty", "lift", "stability", "none_of_these"]
 INCLUDED: tuple[Included, ...] = get_args(Included)
 Include = Annotated[list[Included], Field(fail_fast=True)]

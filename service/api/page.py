@@ -25,8 +25,11 @@ SECURITY_HEADERS = {
 """On all that a browser shows: nothing of it runs elsewhere, or in another page's frame."""
 
 
-def page_blueprint(served: Mapping[str, PhraseList]) -> Blueprint:
-    """Return the routes for people: the page, the documentation, and the OpenAPI document behind it."""
+def page_blueprint(served: Mapping[str, PhraseList], *, has_keys: bool) -> Blueprint:
+    """Return the routes for people: the page, the documentation, and the OpenAPI document behind it.
+
+    has_keys: whether callers need a key; then the page has no lists, and asks for them once it has one
+    """
     blueprint = Blueprint("page", "service", static_folder="static", static_url_path="/static")
     described = document(served)
 
@@ -40,7 +43,7 @@ def page_blueprint(served: Mapping[str, PhraseList]) -> Blueprint:
 
     @blueprint.get("/")
     def page() -> Response:
-        return _page(render_template("page.html", lists=served.values(), version=__version__))
+        return _page(render_template("page.html", lists=() if has_keys else served.values(), version=__version__))
 
     @blueprint.after_request
     def secure(response: Response) -> Response:

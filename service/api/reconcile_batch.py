@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import parse_qsl
 
-from flask import Request
-from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
+import structlog
+from flask import Request, g
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, ValidationError
 from werkzeug.http import parse_options_header
 
-from service.api.asked import DEFAULT_TOP_K, Digits, TopK
+from service.api.asked import DEFAULT_TOP_K, Digits, digits, whole
 from service.api.body import from_json, read_bytes
 from service.errors import FieldError, InvalidRequest, MalformedRequest, UnsupportedMediaType
 from service.zero_shot.phrase_lists import PhraseList
@@ -27,6 +28,8 @@ MAX_CANDIDATES = 100
 MAX_BATCH_BYTES = 1024 * 1024
 MAX_PREFIX_CHARACTERS = 100
 MAX_FIELDS = 16  # of a form
+
+log = structlog.get_logger()
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -44,25 +47,47 @@ class Query:
     limit: int
 
 
+_NOTHING = Query(None, (), 0)
+
+
 class _Sent(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True)
 
 
+def _type_id(sent: Any) -> Any:
+    """Read a type that is sent as an object, as clients have it from a manifest."""
+    return sent["id"] if isinstance(sent, dict) and "id" in sent else sent
+
+
+def _type_ids(sent: Any) -> Any:
+    return list(map(_type_id, sent)) if isinstance(sent, list) else _type_id(sent)
+
+
+def _limit(sent: Any) -> Any:
+    """Read a number that is sent as text, or as null where there is none."""
+    return DEFAULT_TOP_K if sent is None else whole(digits(sent))
+
+
 TypeIds = Annotated[list[str], Field(fail_fast=True)]
-Limit = Annotated[TopK, Field(description=f"How many candidates at most; never more than {MAX_CANDIDATES}.")]
+Limit = Annotated[
+    int,
+    Field(ge=0, description=f"How many candidates at most; never more than {MAX_CANDIDATES}."),
+    BeforeValidator(_limit),
+]
 
 
 class ReconciliationQuery(_Sent):
     """A query of version 0.2: a picture's URL, as text to be matched."""
 
     query: str | None = Field(None, description="The picture's URL, or a data URI.")
-    type: str | TypeIds | None = Field(None, description="The name of a list, or several.")
+    type: Annotated[str | TypeIds | None, BeforeValidator(_type_ids)] = Field(
+        None, description="The name of a list, or several."
+    )
     limit: Limit = DEFAULT_TOP_K
 
     def read(self) -> Query:
         """Return what is asked."""
-        types = (self.type,) if isinstance(self.type, str) else tuple(self.type or ())
-        return _query(self.query, types, self.limit)
+        return _query(self.query, self.type, self.limit)
 
 
 class ReconciliationCondition(_Sent):
@@ -76,14 +101,14 @@ class ReconciliationMatchQuery(_Sent):
     """A query of version 1.0-draft."""
 
     conditions: Annotated[list[ReconciliationCondition], Field(min_length=1, max_length=100, fail_fast=True)]
-    type: str | None = Field(None, description="The name of a list.")
+    type: Annotated[str | TypeIds | None, BeforeValidator(_type_ids)] = Field(None, description="The name of a list.")
     limit: Limit = DEFAULT_TOP_K
 
     def read(self) -> Query:
         """Return what is asked."""
         values = (each.propertyValue for each in self.conditions if each.matchType == "name")
         image = next((value for value in map(_first, values) if isinstance(value, str)), None)
-        return _query(image, (self.type,) if self.type else (), self.limit)
+        return _query(image, self.type, self.limit)
 
 
 class ReconciliationQueries(RootModel[Annotated[dict[str, ReconciliationQuery], Field(max_length=MAX_QUERIES)]]):
@@ -228,19 +253,20 @@ def read_match(request: Request, max_bytes: int, deadline: float) -> list[Query]
 
 
 def _read_all(kind: type[_Kind], sent: Iterable[Any], count: int) -> list[Query]:
+    """Return the queries; one that cannot be understood is one for nothing, so that the others are answered."""
     if count > MAX_QUERIES:
         raise _unfit(f"A query batch may have {MAX_QUERIES} queries.")
-    return [_read_one(kind, place, query) for place, query in enumerate(sent, start=1)]
+    read = [_read_one(kind, query) for query in sent]
+    if unread := read.count(None):
+        log.info("unread", request_id=g.request_id, queries=unread)
+    return [query or _NOTHING for query in read]
 
 
-def _read_one(kind: type[_Kind], place: int, sent: Any) -> Query:
+def _read_one(kind: type[_Kind], sent: Any) -> Query | None:
     try:
         return kind.model_validate(sent).read()
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        # Names of queries are the client's own, and are not told back.
-        where = f"Query {place}, `{first['loc'][0]}`" if first["loc"] else f"Query {place}"
-        raise _unfit(f"{where}: {first['msg']}.") from None
+    except ValidationError:
+        return None
 
 
 def _read(request: Request, media_type: str, max_bytes: int, deadline: float) -> bytes:
@@ -250,8 +276,9 @@ def _read(request: Request, media_type: str, max_bytes: int, deadline: float) ->
     return read_bytes(request, min(max_bytes, MAX_BATCH_BYTES), deadline)
 
 
-def _query(image: str | None, types: Iterable[str], limit: int) -> Query:
-    return Query((image or "").strip() or None, tuple(dict.fromkeys(filter(None, types))), min(limit, MAX_CANDIDATES))
+def _query(image: str | None, types: str | list[str] | None, limit: int) -> Query:
+    named = [types] if isinstance(types, str) else types or []
+    return Query((image or "").strip() or None, tuple(dict.fromkeys(filter(None, named))), min(limit, MAX_CANDIDATES))
 
 
 def _first(value: Any) -> Any:

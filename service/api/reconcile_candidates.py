@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import structlog
@@ -48,11 +48,12 @@ class Batch:
         """
         g.stages = self._times.milliseconds
         lists = [self._lists(query) for query in queries]
-        features = self._features(query.image for query, named in zip(queries, lists, strict=True) if named)
+        wanted = [named if query.limit else () for query, named in zip(queries, lists, strict=True)]
+        features = self._features(query.image for query, named in zip(queries, wanted, strict=True) if named)
         with self._times.of("rank"):
             return [
-                self._ranked(features[query.image], named, query.limit) if query.image in features else []
-                for query, named in zip(queries, lists, strict=True)
+                self._ranked(features[query.image], named, query.limit) if named and query.image in features else []
+                for query, named in zip(queries, wanted, strict=True)
             ]
 
     def _lists(self, query: Query) -> tuple[EncodedList, ...]:
@@ -90,20 +91,24 @@ class Batch:
     def _ranked(
         self, features: NDArray[np.float32], lists: Sequence[EncodedList], limit: int
     ) -> list[ReconciliationCandidate]:
-        """Return the most probable terms of all lists together, each term once."""
-        found: dict[str, tuple[Prediction, PhraseList]] = {}
+        """Return the most probable terms of each list, list by list in the order asked for, each term once.
+
+        Probabilities of different lists cannot be compared: the lists take turns until there are enough.
+        """
+        rankings: list[tuple[PhraseList, Iterator[Prediction]]] = []
         for encoded in lists:
             own = encoded.phrase_list
             g.phrases = g.get("phrases", 0) + len(own.labels)
             metrics.PHRASES.inc(len(own.labels))
-            # Twice as many, because two spellings may be one term.
-            for prediction in self._classifier.rank(features, encoded, 2 * limit):
-                identifier = term_id(own.name, prediction.label, prediction.uri)
-                known = found.get(identifier)
-                if known is None or known[0].probability < prediction.probability:
-                    found[identifier] = prediction, own
-        best = sorted(found.items(), key=lambda each: -each[1][0].probability)[:limit]
-        return [self._candidate(identifier, *each) for identifier, each in best]
+            # Three times as many, because two spellings may be one term, and other lists have it, too.
+            ranked = self._classifier.rank(features, encoded, 3 * limit)
+            rankings.append((own, iter(ranked)))
+        found: dict[str, tuple[PhraseList, Prediction]] = {}
+        waiting = rankings
+        while waiting and len(found) < limit:
+            waiting = [each for each in waiting if len(found) >= limit or _take_next(*each, found)]
+        of_list = ((own, identifier, took) for own, _ in rankings for identifier, took in found.items())
+        return [self._candidate(identifier, took[1], own) for own, identifier, took in of_list if took[0] is own]
 
     def _candidate(self, identifier: str, prediction: Prediction, own: PhraseList) -> ReconciliationCandidate:
         return ReconciliationCandidate(
@@ -121,6 +126,16 @@ class Batch:
                 ),
             ],
         )
+
+
+def _take_next(own: PhraseList, ranked: Iterator[Prediction], found: dict[str, tuple[PhraseList, Prediction]]) -> bool:
+    """Add a list's most probable term that is not found yet; say whether there was one."""
+    for prediction in ranked:
+        identifier = term_id(own.name, prediction.label, prediction.uri)
+        if identifier not in found:
+            found[identifier] = own, prediction
+            return True
+    return False
 
 
 def _source(image: str) -> ImageSource:

@@ -87,8 +87,8 @@ class Terms:
         list_name: only terms of this list; None, or a name that no list has, for all
         """
         wanted = " ".join(prefix.casefold().split())
-        if wanted and prefix in self._by_id:
-            return [self._by_id[prefix]][skip:]
+        if wanted and (named := self._by_id.get(prefix)):
+            return [term for term in self._of_list(list_name) if term is named][skip:]
         terms = [term for term in self._of_list(list_name) if f" {wanted}" in f" {term.name.casefold()}"]
         terms.sort(key=lambda term: not term.name.casefold().startswith(wanted))
         return list(islice(terms, skip, skip + most))

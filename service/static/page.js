@@ -6,7 +6,7 @@ import { Asked } from "./asked.js";
 import { asCsv, asCurl, asJson, copy } from "./copies.js";
 import { element } from "./element.js";
 import { Figure } from "./figure.js";
-import { sayTicked, search } from "./lists.js";
+import { areShown, sayTicked, search, show } from "./lists.js";
 import { Picture, receive } from "./pictures.js";
 import { Pointing } from "./pointing.js";
 import { MAX_TOP_K, isCount, keep, questionOf, restore } from "./state.js";
@@ -122,6 +122,15 @@ async function sayWhoAnswers() {
   else if (response.status === 401) find("#key-field").hidden = false;
 }
 
+// Where a key is needed, the page comes without them.
+async function nameLists() {
+  if (areShown(lists) || !key.value) return;
+  const response = await fetch("v1/lists", { headers: authorized(key.value) });
+  if (!response.ok || areShown(lists)) return;
+  show(lists, (await response.json()).lists);
+  restored();
+}
+
 function restored() {
   restore(form);
   sayTicked(lists);
@@ -132,9 +141,9 @@ receive(pictures);
 form.addEventListener("submit", submitted);
 form.addEventListener("change", () => {
   sayTicked(lists);
-  keep(questionOf(form));
+  if (areShown(lists)) keep(questionOf(form)); // else those in the address would be forgotten
 });
-key.addEventListener("change", () => sayWhoAnswers().catch(() => {}));
+key.addEventListener("change", () => [sayWhoAnswers, nameLists].forEach((each) => each().catch(() => {})));
 find("#find").addEventListener("input", () => search(lists));
 find("#find").addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault()); // which would ask
 find("#compare").addEventListener("click", compare);
