@@ -11,6 +11,8 @@
 #
 # Packages are those of requirements/ and no others, each file checked against its hash; nothing is built from source.
 
+# Any user may run it: one without a name, as --user 54321 or OpenShift's, is of the group root, which may write there too.
+
 ARG BASE_DIGEST=
 
 FROM python:3.11-slim-bookworm${BASE_DIGEST:+@$BASE_DIGEST} AS base
@@ -19,7 +21,7 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log \
  && groupadd --system --gid 10001 gaze \
  && useradd --system --uid 10001 --gid gaze --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin gaze \
- && install -d -o gaze -g gaze /var/lib/gaze /var/lib/gaze/models /var/lib/gaze/cache
+ && install -d -o gaze -g root -m 775 /var/lib/gaze /var/lib/gaze/models /var/lib/gaze/cache
 
 # What builds the images and stays out of them.
 FROM base AS tools

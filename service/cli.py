@@ -21,6 +21,7 @@ from service.images.decode import DecodedImage, ImageLimits, decode, min_short_s
 from service.logs import configure_logs
 from service.settings import read_settings
 from service.zero_shot import hub
+from service.zero_shot.cache import require_temporary_folder
 from service.zero_shot.caveats import caveats
 from service.zero_shot.classifier import EncodedList, ZeroShotClassifier, require_list
 from service.zero_shot.phrase_lists import OWN_LIST, own_list
@@ -74,6 +75,7 @@ def serve() -> None:
     """Fetch and check the model, then serve over HTTP."""
     configure_logs()
     settings = read_settings()
+    require_temporary_folder()
     served_lists(settings)
     files = hub.fetch(settings.model, settings.revision)
     click.echo(f"Checking the model {files.model_id} ...", err=True)

@@ -16,7 +16,7 @@ import pytest
 from service.zero_shot.cache import CacheFolder
 from service.zero_shot.phrase_lists import PhraseList
 from tests.conftest import REPOSITORY
-from tests.gaze_command import by_a_number, environment_of, gaze
+from tests.gaze_command import by_a_number, environment_of, gaze, run
 from tests.running_service import SERVE, Service, served
 from tests.test_cache import mounted
 
@@ -250,6 +250,38 @@ def test_a_user_without_a_name_and_a_home(tmp_path: Path, phrase_lists: dict[str
         folder = Path(warning["folder"])
         assert (folder.stat().st_uid, folder.stat().st_mode & 0o777) == (54321, 0o700)
     shutil.rmtree(folder)
+
+
+READ_ONLY = """
+mount --bind /tmp /tmp && mount -o remount,ro,bind /tmp || exit 1
+mount -t tmpfs -o ro gaze-test /var/tmp && mount -t tmpfs -o ro gaze-test /dev/shm && exec "$@"
+"""
+
+
+@pytest.mark.parametrize(
+    "command", [["serve"], ["look", "examples/rings.png", "--phrase", "red"]], ids=["serve", "look"]
+)
+def test_a_user_who_can_write_nowhere_is_told_in_one_sentence(command: tuple[str, ...]) -> None:
+    by_root = ["unshare", "--mount", "sh", "-c", READ_ONLY, "sh"]
+    reader = by_a_number(sys.executable, "-m", "service.cli", *command)
+    if subprocess.run([*by_root, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine does not let its root mount")
+    ended = run([*by_root, *reader], GAZE_MODEL="demo", TMPDIR="/tmp")
+    assert ended.returncode == 78
+    assert "Traceback" not in ended.stderr
+    assert ended.stderr.splitlines()[-1].startswith("gaze: This user can write to no folder for temporary files; let")
+
+
+def test_a_user_who_can_write_nowhere_looks_where_all_is_prepared(prepared: Path) -> None:
+    by_root = ["unshare", "--mount", "sh", "-c", READ_ONLY, "sh"]
+    command = ("look", "examples/rings.png", "--lists", "movements")
+    # Without the variable, which is unset for a user who has no cache.
+    reader = by_a_number("env", f"GAZE_CACHE_DIR={prepared}", sys.executable, "-m", "service.cli", *command)
+    if subprocess.run([*by_root, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine does not let its root mount")
+    ended = run([*by_root, *reader], GAZE_MODEL="demo", TMPDIR="/tmp")
+    assert ended.returncode == 0, ended.stderr
+    assert "op art movement" in ended.stdout
 
 
 @pytest.mark.parametrize("host", ["::", "[::]"])

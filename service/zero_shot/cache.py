@@ -11,6 +11,8 @@ from pathlib import Path
 import structlog
 from filelock import FileLock, Timeout
 
+from service.errors import InvalidSettings
+
 log = structlog.get_logger()
 
 
@@ -82,6 +84,16 @@ class CacheFolder:
 
 def _unfinished(target: Path) -> str:
     return f".unfinished-{target.name}-"
+
+
+def require_temporary_folder() -> None:
+    """Raise InvalidSettings if this user may write no temporary file anywhere, which torch and gunicorn need."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        raise InvalidSettings(
+            "This user can write to no folder for temporary files; let it write to /tmp, or set TMPDIR to another."
+        ) from None
 
 
 def digest_of(*texts: str) -> str:

@@ -8,7 +8,7 @@ import structlog
 
 from service.errors import InvalidSettings
 from service.zero_shot.backend import LoadedModel
-from service.zero_shot.cache import CacheFolder
+from service.zero_shot.cache import CacheFolder, require_temporary_folder
 from service.zero_shot.converted import (
     ConvertedModel,
     Unsuitable,
@@ -86,6 +86,7 @@ def _check_precision(precision: str) -> None:
 
 
 def _load_torch(files: ModelFiles, device: str, precision: str, threads: int) -> LoadedModel:
+    require_temporary_folder()
     # Imported here, because torch takes seconds and some 300 MB, and OpenVINO's backend can do without it.
     from service.zero_shot.torch_backend import load_torch  # noqa: PLC0415
 
@@ -121,6 +122,7 @@ def _convert(
     files: ModelFiles, precision: str, threads: int, cache: CacheFolder, entry: str
 ) -> ConvertedModel | LoadedModel | Unsuitable:
     """Convert a model and keep it in the cache; return it as it lies there, or as it is where nothing can be kept."""
+    require_temporary_folder()
     from service.zero_shot.conversion import convert, save_converted  # noqa: PLC0415  # as above
 
     in_torch = _load_torch(files, "cpu", "float32", threads)

@@ -94,12 +94,18 @@ def _tokenizer_named(files: ModelFiles) -> Any:
 def _siglip_tokenizer(files: ModelFiles) -> Any:
     """Return the tokenizer of a SigLIP, or of a SigLIP 2 of fixed picture size, which is a SigLIP to transformers."""
     settings = _contents_of(files, "tokenizer_config.json")
-    named = str(settings.get("tokenizer_class") or "SiglipTokenizer").removesuffix("Fast")
-    if (files.directory / "spiece.model").is_file() and named not in ("GemmaTokenizer", "Siglip2Tokenizer"):
+    named = str(settings.get("tokenizer_class")).removesuffix("Fast")
+    pieces = files.directory / "spiece.model"
+    if pieces.is_file() and named == "SiglipTokenizer":
         return transformers.SiglipTokenizer.from_pretrained(files.directory, **_HERE)
+    if pieces.is_file() and named not in ("GemmaTokenizer", "Siglip2Tokenizer"):
+        # Of another's settings these alone, because T5's name a hundred tokens that the model does not have.
+        names = ("do_lower_case", "model_max_length", "padding_side")
+        chosen = {name: settings[name] for name in names if settings.get(name) is not None}
+        return transformers.SiglipTokenizer(str(pieces), **chosen, **_special_tokens(settings))
     generic: Any = transformers.PreTrainedTokenizerFast
     # T5's and SigLIP's own would look for spiece.model, and T5's adds a hundred tokens that the model does not have.
-    has_file = named in ("SiglipTokenizer", "T5Tokenizer") and (files.directory / "tokenizer.json").is_file()
+    has_file = named in ("SiglipTokenizer", "T5Tokenizer", "None") and (files.directory / "tokenizer.json").is_file()
     tokenizer = generic.from_pretrained(files.directory, **_HERE) if has_file else _tokenizer_named(files)
     fast = getattr(tokenizer, "backend_tokenizer", None)
     if fast is None or settings.get("do_lower_case") is False:
@@ -120,15 +126,19 @@ def _canonical(tokenizer: Any, settings: dict[str, Any]) -> Any:
     contents["model"]["vocab"] = [entry for entry in contents["model"]["vocab"] if not gap.fullmatch(entry[0])]
     fast = Tokenizer.from_str(json.dumps(contents))
     fast.normalizer = _in_order(*_CANONICAL, fast.normalizer)
-    end = settings.get("eos_token") or "</s>"
     return transformers.PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # transformers has no types for it
         tokenizer_object=fast,
-        eos_token=end,
-        pad_token=settings.get("pad_token") or end,
-        unk_token=settings.get("unk_token") or "<unk>",
+        **_special_tokens(settings),
         padding_side=tokenizer.padding_side,
         model_max_length=tokenizer.model_max_length,
     )
+
+
+def _special_tokens(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the tokens that a tokenizer_config.json names, or SigLIP's own: what ends a phrase also fills it up."""
+    named = {name: settings.get(name) for name in ("eos_token", "pad_token", "unk_token")}
+    plain = {name: token["content"] if isinstance(token, dict) else token for name, token in named.items() if token}
+    return {"eos_token": "</s>", "pad_token": plain.get("eos_token", "</s>"), "unk_token": "<unk>", **plain}
 
 
 def _in_order(*steps: Any) -> Any:
