@@ -13,7 +13,8 @@ with atheris.instrument_imports(include=["service.images", "PIL"]):
     from PIL import ExifTags, Image, ImageCms
 
     from service.errors import GazeError
-    from service.images.decode import ImageLimits, decode
+    from service.images import heif
+    from service.images.decode import MAX_CLAIMED_PIXELS, ImageLimits, decode
 
 CORPUS = Path(".fuzz/corpus/front-door")
 LIMITS = ImageLimits(max_bytes=100_000, max_pixels=65_536)
@@ -25,6 +26,7 @@ _FORMATS = {
     "TIFF": ("1", "L", "RGB", "RGBA", "CMYK", "LAB", "I;16", "F"),
     "BMP": ("1", "L", "RGB"),
     "AVIF": ("RGB", "RGBA"),
+    "HEIF": ("L", "RGB", "RGBA"),
     "JPEG2000": ("L", "RGB", "RGBA"),
 }
 
@@ -35,12 +37,13 @@ def seeds() -> list[bytes]:
     exif[ExifTags.Base.Orientation] = 6
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
     files = []
+    heif.register()
     for file_format, modes in _FORMATS.items():
         for mode in modes:
             file = io.BytesIO()
             Image.new(mode, (9, 7)).save(file, file_format)
             files.append(file.getvalue())
-    for file_format in ("JPEG", "PNG", "WEBP", "TIFF", "AVIF"):
+    for file_format in ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"):
         file = io.BytesIO()
         Image.new("RGB", (9, 7)).save(file, file_format, exif=exif, icc_profile=profile)
         files.append(file.getvalue())
@@ -49,13 +52,15 @@ def seeds() -> list[bytes]:
 
 def look(fuzzed: bytes) -> None:
     """Decode one picture, whole and at a fraction of its size."""
-    for min_short_side in (None, 2):
+    for min_short_side, fast in ((None, False), (2, False), (2, True)):
         try:
-            decoded = decode(fuzzed, LIMITS, min_short_side)
+            decoded = decode(fuzzed, LIMITS, min_short_side, fast=fast)
         except GazeError:
             continue
         assert decoded.rgb.mode == "RGB", "mode"  # noqa: S101 - atheris reports it
-        assert 1 <= decoded.width * decoded.height <= LIMITS.max_pixels, "size"  # noqa: S101
+        width, height = decoded.rgb.size
+        assert 1 <= width * height <= LIMITS.max_pixels, "size"  # noqa: S101
+        assert 1 <= decoded.width * decoded.height <= MAX_CLAIMED_PIXELS, "claim"  # noqa: S101
 
 
 if __name__ == "__main__":

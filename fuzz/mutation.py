@@ -1,6 +1,7 @@
 """Random changes of good files: of their bits, their length, their order, their numbers and their parts."""
 
 import re
+import zlib
 from collections.abc import Callable, Sequence
 
 from numpy.random import Generator
@@ -13,6 +14,7 @@ _PARTS = {
     "GIF": rb"[,!]",
     "JPEG2000": rb"\xff[\x4f-\x93]|jp2[chi]|ihdr|colr",
     "AVIF": rb"meta|iloc|ipco|ispe|mdat|av1C|iinf|iprp|moov",
+    "HEIF": rb"meta|iloc|ipco|ispe|mdat|hvcC|iinf|iprp|iref|idat|grid|irot|auxC|pixi|colr",
 }
 _SIGNATURES = {
     "JPEG": rb"\xff\xd8\xff",
@@ -22,6 +24,7 @@ _SIGNATURES = {
     "TIFF": rb"II\*\0|MM\0\*",
     "BMP": rb"BM",
     "AVIF": rb".{4}ftyp.*?(?=....meta)",
+    "HEIF": rb".{4}ftyp.*?(?=....meta)",
     "JPEG2000": rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n.{4}ftyp",
 }
 """What a file begins with, without which no decoder looks at it."""
@@ -34,6 +37,7 @@ _PIXELS = {
     "TIFF": rb".{180}",
     "BMP": rb"\x28\0\0\0",
     "AVIF": rb"mdat",
+    "HEIF": rb"mdat",
     "JPEG2000": rb"\xff\x93",
 }
 """What comes before the pixels themselves."""
@@ -51,7 +55,19 @@ def mutated(file_format: str, files: Sequence[bytes], random: Generator) -> byte
     changed = bytearray(file[start:])
     for _ in range(random.integers(1, 5)):
         _CHANGES[random.integers(len(_CHANGES))](changed, file_format, files, random)
-    return file[:start] + changed
+    made = file[:start] + changed
+    return _sealed(made) if file_format == "PNG" and random.random() < 0.7 else made
+
+
+def _sealed(png: bytes) -> bytes:
+    """Return a PNG whose checksums are right, without which its chunks are not read."""
+    sealed, place = bytearray(png), 8
+    while place + 12 <= len(png):
+        end = place + 8 + int.from_bytes(png[place : place + 4], "big")
+        if end + 4 <= len(png):
+            sealed[end : end + 4] = zlib.crc32(png[place + 4 : end]).to_bytes(4, "big")
+        place = end + 4
+    return bytes(sealed)
 
 
 def _place(file: bytearray, random: Generator) -> int:

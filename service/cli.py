@@ -1,5 +1,6 @@
 """The `gaze` command: serve, look, lists, prepare."""
 
+import io
 import json
 import logging
 import os
@@ -16,7 +17,7 @@ from service import __version__
 from service.bulk.command import bulk
 from service.composition import cache_of, load_classifier, served_lists
 from service.errors import GazeError, InvalidSettings, StartError, UnknownList
-from service.images.decode import ImageLimits, decode, min_short_side_for
+from service.images.decode import DecodedImage, ImageLimits, decode, min_short_side_for
 from service.logs import configure_logs
 from service.settings import read_settings
 from service.zero_shot import hub
@@ -47,6 +48,11 @@ def main() -> None:
 
     Settings are environment variables that start with GAZE_; the README lists them.
     """
+    # A terminal may lack letters that a phrase has: then a question mark stands for each, and nothing ends. Answers are
+    # printed, because click writes UTF-8 to what says that it takes ASCII alone.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     # Answers are what goes to standard output, and progress is shown by bars.
     configure_logs(sys.stderr, logging.WARNING)
 
@@ -71,12 +77,13 @@ def serve() -> None:
     served_lists(settings)
     files = hub.fetch(settings.model, settings.revision)
     click.echo(f"Checking the model {files.model_id} ...", err=True)
-    backend = load_classifier(settings, files, {}).model.backend
-    click.echo(f"Starting on http://{settings.host}:{settings.port}; /readyz says when it can answer.", err=True)
+    cache = cache_of(settings)
+    backend = load_classifier(settings, files, {}, cache=cache).model.backend
+    click.echo(f"Starting on {settings.own_address}; /readyz says when it can answer.", err=True)
     sys.stdout.flush()
     sys.stderr.flush()
     # What gunicorn runs finds the model in the cache, and runs it as it was checked here.
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "GAZE_BACKEND": backend}
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "GAZE_BACKEND": backend, "GAZE_CACHE_DIR": str(cache.path)}
     for name, value in _MALLOC.items():
         environment.setdefault(name, value)
     command = [sys.executable, "-m", "gunicorn", "--config", "python:service.gunicorn_conf", "service.wsgi:app"]
@@ -109,21 +116,24 @@ def look(images: tuple[Path, ...], list_names: str, phrases: tuple[str, ...], to
     for sentence in caveats(classifier.model, lists):
         click.echo(sentence, err=True)
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
-    min_short_side = min_short_side_for(classifier.model.image_size) if settings.decode == "fast" else None
+    min_short_side = min_short_side_for(classifier.model.image_size)
     failed = 0
     answers: list[dict[str, Any]] = []
     for path in tqdm(images, unit="image", disable=None if len(images) > 1 else True):
         # A file's name may be of another encoding than what is printed.
         answer: dict[str, Any] = {"image": click.format_filename(path)}
         try:
-            answer["lists"] = _ranked(classifier, _decoded(path, limits, min_short_side), lists, top_k)
+            image = decode(_contents(path, limits), limits, min_short_side, fast=settings.decode == "fast")
+            answer |= _what_was_decoded(image)
+            answer["lists"] = _ranked(classifier, image.rgb, lists, top_k)
+            del image  # the next one is not to be in memory beside it
         except GazeError as error:
             answer["error"] = error.detail
         except OSError as error:
             answer["error"] = f"The file cannot be read ({error.strerror})."
         failed += "error" in answer
         answers.append(answer)
-    click.echo(json.dumps(answers, ensure_ascii=False, indent=2) if as_json else _table(answers))
+    print(_json(answers) if as_json else _table(answers))
     if failed:
         sys.exit(os.EX_DATAERR)
 
@@ -135,10 +145,10 @@ def lists(name: str | None) -> None:
     served = served_lists(read_settings())
     if name is None:
         for phrase_list in served.values():
-            click.echo(f"{phrase_list.name:32}{len(phrase_list.labels):>6}  {phrase_list.title}")
+            print(f"{phrase_list.name:32}{len(phrase_list.labels):>6}  {phrase_list.title}")
         return
     require_list(served, name)
-    click.echo("\n".join(served[name].phrases))
+    print("\n".join(served[name].phrases))
 
 
 @main.command()
@@ -164,10 +174,19 @@ def prepare(model_only: bool) -> None:
     )
 
 
-def _decoded(path: Path, limits: ImageLimits, min_short_side: int | None) -> Image.Image:
+def _contents(path: Path, limits: ImageLimits) -> bytes:
     with path.open("rb") as file:
-        contents = file.read(limits.max_bytes + 1)
-    return decode(contents, limits, min_short_side).rgb
+        return file.read(limits.max_bytes + 1)
+
+
+def _what_was_decoded(image: DecodedImage) -> dict[str, Any]:
+    """Return what is out of the ordinary with a decoded picture."""
+    told: dict[str, Any] = {}
+    if image.decoded_at:
+        told["decoded_at"] = dict(zip(("width", "height"), image.decoded_at, strict=True))
+    if image.warnings:
+        told["warnings"] = list(image.warnings)
+    return told
 
 
 def _ranked(
@@ -191,10 +210,15 @@ def _table(answers: list[dict[str, Any]]) -> str:
         lines.append(answer["image"])
         if "error" in answer:
             lines.append(f"  {answer['error']}")
+        lines += [f"  {sentence}" for sentence in answer.get("warnings", ())]
         for name, predictions in answer.get("lists", {}).items():
             lines.append(f"  {name}")
             lines += [f"    {found['probability']:7.2%}  {found['phrase']}" for found in predictions]
     return "\n".join(lines)
+
+
+def _json(answers: list[dict[str, Any]]) -> str:
+    return json.dumps(answers, ensure_ascii="utf" not in sys.stdout.encoding.lower(), indent=2)
 
 
 def _end(sentence: str, exit_code: int) -> NoReturn:

@@ -3,14 +3,19 @@
 import hashlib
 import io
 import struct
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
 from PIL import Image, ImageCms, PngImagePlugin
 
+from service.errors import ImageDimensions
 from service.images.decode import ImageLimits, decode, min_short_side_for
+from service.images.upright import Upright
 from service.zero_shot.classifier import ZeroShotClassifier
 from tests.conftest import encoded, noise
 from tests.test_gaze import ask, by_base64
@@ -23,6 +28,27 @@ def pixels(file: bytes) -> np.ndarray:
     rgb = decode(file, LIMITS).rgb
     assert rgb.mode == "RGB"
     return np.asarray(rgb).astype(int)
+
+
+def test_a_picture_that_takes_long_holds_up_no_other() -> None:
+    first, second = (decode(encoded(noise(30, 20)), LIMITS) for _ in range(2))
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Held(Upright):
+        def whole(self) -> Image.Image:
+            begun.set()
+            assert go_on.wait(60)
+            return super().whole()
+
+    held = replace(first, upright=Held(noise(30, 20), None))
+    with ThreadPoolExecutor(2) as threads:
+        long = threads.submit(lambda: held.rgb)
+        assert begun.wait(60)
+        try:
+            assert threads.submit(lambda: second.rgb).result(10).size == (30, 20)
+        finally:
+            go_on.set()
+        assert long.result(10).size == (30, 20)
 
 
 def tag(kind: bytes, contents: bytes) -> bytes:
@@ -372,9 +398,10 @@ def speckled(width: int, height: int) -> Image.Image:
     ],
 )
 def test_a_jpeg_keeps_enough_of_its_short_side(size: tuple[int, int], enough: int, seen: tuple[int, int]) -> None:
-    decoded = decode(encoded(noise(*size), "JPEG"), LARGE, enough)
+    decoded = decode(encoded(noise(*size), "JPEG"), LARGE, enough, fast=True)
     assert decoded.rgb.size == seen
     assert (decoded.width, decoded.height) == size
+    assert decoded.decoded_at == (None if seen == size else seen)
     assert decoded.format == "JPEG"
 
 
@@ -385,7 +412,7 @@ def test_twice_the_models_picture_is_enough() -> None:
 @pytest.mark.parametrize("picture", [noise(399, 600), noise(20, 10)])
 def test_a_jpeg_that_is_small_is_decoded_as_it_is(picture: Image.Image) -> None:
     file = encoded(picture, "JPEG")
-    assert decode(file, LARGE, 200).rgb.tobytes() == decode(file, LARGE).rgb.tobytes()
+    assert decode(file, LARGE, 200, fast=True).rgb.tobytes() == decode(file, LARGE).rgb.tobytes()
 
 
 @pytest.mark.parametrize(
@@ -397,11 +424,12 @@ def test_a_jpeg_that_is_small_is_decoded_as_it_is(picture: Image.Image) -> None:
 )
 def test_other_formats_are_decoded_as_they_are(file_format: str, options: dict[str, str]) -> None:
     file = encoded(noise(200, 160), file_format, **options)
-    fast, exact = decode(file, LARGE, 20), decode(file, LARGE)
+    fast, exact = decode(file, LARGE, 20, fast=True), decode(file, LARGE)
     assert fast.rgb.tobytes() == exact.rgb.tobytes()
     assert (
         (fast.width, fast.height, fast.format) == (exact.width, exact.height, exact.format) == (200, 160, file_format)
     )
+    assert fast.decoded_at is exact.decoded_at is None
 
 
 # What is nearly square turns into a square at a fraction of its size.
@@ -412,7 +440,7 @@ def test_the_size_is_the_upright_one_that_was_sent(orientation: int, size: tuple
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = STORED[orientation].resize(size[::-1] if turned else size, Image.Resampling.NEAREST)
-    decoded = decode(encoded(stored, "JPEG", exif=exif, quality=95), LARGE, 300)
+    decoded = decode(encoded(stored, "JPEG", exif=exif, quality=95), LARGE, 300, fast=True)
     assert (decoded.width, decoded.height) == size
     fraction = 4 if size[0] > 2000 else 2
     assert decoded.rgb.size == (-(-size[0] // fraction), -(-size[1] // fraction))
@@ -438,7 +466,7 @@ def test_what_the_model_sees_hardly_changes(
     picture: Image.Image, options: dict[str, object], mean: float, largest: int
 ) -> None:
     file = encoded(picture, "JPEG", quality=95, **options)
-    fast, exact = (decode(file, LARGE, min_short_side).rgb for min_short_side in (min_short_side_for(224), None))
+    fast, exact = (decode(file, LARGE, min_short_side_for(224), fast=fast).rgb for fast in (True, False))
     assert fast.size != exact.size
     assert fast.mode == exact.mode == "RGB"
     size = (224, 224 * exact.height // exact.width)
@@ -449,7 +477,7 @@ def test_what_the_model_sees_hardly_changes(
 
 def test_a_phones_picture_with_another_behind_it_is_decoded_at_a_fraction_too() -> None:
     white, black = (Image.new("RGB", (320, 160), colour) for colour in ("white", "black"))
-    decoded = decode(encoded(white, "MPO", save_all=True, append_images=[black]), LARGE, 80)
+    decoded = decode(encoded(white, "MPO", save_all=True, append_images=[black]), LARGE, 80, fast=True)
     assert (decoded.rgb.size, decoded.width, decoded.height, decoded.format) == ((160, 80), 320, 160, "JPEG")
     assert (np.asarray(decoded.rgb) == 255).all()
 
@@ -465,15 +493,16 @@ def test_fast_decoding_is_opt_in_and_the_answer_tells_the_size_that_was_sent(
         ask(make_client(**chosen), image=by_base64(file), lists=["qualities"], top_k=None)["results"][0]
         for chosen in ({}, {"decode": "exact"}, {"decode": "fast"})
     ]
-    for result in results:
-        assert result["image"] == {
-            "source": "base64",
-            "name": None,
-            "sha256": hashlib.sha256(file).hexdigest(),
-            "format": "JPEG",
-            "width": large + 3,
-            "height": large,
-        }
+    image = {
+        "source": "base64",
+        "name": None,
+        "sha256": hashlib.sha256(file).hexdigest(),
+        "format": "JPEG",
+        "width": large + 3,
+        "height": large,
+    }
+    quarter = {"width": -(-(large + 3) // 4), "height": -(-large // 4)}
+    assert [result["image"] for result in results] == [image, image, image | {"decoded_at": quarter}]
     default, exact, fast = (
         {found["label"]: found["similarity"] for found in result["lists"]["qualities"]["predictions"]}
         for result in results
@@ -482,3 +511,65 @@ def test_fast_decoding_is_opt_in_and_the_answer_tells_the_size_that_was_sent(
     # Pixels move a little, so fast is another answer, and nearly the same one.
     assert fast != exact
     assert max(abs(fast[label] - exact[label]) for label in exact) < 0.05
+
+
+def test_a_jpeg_larger_than_the_limits_is_decoded_at_what_serves() -> None:
+    file = encoded(speckled(2000, 1600), "JPEG", quality=95)
+    limits = ImageLimits(max_bytes=LARGE.max_bytes, max_pixels=2000 * 1600 - 1)
+    decoded = decode(file, limits, 400)
+    assert (decoded.rgb.size, decoded.width, decoded.height, decoded.decoded_at) == ((500, 400), 2000, 1600, (500, 400))
+    assert decoded.rgb.tobytes() == decode(file, LARGE, 400, fast=True).rgb.tobytes()
+    within = decode(file, LARGE, 400)
+    assert (within.rgb.size, within.decoded_at) == ((2000, 1600), None)
+
+
+@pytest.mark.parametrize(
+    ("file", "min_short_side"),
+    [
+        (encoded(noise(1200, 1000), "JPEG"), None),
+        (encoded(noise(1200, 1000), "JPEG"), 501),  # no fraction serves
+        (encoded(noise(1200, 1000), "PNG"), 100),
+    ],
+)
+def test_what_has_no_size_that_serves_within_the_limits_is_refused(file: bytes, min_short_side: int | None) -> None:
+    with pytest.raises(ImageDimensions, match="1 to 1000000 pixels"):
+        decode(file, LIMITS, min_short_side)
+
+
+def test_an_answer_says_at_what_size_a_large_picture_was_decoded(
+    make_client: Callable[..., FlaskClient], classifier: ZeroShotClassifier
+) -> None:
+    side = 6 * classifier.model.image_size
+    client = make_client(max_image_pixels=side * side - 1)
+    answer = ask(client, image=by_base64(encoded(noise(side, side), "JPEG")), lists=["qualities"])
+    image = answer["results"][0]["image"]
+    assert (image["width"], image["height"]) == (side, side)
+    assert image["decoded_at"] == {"width": side // 2, "height": side // 2}
+
+
+@pytest.mark.parametrize("with_stability", [False, True])
+def test_corners_want_more_of_a_large_picture(
+    make_client: Callable[..., FlaskClient], classifier: ZeroShotClassifier, with_stability: bool
+) -> None:
+    side = 4 * classifier.model.image_size
+    client = make_client(max_image_pixels=side * side - 1)
+    picture = by_base64(encoded(noise(side, side), "JPEG"))
+    asked = {"image": picture, "lists": ["qualities"]} | ({"include": ["stability"]} if with_stability else {})
+    assert client.post("/v1/gaze", json=asked).status_code == (422 if with_stability else 200)
+
+
+@pytest.mark.parametrize("header", [40, 56, 108, 124])
+@pytest.mark.parametrize(("alpha", "expected"), [((0, 0), 0), ((0, 255), 1), ((128, 255), 2)])
+def test_a_bitmap_whose_alpha_is_zero_everywhere_is_opaque(header: int, alpha: tuple[int, int], expected: int) -> None:
+    samples = np.random.default_rng(3).integers(0, 256, (7, 5, 4), dtype=np.uint8)
+    samples[:4, :, 3], samples[4:, :, 3] = alpha
+    bgra = np.ascontiguousarray(samples[::-1, :, [2, 1, 0, 3]]).tobytes()
+    masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    # Width, height, planes, bits, that masks say where the samples are, bytes, resolution, colours.
+    information = struct.pack("<IiiHHIIiiII", header, 5, 7, 1, 32, 3, len(bgra), 0, 0, 0, 0)
+    # The shortest header has its masks behind it, of which there are but three.
+    information += masks[:12] if header == 40 else masks.ljust(header - 40, b"\0")
+    file = b"BM" + struct.pack("<IHHI", 14 + len(information) + len(bgra), 0, 0, 14 + len(information))
+    opaque = np.ones((7, 5, 1)) if expected == 0 or header == 40 else samples[..., 3:] / 255
+    found = pixels(file + information + bgra)
+    assert np.abs(found - (samples[..., :3] * opaque + 255 * (1 - opaque))).max() <= 1

@@ -276,11 +276,11 @@ def test_errors_carry_nothing_of_the_file() -> None:
 # Where a JPEG may be decoded at a fraction of its size, it is refused for the same reasons.
 
 
-def test_limits_are_those_of_the_whole_picture_where_a_fraction_is_decoded() -> None:
+def test_limits_hold_where_a_fraction_is_decoded() -> None:
     file = encoded(noise(400, 300), "JPEG")
-    assert decode(file, ImageLimits(len(file), 120_000), 30).rgb.size == (50, 38)
-    with pytest.raises(ImageDimensions, match="1 to 119999 pixels"):
-        decode(file, ImageLimits(len(file), 119_999), 30)
+    assert decode(file, ImageLimits(len(file), 1_900), 30).rgb.size == (50, 38)
+    with pytest.raises(ImageDimensions, match="1 to 1899 pixels"):
+        decode(file, ImageLimits(len(file), 1_899), 30)
     with pytest.raises(ImageTooLarge):
         decode(file, ImageLimits(len(file) - 1, 120_000), 30)
     with pytest.raises(ImageDimensions, match="at most 100 times its short side"):
@@ -289,15 +289,23 @@ def test_limits_are_those_of_the_whole_picture_where_a_fraction_is_decoded() -> 
         decode(TOO_LARGE["JPEG"](), LIMITS, 448)
 
 
+def test_what_a_header_claims_is_bounded_though_a_fraction_would_be_small() -> None:
+    frame = struct.pack(">BHH", 8, 300, 400)
+    file = encoded(noise(400, 300), "JPEG")
+    assert frame in file
+    with pytest.raises(ImageDimensions, match="1 to 2000000000 pixels"):
+        decode(file.replace(frame, struct.pack(">BHH", 8, 45_000, 45_000)), ImageLimits(len(file), 50_000_000), 30)
+
+
 @pytest.mark.parametrize("name", ["JPEG", "progressive JPEG"])
 def test_a_truncated_jpeg_is_refused_at_a_fraction_of_its_size_too(name: str) -> None:
     file_format, options = GOOD[name]
     file = encoded(noise(244, 188), file_format, **options)
-    whole = decode(file, LIMITS, 30).rgb.tobytes()
+    whole = decode(file, LIMITS, 30, fast=True).rgb.tobytes()
     kept = 0
     for length in [*range(0, len(file), 97), *range(len(file) - 40, len(file))]:
         try:
-            seen = decode(file[:length], LIMITS, 30).rgb.tobytes()
+            seen = decode(file[:length], LIMITS, 30, fast=True).rgb.tobytes()
         except (UndecodableImage, UnsupportedImageFormat):
             continue
         assert seen == whole, f"{length} of {len(file)} bytes"
@@ -314,7 +322,7 @@ def test_mutated_jpegs_decode_at_a_fraction_of_their_size_or_are_refused() -> No
         for end in (len(file), 300, len(file), 300)[: random.integers(1, 5)]:
             mutated[random.integers(min(end, len(file)))] = random.integers(256)
         try:
-            decoded = decode(bytes(mutated), LIMITS, 30)
+            decoded = decode(bytes(mutated), LIMITS, 30, fast=True)
         except (UndecodableImage, UnsupportedImageFormat, ImageDimensions):
             refused += 1
         else:
@@ -322,3 +330,10 @@ def test_mutated_jpegs_decode_at_a_fraction_of_their_size_or_are_refused() -> No
             assert decoded.width >= decoded.rgb.width
             assert decoded.height >= decoded.rgb.height
     assert 0 < refused < 200
+
+
+def test_a_progressive_jpeg_that_lacks_memory_is_told_why() -> None:
+    file = encoded(noise(244, 188), "JPEG", progressive=True)
+    with pytest.raises(ImageDimensions, match="progressive JPEG, of which all must be in memory at once"):
+        decode(file[:-200], LIMITS, before_pixels=lambda _bytes: False)
+    assert decode(file, LIMITS, before_pixels=lambda _bytes: False).rgb.size == (244, 188)

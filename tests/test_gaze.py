@@ -13,6 +13,9 @@ from PIL import Image
 from werkzeug.datastructures import MultiDict
 from werkzeug.test import TestResponse
 
+from service.api.answered import ImageInfo
+from service.api.pictures import Picture, warnings_of
+from service.errors import UndecodableImage
 from service.images.decode import ImageLimits, decode
 from service.zero_shot import caveats
 from service.zero_shot.classifier import ZeroShotClassifier
@@ -84,7 +87,7 @@ def test_answer_has_the_shape_of_the_contract(
         assert found["uri"] == uris[found["label"]]
 
 
-@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000"])
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF", "JPEG2000"])
 def test_every_format_is_named(client: FlaskClient, file_format: str) -> None:
     picture = encoded(noise(64, 48), file_format)
     image = ask(client, image=by_base64(picture), lists=["qualities"])["results"][0]["image"]
@@ -356,3 +359,11 @@ def test_same_request_gives_the_same_bytes(client: FlaskClient) -> None:
     sent = {"images": [by_base64(PNG), by_base64(JPEG)], "lists": ["movements"], "phrases": {"own": ["a", "b"]}}
     first, second = (client.post("/v1/gaze", json=sent).data for _ in range(2))
     assert first == second
+
+
+def test_what_a_decoder_warns_of_says_which_picture_it_is() -> None:
+    info = ImageInfo(source="upload", name=None, sha256="00", format="PNG", width=1, height=1)
+    plain, odd = Picture(info, {}, ()), Picture(info, {}, ("It is dark.", "It is small."))
+    assert warnings_of([plain]) == []
+    assert warnings_of([odd]) == ["It is dark.", "It is small."]
+    assert warnings_of([plain, UndecodableImage(), odd]) == ["Picture 3: It is dark.", "Picture 3: It is small."]

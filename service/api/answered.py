@@ -74,6 +74,13 @@ class SentImage(BaseModel):
     manifest: str | SkipJsonSchema[None] = Field(default=None, description="URI of the canvas's manifest.")
 
 
+class Size(BaseModel):
+    """Pixels of an upright image."""
+
+    width: int
+    height: int
+
+
 class ImageInfo(SentImage):
     """The image that was ranked; width and height are the upright image's, of IIIF the size that was asked for."""
 
@@ -84,6 +91,11 @@ class ImageInfo(SentImage):
     format: str
     width: int
     height: int
+    decoded_at: Size | SkipJsonSchema[None] = Field(
+        default=None,
+        description="The size at which it was decoded, where that is not its own: a file that is larger than the "
+        "limits may have a smaller size in it that serves the model; and see GAZE_DECODE.",
+    )
 
 
 class FailedImage(SentImage):
@@ -261,7 +273,7 @@ class ListSummary(BaseModel):
     hash: str
 
 
-class Lists(BaseModel):
+class ServedLists(BaseModel):
     """The served lists, in order."""
 
     lists: list[ListSummary]

@@ -59,8 +59,10 @@ def _never_null(schema: dict[str, Any]) -> None:
 
 
 def _own_lists(schema: dict[str, Any]) -> None:
+    # Said as names and values: generated clients take what has only patternProperties for an object without fields.
     _never_null(schema)
-    schema["additionalProperties"] = False
+    [(name, phrases)] = schema.pop("patternProperties").items()
+    schema.update(propertyNames={"pattern": name}, additionalProperties=phrases)
 
 
 def _holds_label(template: str) -> str:
@@ -213,8 +215,11 @@ class GazeRequest(_Question):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "oneOf": [{"required": ["image"]}, {"required": ["images"]}],
-            "anyOf": [{"required": ["lists"]}, {"required": ["phrases"]}],
+            # In an allOf, because generated clients take an object that has a oneOf beside its fields for anything.
+            "allOf": [
+                {"oneOf": [{"required": ["image"]}, {"required": ["images"]}]},
+                {"anyOf": [{"required": ["lists"]}, {"required": ["phrases"]}]},
+            ]
         }
     )
 

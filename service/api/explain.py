@@ -15,9 +15,10 @@ from service.api import answered, metrics
 from service.api.canvases import pictures_of
 from service.api.claim import Claim
 from service.api.gaze import model_of
-from service.api.pictures import PictureParts, PictureReader, StageTimes
+from service.api.pictures import PictureParts, PictureReader, StageTimes, warnings_of
 from service.api.query import ExplainQuery, QueryLimits, read_explain_query
 from service.errors import FieldError, GazeError, InvalidRequest
+from service.images.decode import min_short_side_for
 from service.zero_shot.caveats import caveats
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.features import Require
@@ -59,7 +60,7 @@ def explain_blueprint(
     @blueprint.post("/v1/explain")
     def explain() -> Response:
         classifier = loading.require()
-        claim = Claim(g.started + request_seconds, request.environ.get("gunicorn.socket"))
+        claim = Claim.of(request.environ, g.started + request_seconds)
         query = read_explain_query(request, query_limits, claim.deadline)
         with nullcontext() if request.environ.get("gaze.has_place") else parts.admission.place():
             answer = _explained(classifier, parts, claim, query, computing)
@@ -80,7 +81,8 @@ def _explained(
     [(source, error), *others] = pictures_of([query.image], reader.iiif, parts.admission, claim, times)
     if others:
         raise InvalidRequest(errors=(FieldError(query.image.pointer, "This leads to several pictures; give one."),))
-    picture = error or reader.read(source, Views(framing, fit), None)
+    side = min_short_side_for(classifier.model.image_size)
+    picture = error or reader.read(source, Views(framing, fit), side, exact=True)
     if isinstance(picture, GazeError):
         raise picture
     seen = picture.inputs[fit]
@@ -104,7 +106,7 @@ def _explained(
             _heat_map(label, phrase, each, (width, height) if query.overlay else None)
             for label, phrase, each in zip(query.phrases.labels, query.phrases.phrases, maps, strict=True)
         ],
-        warnings=caveats(classifier.model, [phrases], ranked=False),
+        warnings=[*caveats(classifier.model, [phrases], ranked=False), *warnings_of([picture])],
     )
     if query.overlay:
         answer.seen = _png(Image.fromarray(seen))

@@ -1,10 +1,9 @@
 """Images as they were sent -> pictures that the model can take, within a request's time."""
 
-import base64
 import binascii
 import string
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from service.admission import Admission
 from service.api import metrics
-from service.api.answered import ImageInfo
+from service.api.answered import ImageInfo, Size
 from service.api.claim import Claim
 from service.api.query import ImageSource
 from service.errors import GazeError, ImageTooLarge, UndecodableImage
@@ -55,7 +54,7 @@ class PictureParts:
     """What reading pictures takes.
 
     cores: what all requests of this process have for decoding, together
-    fast:  whether JPEG may be decoded at a fraction of its size
+    fast:  whether a JPEG within the limits may be decoded at a fraction of its size too
     """
 
     fetcher: ImageFetcher
@@ -68,10 +67,11 @@ class PictureParts:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that was decoded: what an answer says of it, and what was made of it, by name."""
+    """A picture that was decoded: what an answer says of it, what was made of it, by name, and what to warn of."""
 
     info: ImageInfo
     inputs: Mapping[str, NDArray[Any]]
+    warnings: tuple[str, ...]
 
 
 class PictureReader:
@@ -91,11 +91,19 @@ class PictureReader:
         )
 
     def read(
-        self, source: ImageSource, prepare: Prepare, min_short_side: int | None, seconds: float = FETCH_SECONDS
+        self,
+        source: ImageSource,
+        prepare: Prepare,
+        min_short_side: int,
+        *,
+        exact: bool = False,
+        seconds: float = FETCH_SECONDS,
     ) -> Picture | GazeError:
         """Return what `prepare` makes of one picture, or what is wrong with the picture.
 
-        seconds: how long fetching it may take
+        min_short_side: as decode() has it
+        exact:          whether no picture within the limits is decoded at a fraction of its size
+        seconds:        how long fetching it may take
         """
         try:
             self._claim.require()
@@ -104,14 +112,14 @@ class PictureReader:
                 with self._times.of("decode"):
                     cores = self._parts.cores // self._parts.admission.taken
                     image = encoded_image.prepared(self._parts.decoder, prepare, cores, self._claim.require)
-                    return Picture(_info(source, image), image.inputs)
+                    return Picture(_info(source, image), image.inputs, image.warnings)
             # Decoding takes memory for the whole picture: so many at a time as can run at a time.
             with self._parts.decoder.slot(encoded_image) as decode, self._times.of("decode"):
                 self._claim.require()
                 # A request that is alone has the other cores as well.
                 cores = self._parts.cores // self._parts.admission.taken
-                image = decode(prepare, min_short_side if self._parts.fast else None, cores)
-                return Picture(_info(source, image), image.inputs)
+                image = decode(prepare, min_short_side, cores, fast=self._parts.fast and not exact)
+                return Picture(_info(source, image), image.inputs, image.warnings)
         except GazeError as error:
             metrics.IMAGES.labels(source.source, error.code).inc()
             # Its frames, and those of what it came of, would keep the whole picture in memory.
@@ -137,9 +145,11 @@ def _from_base64(text: str, max_bytes: int) -> bytes:
         text = "".join(text.split())
     if len(text) * 3 // 4 > max_bytes + 2:
         raise ImageTooLarge(f"The image has more than the {max_bytes} bytes that this service takes.")
+    # URL-safe (RFC 4648, section 5) and without padding (section 3.2) is what many programs send.
+    text = text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4)
     try:
-        decoded = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
+        decoded = binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:
         decoded = b""
     if not decoded:
         raise UndecodableImage("The image is no base64 text, or it is empty.")
@@ -160,7 +170,20 @@ def said_of(source: ImageSource) -> dict[str, Any]:
     }
 
 
+def warnings_of(pictures: Sequence[Picture | GazeError]) -> list[str]:
+    """Return what to warn of, saying which picture it is where there are several."""
+    return [
+        sentence if len(pictures) == 1 else f"Picture {number}: {sentence}"
+        for number, picture in enumerate(pictures, start=1)
+        if isinstance(picture, Picture)
+        for sentence in picture.warnings
+    ]
+
+
 def _info(source: ImageSource, image: PreparedImage) -> ImageInfo:
-    return ImageInfo(
+    info = ImageInfo(
         **said_of(source), sha256=image.sha256, format=image.format, width=image.width, height=image.height
     )
+    if image.decoded_at:
+        info.decoded_at = Size(width=image.decoded_at[0], height=image.decoded_at[1])
+    return info

@@ -67,7 +67,7 @@ class Batch:
         for place, image in enumerate(asked):
             # So that slow hosts leave the others their share.
             seconds = min(FETCH_SECONDS, max(1.0, self._claim.deadline - time.monotonic()) / (len(asked) - place))
-            read[image] = self._reader.read(_source(image), self._classifier.prepare, side, seconds)
+            read[image] = self._reader.read(_source(image), self._classifier.prepare, side, seconds=seconds)
         pictures = {image: picture for image, picture in read.items() if isinstance(picture, Picture)}
         failures = [picture for picture in read.values() if isinstance(picture, GazeError)]
         g.images = len(read)

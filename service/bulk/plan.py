@@ -94,7 +94,8 @@ class Plan:
             # One more than cores, so that all cores may be at work on pictures that need a process of their own.
             decoder=Decoder(self.limits, cores + 1, DECODE_SECONDS),
             max_bytes=self.limits.max_bytes,
-            min_short_side=min_short_side_for(model.image_size) if self.settings.decode == "fast" else None,
+            min_short_side=min_short_side_for(model.image_size),
+            fast=self.settings.decode == "fast",
         )
         ranking = Ranking(classifier, encoded, self.top_k, self.min_probability)
         warnings = tuple(caveats(model, encoded))

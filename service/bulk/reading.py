@@ -37,14 +37,15 @@ class PictureReader:
     fetch:          returns the bytes behind a picture's URL
     fetch_smallest: returns, of a IIIF image service, the smallest picture that serves the model
     max_bytes:      of one picture
-    min_short_side: as decode() has it, or None where every pixel is decoded
+    min_short_side: as decode() has it, and fast
     """
 
     fetch: Callable[[str], bytes]
     fetch_smallest: Callable[[str], Encoded]
     decoder: Decoder
     max_bytes: int
-    min_short_side: int | None
+    min_short_side: int
+    fast: bool
 
     def encoded(self, item: Item) -> Encoded:
         """Return the bytes of an item's picture, or one byte more than it may have. Raises Unreadable."""
@@ -63,7 +64,7 @@ class PictureReader:
                     if isinstance(encoded, TiledImage):
                         return encoded.prepared(self.decoder, prepare)
                     with self.decoder.slot(encoded) as decode:
-                        return decode(prepare, self.min_short_side)
+                        return decode(prepare, self.min_short_side, fast=self.fast)
                 except Overloaded:  # others took their time, of which there is enough
                     continue
             raise Overloaded

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from service.errors import ImageFetchFailed
 from service.iiif.allowance import MOST_VALUES
 from service.images.fetch import MAX_URL_CHARACTERS
+from service.json_extent import json_extent
 
 Document = dict[str, Any]
 
@@ -18,8 +19,8 @@ _RESERVED = "%/:?#[]@!$&'()*+,;=~"
 
 
 def values_of(body: bytes) -> int:
-    """Return how many values a JSON document has at most, without reading it."""
-    return sum(body.count(mark) for mark in (b",", b"[", b"{"))
+    """Return how many values a JSON document has at most, without parsing it; more than MOST_VALUES are not counted."""
+    return json_extent(body, MOST_VALUES).values
 
 
 def parsed(body: bytes, most_values: int = MOST_VALUES) -> Document:

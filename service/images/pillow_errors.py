@@ -18,7 +18,7 @@ BROKEN = (
 
 NEEDS_MEMORY = "The image needs more memory to be decoded than this service has for one."
 
-_OUT_OF_MEMORY = re.compile(r"out of memory|decoder error -9\b", re.IGNORECASE)
+_OUT_OF_MEMORY = re.compile(r"out of memory|memory allocation error|decoder error -9\b", re.IGNORECASE)
 """In what those say that do not raise MemoryError; -9 is Pillow's own number of it."""
 
 

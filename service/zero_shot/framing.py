@@ -16,6 +16,10 @@ Region = tuple[float, float, float, float]
 """Left, top, width and height in pixels of the upright picture; with bars it is larger than the picture."""
 
 
+CORNER = 0.75
+"""A corner's side, of the picture's short side."""
+
+
 @dataclass(frozen=True)
 class Framing:
     """How a model's pictures come to their size.
@@ -59,7 +63,7 @@ class Framing:
     def corners(self, image: Image.Image | InParts, cores: int = 1) -> dict[str, Image.Image]:
         """Return the picture's corners at the model's size, each three quarters of the short side."""
         height, width = self.size
-        side = 0.75 * min(image.width, image.height) / max(width, height)
+        side = CORNER * min(image.width, image.height) / max(width, height)
         across, down = max(1, round(width * side)), max(1, round(height * side))
         right, bottom = image.width - across, image.height - down
         places = {

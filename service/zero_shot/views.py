@@ -1,12 +1,13 @@
 """Views: one picture as the model may see it, each at the model's size."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.zero_shot.framing import Fit, Framing
+from service.zero_shot.framing import CORNER, Fit, Framing
 from service.zero_shot.resizing import InParts
 
 
@@ -22,6 +23,10 @@ class Views:
     framing: Framing
     fit: Fit
     several: bool = False
+
+    def min_short_side(self, of_one: int) -> int:
+        """Return the pixels of a short side that serves all views, where `of_one` serves a view of all of it."""
+        return math.ceil(of_one / CORNER) if self.several else of_one
 
     def __call__(self, image: Image.Image | InParts, cores: int = 1) -> dict[str, NDArray[np.uint8]]:
         """Return the views of an upright RGB image by name, the one that was asked for first: [height, width, 3] each.

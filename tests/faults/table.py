@@ -52,6 +52,14 @@ FAULTS: dict[int, tuple[str, str]] = {
     44: ("one client floods; a made-up X-Forwarded-For", "429 for that client alone"),
     45: ("line ends or 10 kB in X-Request-ID", "replaced; one log line"),
     46: ("two callers at once", "never each other's answer"),
+    47: ("SIGHUP with a broken list, or a model that is gone", "the old workers go on; the log says why; nothing lost"),
+    48: ("bodies of 60 MB without a key, or over the quota", "401 or 429 before the body is read"),
+    49: ("64 callers, 1, 2 and 4 workers", "as many places in all; accepted p99 within 1.25 x"),
+    61: ("profiles, metadata and filters that cost seconds a kilobyte", "422 in time; other pictures within 1 s"),
+    62: ("bodies that grow 50-fold when parsed", "refused before; under 100 MB more; health within 1 s"),
+    63: ("a foreign page in a visitor's browser; a foreign Host", "403; 421"),
+    64: ("56 callers that do not read answers of megabytes", "others are answered as before; memory bounded"),
+    65: ("a decoder that was taken over", "no key, file, socket or process; 422"),
 }
 """By number: the fault, and what the caller must get."""
 
