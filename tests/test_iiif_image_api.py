@@ -217,6 +217,7 @@ def test_an_image_of_unknown_size_is_asked_for_as_it_is_given(width: object) -> 
     assert all_asked({**second(), **unknown}) == ["full", "max"]
     assert all_asked({**second(sizes=LISTED, maxWidth=400), **unknown})[0] == "375,"
     assert is_image_information({**third(), **unknown})
+    assert all_asked({**third(), "height": width}) == ["max", "full"]
 
 
 @pytest.mark.parametrize("width", ["6000", " 6000 ", 6000.0])

@@ -408,15 +408,24 @@ def test_a_host_that_is_overworked_is_not_asked_for_every_size(status: int) -> N
         assert fetched(f"{museum.url}/iiif/a/full/max/0/default.jpg") == PICTURE
 
 
+def test_a_host_that_is_too_slow_is_not_asked_for_every_size() -> None:
+    with Images() as museum:
+        museum.host.refusal = slowly(b"HTTP/1.1 200 OK\r\n\r\n", b" ")
+        with pytest.raises(ImageFetchTimeout):
+            fetched(f"{museum.url}/iiif/a", seconds=0.3)
+        assert museum.asked == ["/iiif/a/info.json", "/iiif/a/full/299,/0/default.jpg"]
+
+
 def test_all_that_is_asked_for_in_vain_is_bounded_and_told() -> None:
     sizes = [{"width": width, "height": width} for width in range(300, 900)]
     with Images(sizes=sizes, tiles=[{"width": 256, "scaleFactors": [1, 2, 4, 8]}]) as museum:
-        museum.add("iiif/b/info.json", {**information(sizes=sizes), "id": "http://10.0.0.1/iiif"})
-        for name in "ab":
+        tiles = [{"width": 256, "scaleFactors": [1, 2, 4, 8]}]
+        museum.add("iiif/b/info.json", {**information(sizes=sizes, tiles=tiles), "id": "{host}/elsewhere"})
+        for name, most in (("a", 13), ("b", 16)):
             before = museum.connections
             with pytest.raises(ImageFetchFailed, match="400"):
                 fetched(f"{museum.url}/iiif/{name}")
-            assert museum.connections - before <= 13
+            assert museum.connections - before == most
         museum.host["/iiif/a/full/max/0/default.jpg"] = http(bytes(1_000_001))
         with pytest.raises(ImageTooLarge):
             fetched(f"{museum.url}/iiif/a")

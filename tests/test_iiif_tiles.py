@@ -57,6 +57,8 @@ def test_tiles_however_they_are_told(document: dict[str, Any], found: tuple[tupl
         {"tiles": [{"width": 512}, {"scaleFactors": [16]}, {"width": 0, "scaleFactors": [1]}]},
         {"tiles": [{"width": 512, "scaleFactors": "16"}, {"width": 512, "scaleFactors": {}}]},
         {"tile_width": 256},
+        tiles(*[1] * 64, 16),
+        {"tiles": [{"width": 512, "scaleFactors": [1]}] * 16 + [{"width": 512, "scaleFactors": [16]}]},
         {"tiles": [{"width": 1, "scaleFactors": [16]}]},
         tiles(1),
     ],

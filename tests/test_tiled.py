@@ -44,7 +44,10 @@ def samples(image: Image.Image, cores: int = 1) -> dict[str, NDArray[np.uint8]]:
 
 @pytest.mark.parametrize("format", ["PNG", "WEBP"], ids=["decoded here", "decoded in a process of its own"])
 def test_tiles_make_the_picture(decoder: Decoder, format: str) -> None:  # noqa: A002  # as Pillow names it
+    seen: list[tuple[int, int]] = []
+
     def here(image: Image.Image, cores: int = 1) -> dict[str, NDArray[np.uint8]]:
+        seen.append(image.size)
         return samples(image)
 
     for prepare in (samples, here):
@@ -54,6 +57,7 @@ def test_tiles_make_the_picture(decoder: Decoder, format: str) -> None:  # noqa:
             assert np.array_equal(image.inputs["rgb"], np.asarray(WHOLE))
         else:
             assert np.abs(image.inputs["rgb"].astype(int) - np.asarray(WHOLE)).mean() < 30
+    assert seen == [(100, 70)]
 
 
 def test_the_hash_is_that_of_the_tiles_one_after_another(decoder: Decoder) -> None:
