@@ -12,7 +12,7 @@ TORCH := $(shell grep --only-matching --max-count=1 "torch==[0-9.]*" pyproject.t
 export PLAYWRIGHT_BROWSERS_PATH := $(CURDIR)/$(VENV)/browsers
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install run test check faults faults-timed contract fuzz fuzz-images fuzz-requests fuzz-front-door bench lock audit sbom demo-model clean
+.PHONY: install run test check faults faults-timed contract fuzz fuzz-images fuzz-costs fuzz-requests fuzz-front-door bench lock audit sbom demo-model clean
 
 install: $(VENV)/.installed
 
@@ -37,14 +37,16 @@ $(VENV)/.browser: $(VENV)/.installed-dev
 		|| echo "There is no Chromium, so the tests of the page will be skipped: apt install chromium"
 	touch $@
 
-# A IIIF viewer's parser, which reads our annotation pages.
-$(VENV)/.viewer: tests/viewer/package-lock.json $(VENV)/.installed-dev
-	if command -v npm > /dev/null; then npm ci --prefix tests/viewer --ignore-scripts --no-audit --no-fund; \
-		else echo "There is no npm, so the test of a IIIF viewer will be skipped: apt install npm"; fi
+# A IIIF viewer's parser, which reads our annotation pages, and a generator of TypeScript clients.
+NODE_TESTS := tests/viewer tests/typescript
+$(VENV)/.node: $(NODE_TESTS:=/package-lock.json) $(VENV)/.installed-dev
+	if command -v npm > /dev/null; then \
+		for each in $(NODE_TESTS); do npm ci --prefix $$each --ignore-scripts --no-audit --no-fund || exit; done; \
+		else echo "There is no npm, so the tests of other programs in JavaScript will be skipped: apt install npm"; fi
 	touch $@
 
 # Two files of tests at a time, in the order that tests/conftest.py gives them.
-test: $(VENV)/.browser $(VENV)/.viewer
+test: $(VENV)/.browser $(VENV)/.node
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.installed-dev
@@ -67,6 +69,11 @@ faults-timed: $(VENV)/.installed-dev
 ADDRESS ?= http://127.0.0.1:8000
 fuzz-images: $(VENV)/.installed-dev
 	$(BIN)/python -m fuzz.images $(ADDRESS) --per-format 10000 $(ARGS)
+
+# Searches each format and each kind of body, for SECONDS each, for what costs more than a second or 100 MB for each
+# 100 kB, and leaves it in .fuzz/costs/.
+fuzz-costs: $(VENV)/.installed-dev
+	$(BIN)/python -m fuzz.costs --seconds $(SECONDS) $(ARGS)
 
 # Asks a real server all that the OpenAPI document allows: EXAMPLES for each operation, and as many chains of links.
 EXAMPLES ?= 5000
@@ -117,4 +124,4 @@ demo-model: $(VENV)/.installed-dev
 	$(BIN)/python -m training.evaluate
 
 clean:
-	rm -rf $(VENV) tests/viewer/node_modules
+	rm -rf $(VENV) $(NODE_TESTS:=/node_modules)

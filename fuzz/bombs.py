@@ -24,6 +24,27 @@ def scan_bomb(side: int = 7_000, scans: int = 40_000) -> bytes:
     return file[:-2] + last * scans + file[-2:]
 
 
+def shared_stages(stages: int = 7_400, samples: int = 100) -> bytes:
+    """Return a profile whose pipeline is one stage of curves, again and again; a stage takes eight bytes, and 7 ms."""
+    segment = b"curf" + struct.pack(">IHH", 0, 1, 0) + b"samf" + struct.pack(">II", 0, samples) + bytes(4 * samples)
+    curves = b"cvst" + struct.pack(">IHH", 0, 3, 3) + struct.pack(">6I", *[36, len(segment)] * 3) + segment
+    place = struct.pack(">II", 16 + 8 * stages, len(curves))
+    pipeline = b"mpet" + struct.pack(">IHHI", 0, 3, 3, stages) + place * stages + curves
+    header = struct.pack(">I4sI4s4s4s", 144 + len(pipeline), b"lcms", 0x0440_0000, b"mntr", b"RGB ", b"XYZ ")
+    header += struct.pack(">6H4s", 2026, 1, 1, 0, 0, 0, b"acsp") + bytes(88)
+    return header + struct.pack(">I4sII", 1, b"D2B0", 144, len(pipeline)) + pipeline
+
+
+def with_profile(jpeg: bytes, profile: bytes, segment: int = 65_000) -> bytes:
+    """Return a JPEG with a profile in segments of so many bytes, 255 at most."""
+    pieces = [profile[start : start + segment] for start in range(0, len(profile), segment)][:255]
+    markers = (
+        b"\xff\xe2" + struct.pack(">H", len(piece) + 16) + b"ICC_PROFILE\0" + bytes([number, len(pieces)]) + piece
+        for number, piece in enumerate(pieces, start=1)
+    )
+    return jpeg[:2] + b"".join(markers) + jpeg[2:]
+
+
 def png_chunk(kind: bytes, contents: bytes) -> bytes:
     """Return a chunk of a PNG."""
     return struct.pack(">I", len(contents)) + kind + contents + struct.pack(">I", zlib.crc32(kind + contents))
@@ -134,7 +155,10 @@ def _metadata() -> Iterator[tuple[str, bytes]]:
         "JPEG with a profile of 0xFF",
         jpeg[:2] + b"\xff\xe2\xff\xff" + b"ICC_PROFILE\0\1\1" + b"\xff" * 65_519 + jpeg[2:],
     )
-    yield "scan bomb", scan_bomb(2_000, 2_000)
+    yield "JPEG scan bomb", scan_bomb(2_000, 2_000)
+    for size in (65_000, 4_000):
+        yield f"JPEG with shared stages in segments of {size}", with_profile(jpeg, shared_stages(), size)
+    yield "PNG with shared stages", png(png_chunk(b"iCCP", b"a\0\0" + zlib.compress(shared_stages(), 9)))
 
 
 def _circles() -> Iterator[tuple[str, bytes]]:
@@ -175,3 +199,78 @@ def _strangers() -> Iterator[tuple[str, bytes]]:
         buffer = io.BytesIO()
         picture("1" if file_format == "MSP" else "RGB").save(buffer, file_format)
         yield f"a {file_format}", buffer.getvalue()
+
+
+def profile(tags: dict[bytes, bytes], kind: bytes = b"mntr", space: bytes = b"RGB ", version: int = 4) -> bytes:
+    """Return an ICC profile with these tags; those of equal contents are stored once."""
+    places: dict[bytes, int] = {}
+    place = 132 + 12 * len(tags)
+    for contents in tags.values():
+        if contents not in places:
+            places[contents] = place
+            place += len(contents) + -len(contents) % 4
+    table = b"".join(struct.pack(">4sII", tag, places[contents], len(contents)) for tag, contents in tags.items())
+    header = struct.pack(">I4sI4s4s4s", place, b"lcms", version << 24, kind, space, b"XYZ ")
+    header += struct.pack(">6H4s4s", 2026, 1, 1, 0, 0, 0, b"acsp", b"APPL").ljust(44, b"\0")
+    white = struct.pack(">iii", 63_190, 65_536, 54_061)
+    filled = b"".join(contents.ljust(len(contents) + -len(contents) % 4, b"\0") for contents in places)
+    return (header + white).ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + filled
+
+
+def profile_of_stages(stages: int, segments: int = 60, kind: bytes = b"D2B0") -> bytes:
+    """Return a profile of three colours that go so many times through one curve of segments, which is stored once.
+
+    Little CMS takes minutes to make a table of 33 colours a side of it.
+    """
+    breaks = struct.pack(f">{segments - 1}f", *(2 + number for number in range(segments - 1)))
+    segment = b"parf\0\0\0\0" + struct.pack(">HHffff", 0, 0, 1.01, 1, 0, 0)
+    curve = b"curf\0\0\0\0" + struct.pack(">HH", segments, 0) + breaks + segment * segments
+    curves = b"cvst\0\0\0\0" + struct.pack(">HH", 3, 3) + struct.pack(">II", 36, len(curve)) * 3 + curve
+    begin = 16 + 8 * stages
+    pipeline = b"mpet\0\0\0\0" + struct.pack(">HHI", 3, 3, stages) + struct.pack(">II", begin, len(curves)) * stages
+    named = b"mluc\0\0\0\0" + struct.pack(">II4sII", 1, 12, b"enUS", 2, 28) + b"\0x"
+    white = b"XYZ \0\0\0\0" + struct.pack(">iii", 63_190, 65_536, 54_061)
+    return profile({b"desc": named, b"wtpt": white, kind: pipeline + curves})
+
+
+def jpeg_with_profile(icc: bytes, segment: int = 65_519) -> bytes:
+    """Return a JPEG with a profile in APP2 segments of so many bytes."""
+    jpeg = seeds("JPEG")[0]
+    parts = [icc[start : start + segment] for start in range(0, len(icc), segment)]
+    segments = (
+        b"\xff\xe2" + struct.pack(">H", 16 + len(part)) + b"ICC_PROFILE\0" + bytes((number, len(parts))) + part
+        for number, part in enumerate(parts, 1)
+    )
+    return jpeg[:2] + b"".join(segments) + jpeg[2:]
+
+
+def costly(side: int = 7_000) -> Iterator[tuple[str, bytes]]:
+    """Yield small files of every format that take a decoder, or Little CMS, seconds for each kilobyte, by name."""
+    icc = profile_of_stages(6_800)
+    yield "JPEG, profile in parts", jpeg_with_profile(icc, 4_000)
+    yield "JPEG, small profile", jpeg_with_profile(profile_of_stages(200))
+    yield "JPEG, scans", scan_bomb(side, 40_000)
+    yield "PNG, profile", _saved("PNG", 64, icc_profile=icc)
+    rgb = _saved("PNG", 64)
+    yield "PNG, profile behind its data", rgb[:-12] + png_chunk(b"iCCP", b"a\0\0" + zlib.compress(icc)) + rgb[-12:]
+    yield "PNG, pixels", white_png(side, side)
+    yield "PNG, EXIF", png(png_chunk(b"eXIf", b"II*\0\x08\0\0\0\xff\xff" + b"\x12\x01\3\0\1\0\0\0" * 90_000))
+    for file_format in ("TIFF", "WEBP", "AVIF"):
+        yield f"{file_format}, profile", _saved(file_format, 64, icc_profile=icc)
+    yield "TIFF, pixels", _saved("TIFF", side, compression="tiff_lzw")
+    yield "TIFF, rows", _saved("TIFF", side, compression="packbits", tiffinfo={278: 1})
+    yield "WebP, pixels", _saved("WEBP", side, method=0)
+    yield "AVIF, pixels", _saved("AVIF", side // 2, speed=10)
+    yield "GIF, pixels", _saved("GIF", side)
+    yield "GIF, frames", gif_of_frames(100_000)
+    yield "BMP, runs", _bmp(side, side, 1)
+    yield "BMP, ends of rows", _bmp(side, side, 1)[:1_078] + b"\0\0" * side + b"\0\1"
+    yield "JPEG 2000, tiles", _saved("JPEG2000", side // 2, tile_size=(16, 16), num_resolutions=1)
+    yield "JPEG 2000, layers", _saved("JPEG2000", side // 4, quality_layers=list(range(100, 1, -1)))
+    yield "JPEG 2000, resolutions", _saved("JPEG2000", side // 2, num_resolutions=12)
+
+
+def _saved(file_format: str, side: int, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (side, side), "grey").save(buffer, file_format, **options)
+    return buffer.getvalue()

@@ -2,9 +2,12 @@
 
 import functools
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import tifffile
+from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from service.images import heif
@@ -57,7 +60,35 @@ def picture(mode: str, seed: int = 0, size: tuple[int, int] = (61, 47)) -> Image
 @functools.cache
 def seeds(file_format: str) -> tuple[bytes, ...]:
     """Return the files of a format, one of each variant."""
-    return tuple(_saved(file_format, mode, dict(options)) for mode, options in VARIANTS[file_format])
+    files = tuple(_saved(file_format, mode, dict(options)) for mode, options in VARIANTS[file_format])
+    return (*files, *_further_tiffs()) if file_format == "TIFF" else files
+
+
+def _further_tiffs() -> Iterator[bytes]:
+    """Yield TIFFs of kinds that Pillow does not write."""
+    colours = np.asarray(picture("RGB"))
+    deep = colours.astype(np.uint16) * 257
+    tiles: dict[str, Any] = {"photometric": "rgb", "tile": (16, 32), "metadata": None}
+    planes: dict[str, Any] = {"photometric": "rgb", "planarconfig": "separate", "metadata": None}
+    kinds: tuple[tuple[NDArray[Any], dict[str, Any]], ...] = (
+        (colours, {**tiles, "bigtiff": True, "byteorder": ">"}),
+        *((colours, {**tiles, "compression": compression}) for compression in ("jpeg", "jpeg2000", "webp", "zlib")),
+        (deep, {**tiles, "compression": "lzw", "predictor": 2, "byteorder": ">"}),
+        (np.moveaxis(deep, 2, 0), {**planes, "rowsperstrip": 9, "compression": "zstd"}),
+        ((colours / 255).astype(np.float32), {**tiles, "compression": "lzma", "predictor": 3}),
+        (deep[..., :2], {"photometric": "miniswhite", "planarconfig": "contig", "extrasamples": [2], "metadata": None}),
+        (colours[..., 0], {"photometric": "palette", "colormap": np.resize(deep, (3, 256)), "metadata": None}),
+    )
+    for samples, options in kinds:
+        file = io.BytesIO()
+        tifffile.imwrite(file, np.ascontiguousarray(samples), **options)
+        yield file.getvalue()
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as pyramid:
+        pyramid.write(colours[::4, ::4], photometric="rgb", subfiletype=1, metadata=None)
+        pyramid.write(colours, photometric="rgb", subifds=1, metadata=None)
+        pyramid.write(colours[::2, ::2], photometric="rgb", subfiletype=1, metadata=None)
+    yield file.getvalue()
 
 
 def _saved(file_format: str, mode: str, options: dict[str, Any]) -> bytes:

@@ -12,23 +12,23 @@ from werkzeug.routing import RequestRedirect
 
 from service.admission import Admission
 from service.api import metrics, problems
+from service.api.access import Access
 from service.api.address import address_of
-from service.api.clients import client_address
-from service.api.cors import PREFLIGHT
+from service.api.cors import PREFLIGHT, CorsPolicy
 from service.api.documents import context_blueprint
 from service.api.explain import explain_blueprint
+from service.api.foreign_pages import ForeignPages
 from service.api.gaze import gaze_blueprint
 from service.api.health import health_blueprint
-from service.api.keys import Keys
 from service.api.lists import lists_blueprint
 from service.api.model import model_blueprint
 from service.api.page import page_blueprint
 from service.api.pictures import PictureParts
 from service.api.query import QueryLimits
-from service.api.quota import Quota, counted_as
 from service.api.reconcile import reconcile_blueprint
+from service.api.reconcile_manifest import STABLE
 from service.cores import available_cores
-from service.errors import NotFound, Unauthorized
+from service.errors import NotFound
 from service.images.decode import ImageLimits
 from service.images.decoder import Decoder
 from service.images.fetch import FETCH_SECONDS, FetchLimits, ImageFetcher
@@ -38,8 +38,8 @@ from service.zero_shot.phrase_lists import PhraseList
 
 log = structlog.get_logger()
 
-_COUNTED = "/v1/"
-"""What a quota counts; who supervises the service is never refused."""
+_PROBES = ("/livez", "/readyz", "/metrics")
+"""What a supervisor asks for, by whatever name."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -56,8 +56,13 @@ def create_app(
     loading: LoadingClassifier,
     shutting_down: threading.Event,
     admission: Admission | None = None,
+    *,
+    access: Access | None = None,
 ) -> Flask:
-    """Return the WSGI application that serves these lists with this classifier, ready or not yet."""
+    """Return the WSGI application that serves these lists with this classifier, ready or not yet.
+
+    admission, access: those of the worker that the app runs in, where it has some
+    """
     app = Flask("service", static_folder=None, template_folder="templates")
     app.response_class = _Answer
     # Flask would answer a path with // in it with a redirect in HTML.
@@ -102,36 +107,43 @@ def create_app(
     )
     app.register_blueprint(lists_blueprint(served))
     app.register_blueprint(model_blueprint(loading))
-    app.register_blueprint(health_blueprint(loading, shutting_down))
+    app.register_blueprint(health_blueprint(loading, parts.decoder, shutting_down))
     app.register_blueprint(context_blueprint(address))
     app.register_blueprint(page_blueprint(served))
     problems.register(app)
-    _around_every_request(app, settings)
+    access = access or Access(settings.api_keys, settings.rate_limit, settings.trusted_proxies)
+    # A page of another site has no key, and a browser sends none by itself.
+    pages = None if settings.api_keys else ForeignPages(settings.hosts, settings.cors_origins, settings.public_url)
+    _around_every_request(app, access, pages, settings.cors_origins)
     return app
 
 
-def _around_every_request(app: Flask, settings: Settings) -> None:
-    keys, quota, cors = Keys(settings.api_keys), Quota(settings.rate_limit), settings.cors_origins
+def _ranks_by_get() -> bool:
+    """Say whether a request is a batch of version 0.2 of the Reconciliation API, as it may come by GET."""
+    return request.path.rstrip("/") == STABLE and "queries" in request.args
 
+
+def _around_every_request(app: Flask, access: Access, pages: ForeignPages | None, cors: CorsPolicy) -> None:
     @app.before_request
     def begin() -> Response | None:
         g.started = request.environ.get("gaze.started") or time.monotonic()
         sent = request.headers.get("X-Request-ID", "")
         g.request_id = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
-        client = client_address(
-            request.remote_addr or "", request.headers.get("X-Forwarded-For", ""), settings.trusted_proxies
-        )
+        client = access.client(request.remote_addr, request.headers.get("X-Forwarded-For", ""))
         g.client = str(client) if client else None
+        if pages and request.path not in _PROBES:
+            pages.require_own(request.method, request.scheme, request.headers, is_costly=_ranks_by_get())
         if cors.grants(
             request.method, request.headers.get("Origin"), request.headers.get("Access-Control-Request-Method")
         ):
             # A browser sends it without the key.
             return _Answer(status=204, headers=PREFLIGHT)
-        key = keys.digest_of(request.headers.get("Authorization", ""))
-        if request.path.startswith(_COUNTED):
-            quota.take(key or counted_as(client))
-        if key is None and keys.guard(request.path):
-            raise Unauthorized
+        access.require(
+            request.path,
+            request.headers.get("Authorization", ""),
+            client,
+            counted=request.environ.get("gaze.counted", False),
+        )
         if isinstance(request.routing_exception, RequestRedirect):
             # 'GET http://host HTTP/1.1' names no path; Flask would answer with a redirect in HTML.
             raise NotFound

@@ -5,7 +5,8 @@ import re
 _LINE_BYTES = 256  # of a request's line; what is asked for here is shorter
 _END_OF_HEAD = b"\r\n\r\n"
 _FIELDS = re.compile(
-    rb"\r\n(content-length|transfer-encoding|x-request-id|origin)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE
+    rb"\r\n(content-length|transfer-encoding|x-request-id|origin|authorization|x-forwarded-for)[ \t]*:[ \t]*([^\r\n]*)",
+    re.IGNORECASE,
 )
 """What is looked for in every head, in one search."""
 
@@ -97,6 +98,16 @@ class Arrival:
         """The Origin that came, if any."""
         return self._first(b"origin", _ORIGIN)
 
+    @property
+    def authorization(self) -> str:
+        """The header Authorization as the app gets it; empty where none came."""
+        return self._joined(b"authorization")
+
+    @property
+    def forwarded_for(self) -> str:
+        """The header X-Forwarded-For as the app gets it; empty where none came."""
+        return self._joined(b"x-forwarded-for")
+
     def release(self) -> list[bytes]:
         """Return all that has come, in order, and keep none of the body.
 
@@ -119,6 +130,9 @@ class Arrival:
         if rest:
             self.size -= len(rest)
             self.add(rest)
+
+    def _joined(self, name: bytes) -> str:
+        return b",".join(self._fields.get(name, ())).decode("latin-1")
 
     def _first(self, name: bytes, usable: re.Pattern[bytes]) -> str | None:
         """Return the first value of a field that is as it has to be."""

@@ -1,5 +1,6 @@
 """The `gaze` command: serve, look, lists, prepare."""
 
+import io
 import json
 import logging
 import os
@@ -47,6 +48,11 @@ def main() -> None:
 
     Settings are environment variables that start with GAZE_; the README lists them.
     """
+    # A terminal may lack letters that a phrase has: then a question mark stands for each, and nothing ends. Answers are
+    # printed, because click writes UTF-8 to what says that it takes ASCII alone.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     # Answers are what goes to standard output, and progress is shown by bars.
     configure_logs(sys.stderr, logging.WARNING)
 
@@ -71,12 +77,13 @@ def serve() -> None:
     served_lists(settings)
     files = hub.fetch(settings.model, settings.revision)
     click.echo(f"Checking the model {files.model_id} ...", err=True)
-    backend = load_classifier(settings, files, {}).model.backend
-    click.echo(f"Starting on http://{settings.host}:{settings.port}; /readyz says when it can answer.", err=True)
+    cache = cache_of(settings)
+    backend = load_classifier(settings, files, {}, cache=cache).model.backend
+    click.echo(f"Starting on {settings.own_address}; /readyz says when it can answer.", err=True)
     sys.stdout.flush()
     sys.stderr.flush()
     # What gunicorn runs finds the model in the cache, and runs it as it was checked here.
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "GAZE_BACKEND": backend}
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "GAZE_BACKEND": backend, "GAZE_CACHE_DIR": str(cache.path)}
     for name, value in _MALLOC.items():
         environment.setdefault(name, value)
     command = [sys.executable, "-m", "gunicorn", "--config", "python:service.gunicorn_conf", "service.wsgi:app"]
@@ -126,7 +133,7 @@ def look(images: tuple[Path, ...], list_names: str, phrases: tuple[str, ...], to
             answer["error"] = f"The file cannot be read ({error.strerror})."
         failed += "error" in answer
         answers.append(answer)
-    click.echo(json.dumps(answers, ensure_ascii=False, indent=2) if as_json else _table(answers))
+    print(_json(answers) if as_json else _table(answers))
     if failed:
         sys.exit(os.EX_DATAERR)
 
@@ -138,10 +145,10 @@ def lists(name: str | None) -> None:
     served = served_lists(read_settings())
     if name is None:
         for phrase_list in served.values():
-            click.echo(f"{phrase_list.name:32}{len(phrase_list.labels):>6}  {phrase_list.title}")
+            print(f"{phrase_list.name:32}{len(phrase_list.labels):>6}  {phrase_list.title}")
         return
     require_list(served, name)
-    click.echo("\n".join(served[name].phrases))
+    print("\n".join(served[name].phrases))
 
 
 @main.command()
@@ -208,6 +215,10 @@ def _table(answers: list[dict[str, Any]]) -> str:
             lines.append(f"  {name}")
             lines += [f"    {found['probability']:7.2%}  {found['phrase']}" for found in predictions]
     return "\n".join(lines)
+
+
+def _json(answers: list[dict[str, Any]]) -> str:
+    return json.dumps(answers, ensure_ascii="utf" not in sys.stdout.encoding.lower(), indent=2)
 
 
 def _end(sentence: str, exit_code: int) -> NoReturn:

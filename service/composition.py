@@ -1,7 +1,12 @@
 """The parts that the server and the command line are both made of, built from settings."""
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
+import structlog
 from platformdirs import user_cache_path
 from tqdm import tqdm
 
@@ -16,6 +21,8 @@ from service.zero_shot.models import Computing, load_model
 from service.zero_shot.phrase_lists import PhraseList, built_in_folder, read_lists
 from service.zero_shot.text_features import TextFeatureFiles
 
+log = structlog.get_logger()
+
 
 def served_lists(settings: Settings) -> dict[str, PhraseList]:
     """Return the built-in lists and a museum's own. Raises InvalidList."""
@@ -23,8 +30,28 @@ def served_lists(settings: Settings) -> dict[str, PhraseList]:
 
 
 def cache_of(settings: Settings) -> CacheFolder:
-    """Return the folder where converted models and text features are kept."""
-    return CacheFolder(settings.cache_dir or user_cache_path("gaze"))
+    """Return the folder where converted models and text features are kept.
+
+    It is the user's own where the settings name none, or goes with this process where a user has none and can make
+    none: a container's user may be a number alone, without a name, and without a home or with / as its home.
+    """
+    if settings.cache_dir:
+        return CacheFolder(settings.cache_dir)
+    try:
+        folder = user_cache_path("gaze")
+        folder.mkdir(parents=True, exist_ok=True)
+        return CacheFolder(folder)
+    except (RuntimeError, OSError):  # platformdirs raises the first where there is no home
+        pass
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="gaze-cache-"))
+    except OSError:
+        return CacheFolder(Path("/.cache/gaze"))  # which cannot be made either, and is told of when it is to be
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    log.warning("this user has no cache; set GAZE_CACHE_DIR to a folder that lasts", folder=str(folder))
+    cache = CacheFolder(folder)
+    cache.complaint = "it goes with this process"
+    return cache
 
 
 def load_classifier(

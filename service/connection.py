@@ -11,9 +11,7 @@ from gunicorn.http.unreader import Unreader
 from gunicorn.workers.gthread import TConn
 
 from service.arrival import Arrival
-
-SEND_SECONDS = 30.0
-"""How long a caller may take to receive an answer."""
+from service.sending import AnswerSocket
 
 BLOCK = 256 * 1024
 """Bytes that are read at a time."""
@@ -46,7 +44,7 @@ class Received(Unreader):
         except TimeoutError:
             return b""
         finally:
-            self._connection.settimeout(SEND_SECONDS)
+            self._connection.settimeout(None)
 
     def take_all(self) -> bytes:
         """Return what has come and was not read: it belongs to the next request."""
@@ -63,6 +61,8 @@ class Connection(TConn):
     deadline:  when the event loop loses its patience
     watched:   whether the event loop hears when something comes
     discarded: bytes that were read and forgotten after the last answer; 0 before that
+    counted:   whether the caller's quota has been charged with the request
+    answer:    what the answer is sent by, as long as the event loop need not end it
     """
 
     arrival: Arrival
@@ -70,6 +70,8 @@ class Connection(TConn):
     deadline: float
     watched: bool
     discarded: int
+    counted: bool
+    answer: AnswerSocket | None
 
     def __init__(
         self, cfg: Any, client: socket.socket, address: Any, server: Any, linger: Callable[["Connection"], None]
@@ -81,6 +83,8 @@ class Connection(TConn):
         self._linger = linger
         self.watched = False
         self.discarded = 0
+        self.counted = False
+        self.answer = None
 
     def init(self) -> None:
         """Make the parser, in the thread that needs it: who is refused needs none."""

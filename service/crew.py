@@ -1,19 +1,60 @@
 """Crew: the workers of one gunicorn master, each of which knows whether another is ready or being loaded.
 
-So that a worker that loads its model takes no caller from one that is ready, and one that is told to end while its
-successor loads, as by SIGHUP, goes on until that is ready.
+So that a worker that loads its model takes no caller from one that is ready, and so that the master ends nobody whose
+successor loads, as after SIGHUP.
 """
 
 import mmap
 
-_FREE, _LOADING, _READY, _COVERING, _ENDING = range(5)
+_FREE, _LOADING, _FAILED, _READY, _ENDING = range(5)
 _PLACES = 1024
 
 
-class Crew:
-    """One byte for each worker, in memory that a master shares with the workers that it forks."""
+class Counts:
+    """A number for each worker, and their sum, in memory that a master shares with the workers that it forks.
+
+    Each writes its own alone, so that none is lost when another is killed; the master forgets that one's.
+    """
 
     def __init__(self) -> None:
+        self._each = memoryview(mmap.mmap(-1, 2 * _PLACES)).cast("H")
+        self._used = memoryview(mmap.mmap(-1, 2)).cast("H")
+        self._used[0] = 1
+        self._place = 0
+
+    def enlist(self, place: int) -> None:
+        """Begin to count for the worker that is forked next."""
+        self._place = place
+        self._each[place] = 0
+        self._used[0] = max(self._used[0], place + 1)
+
+    def dismiss(self, place: int) -> None:
+        """Forget the number of a worker that has ended."""
+        self._each[place] = 0
+
+    @property
+    def own(self) -> int:
+        """This worker's number."""
+        return self._each[self._place]
+
+    @own.setter
+    def own(self, number: int) -> None:
+        self._each[self._place] = number
+
+    @property
+    def total(self) -> int:
+        """The sum of all workers' numbers."""
+        return sum(self._each[: self._used[0]])
+
+
+class Crew:
+    """One byte for each worker, in memory that a master shares with the workers that it forks.
+
+    taken: how many places for requests each worker has taken
+    """
+
+    def __init__(self) -> None:
+        self.taken = Counts()
         self._states = mmap.mmap(-1, _PLACES)
         self._own = 0  # a place of its own for a process without a master
 
@@ -23,11 +64,24 @@ class Crew:
         """Return a place for the worker that is forked next."""
         self._own = self._states.find(bytes([_FREE]), 1)
         self._states[self._own] = _LOADING
+        self.taken.enlist(self._own)
         return self._own
 
-    def dismiss(self, place: int) -> None:
-        """Free the place of a worker that has ended."""
+    def dismiss(self, place: int) -> bool:
+        """Free the place of a worker that has ended, and return whether it has failed to load."""
+        failed = self._states[place] == _FAILED
         self._states[place] = _FREE
+        self.taken.dismiss(place)
+        return failed
+
+    def is_loading(self, place: int) -> bool:
+        """Return whether a worker is on its way to be ready."""
+        return self._states[place] == _LOADING
+
+    @property
+    def serves(self) -> bool:
+        """Whether some worker is ready."""
+        return _READY in self._states[1:]
 
     # --- in a worker ---
 
@@ -36,14 +90,18 @@ class Crew:
         if self._states[self._own] != _ENDING:
             self._states[self._own] = _READY
 
-    def tell_to_end(self) -> None:
-        """Take the order to end, which gunicorn repeats each second: at once, if this worker has never been ready."""
-        if self._states[self._own] != _COVERING:
-            self._states[self._own] = _COVERING if self._states[self._own] == _READY else _ENDING
+    def fail(self) -> None:
+        """Say that this worker could not load what it needs, and ends."""
+        self._states[self._own] = _FAILED
 
     def leave(self) -> None:
         """Say that this worker takes no new callers any more."""
         self._states[self._own] = _ENDING
+
+    @property
+    def leaves(self) -> bool:
+        """Whether this worker has said so."""
+        return self._states[self._own] == _ENDING
 
     @property
     def settled(self) -> bool:
@@ -54,18 +112,22 @@ class Crew:
     def may_accept(self) -> bool:
         """Whether this worker takes new callers: once it is ready, or while nobody is."""
         own = self._states[self._own]
-        return own in (_READY, _COVERING) or (own != _ENDING and not self._others(_READY, _COVERING))
+        return own == _READY or (own not in (_FAILED, _ENDING) and not self.others_serve)
 
     @property
-    def must_end(self) -> bool:
-        """Whether this worker was told to end and no caller needs it: another one is ready, or none is to come."""
-        own = self._states[self._own]
-        return own == _ENDING or (own == _COVERING and (self._others(_READY) or not self._others(_LOADING)))
+    def ready(self) -> int:
+        """How many workers are ready."""
+        return self._states[1:].count(_READY)
+
+    @property
+    def others_serve(self) -> bool:
+        """Whether another worker answers callers, so that the service goes on without this one."""
+        return self._others(_READY)
 
     @property
     def is_last(self) -> bool:
         """Whether no other worker takes callers, or is about to."""
-        return not self._others(_READY, _COVERING, _LOADING)
+        return not self._others(_READY, _LOADING)
 
     def _others(self, *states: int) -> bool:
         others = self._states[1 : self._own] + self._states[self._own + 1 :]

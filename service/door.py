@@ -5,6 +5,7 @@ Under ten times the load nine callers of ten are refused, and what each of them 
 
 import socket
 
+from service.api.access import Access
 from service.api.cors import CorsPolicy
 from service.arrival import Arrival
 from service.connection import BLOCK
@@ -28,12 +29,14 @@ class Door:
 
     max_head, max_body: as of Arrival
     cors: which headers the pages of other origins need
+    access: which proxies say who the caller is
     """
 
-    def __init__(self, max_head: int, max_body: int, cors: CorsPolicy) -> None:
+    def __init__(self, max_head: int, max_body: int, cors: CorsPolicy, access: Access) -> None:
         self._max_head = max_head
         self._max_body = max_body
         self._cors = cors
+        self._access = access
         self._nowhere = bytearray(BLOCK)
         self._refused: dict[Refusal, list[tuple[str, str | None]]] = {}
 
@@ -54,7 +57,8 @@ class Door:
             return None
         refusal = refusal_for(_NO_PLACE, asked)
         request_id = arrival.request_id or new_id()
-        self._refused.setdefault(refusal, []).append((request_id, address))
+        client = self._access.client(address, arrival.forwarded_for)
+        self._refused.setdefault(refusal, []).append((request_id, str(client) if client else None))
         answer = refusal.answer(request_id, self._cors.headers(arrival.origin))
         size = BLOCK
         try:

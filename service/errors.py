@@ -3,6 +3,7 @@
 GazeError                     what a caller is told, as an RFC 9457 problem
 ├── MalformedRequest          400 malformed_request
 ├── Unauthorized              401 unauthorized
+├── ForeignOrigin             403 foreign_origin
 ├── UnknownList               404 unknown_list
 ├── NotFound                  404 not_found
 ├── MethodNotAllowed          405 method_not_allowed
@@ -10,6 +11,7 @@ GazeError                     what a caller is told, as an RFC 9457 problem
 ├── ImageTooLarge             413 image_too_large
 ├── UnsupportedMediaType      415 unsupported_media_type
 ├── UnsupportedImageFormat    415 unsupported_image_format
+├── MisdirectedRequest        421 misdirected_request
 ├── InvalidRequest            422 invalid_request
 ├── UndecodableImage          422 undecodable_image
 ├── ImageDimensions           422 image_dimensions
@@ -83,6 +85,16 @@ class Unauthorized(GazeError):
     default_detail = "This service needs a key: send the header 'Authorization: Bearer KEY' with a key that it knows."
 
 
+class ForeignOrigin(GazeError):
+    """No keys are configured, and a page of another origin asks through a browser."""
+
+    status, code, title = 403, "foreign_origin", "Foreign origin"
+    default_detail = (
+        "A page of another origin may not ask this. Its origin can be named in GAZE_CORS_ORIGINS, and this service's "
+        "own address in GAZE_PUBLIC_URL."
+    )
+
+
 class UnknownList(GazeError):
     """A list was named that is not served."""
 
@@ -131,6 +143,16 @@ class UnsupportedImageFormat(GazeError):
     status, code, title = 415, "unsupported_image_format", "Unsupported image format"
     default_detail = (
         "This is no image in a format that is read: JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF, HEIC or JPEG 2000."
+    )
+
+
+class MisdirectedRequest(GazeError):
+    """No keys are configured, and the header Host has a name that anybody could have made to lead here."""
+
+    status, code, title = 421, "misdirected_request", "Misdirected request"
+    default_detail = (
+        "This service does not know that it is called by the name in the header Host. Names can be given in "
+        "GAZE_HOSTS, or by GAZE_PUBLIC_URL."
     )
 
 
@@ -184,7 +206,12 @@ class InternalError(GazeError):
 
 
 class ImageFetchFailed(GazeError):
-    """The image's host could not be reached, or did not deliver a picture's bytes."""
+    """The image's host could not be reached, or did not deliver a picture's bytes.
+
+    host_status: of HTTP, that the host answered with, where that is why
+    """
+
+    host_status: int | None = None
 
     status, code, title = 502, "image_fetch_failed", "Image fetch failed"
     default_detail = "The image could not be fetched from its host."

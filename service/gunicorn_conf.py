@@ -4,7 +4,10 @@ import atexit
 import os
 import resource
 import shutil
+import signal
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +15,21 @@ from typing import Any
 _metrics_folder = tempfile.mkdtemp(prefix="gaze-metrics-")
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
 
+import structlog  # noqa: E402
 from gunicorn.glogging import Logger  # noqa: E402
 from prometheus_client import multiprocess  # noqa: E402
 
 from service.crew import crew  # noqa: E402
+from service.errors import StartError  # noqa: E402
+from service.images.sandbox import hide_process  # noqa: E402
 from service.logs import configure_logs  # noqa: E402
 from service.settings import FETCH_SLOTS, OTHER_SLOTS, SLOTS, STREAMED_SLOTS, read_settings  # noqa: E402
+from service.zero_shot.phrase_lists import built_in_folder, read_lists  # noqa: E402
+
+log = structlog.get_logger()
 
 _master = os.getpid()
+hide_process()  # and with it the workers, which have the same keys in their environment
 
 
 @atexit.register
@@ -48,13 +58,14 @@ if _descriptors != resource.RLIM_INFINITY:
     )
 
 logger_class = JsonLogger
-bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
+bind = _settings.listens_on
 workers = _settings.workers
 worker_class = "service.gunicorn_worker.GazeWorker"
 threads = SLOTS + FETCH_SLOTS + STREAMED_SLOTS + OTHER_SLOTS
 timeout = 60
 graceful_timeout = 25
 keepalive = 5
+sendfile = False  # the event loop sends what a caller does not take at once
 preload_app = False
 # A heartbeat file on a slow disk would make a healthy worker look dead.
 _memory = Path("/dev/shm")  # noqa: S108  # gunicorn makes the file itself, with a name that cannot be guessed
@@ -69,6 +80,40 @@ forwarded_allow_ips = ""
 forwarder_headers = ""
 
 
+def when_ready(server: Any) -> None:
+    """Take SIGHUP in our own way; gunicorn has no setting for it."""
+    server.reload = partial(_reload, server)
+    server.manage_workers = partial(_manage_workers, server, server.manage_workers)
+
+
+def _manage_workers(server: Any, manage_workers: Callable[[], None]) -> None:
+    """Start and end workers until there are as many as there are to be; none is ended while its successor loads."""
+    if len(server.WORKERS) <= server.num_workers or not _loading(server):
+        manage_workers()
+
+
+def _loading(server: Any) -> list[int]:
+    return [pid for pid, worker in server.WORKERS.items() if crew.is_loading(worker.place)]
+
+
+def _reload(server: Any) -> None:
+    """Start workers that read the lists anew; the old ones are too many once these are ready.
+
+    gunicorn's own way ends the old ones at once, and waits for that, when it hears no other signal. Its configuration
+    need not be read anew: it is the environment, which cannot change.
+    """
+    try:
+        read_lists(built_in_folder(), *([_settings.lists_dir] if _settings.lists_dir else []))
+    except StartError as error:
+        log.error("the lists are not read anew, and the old ones are served on", reason=str(error))
+        return
+    for pid in _loading(server) if crew.serves else ():
+        server.kill_worker(pid, signal.SIGTERM)  # what it reads is of an earlier SIGHUP
+    server.num_workers = server.cfg.workers
+    for _ in range(server.num_workers):
+        server.spawn_worker()
+
+
 def pre_fork(server: Any, worker: Any) -> None:
     """Give a new worker its place among the others."""
     worker.place = crew.enlist()
@@ -76,7 +121,11 @@ def pre_fork(server: Any, worker: Any) -> None:
     worker.listeners_end_with_it = not server.systemd
 
 
-def child_exit(_server: Any, worker: Any) -> None:
+def child_exit(server: Any, worker: Any) -> None:
     """Forget the place and the gauges of a worker that has ended."""
-    crew.dismiss(worker.place)
+    failed = crew.dismiss(worker.place)
+    if failed and len(server.WORKERS) < server.num_workers:
+        # Another would fail as well, again and again, and take the cores from those that answer.
+        server.num_workers = len(server.WORKERS)
+        log.error("a worker could not start; the others go on until SIGHUP", workers=server.num_workers)
     multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

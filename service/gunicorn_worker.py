@@ -5,6 +5,7 @@ and a thread is given to a request that is there. What cannot be taken is refuse
 """
 
 import errno
+import math
 import selectors
 import socket
 import sys
@@ -19,7 +20,7 @@ import structlog
 from gunicorn.workers.gthread import TConn
 
 from service import errors
-from service.admission import Admission
+from service.admission import Admission, SharedByCallers
 from service.answering import PROBES, AnsweringWorker
 from service.arrival import Arrival
 from service.connection import BLOCK, Connection
@@ -27,8 +28,8 @@ from service.crew import crew
 from service.door import Door
 from service.lifetime import admission, shutting_down
 from service.listening import begin_again, take_all
-from service.refusals import COSTLY, HEAD_TOO_LONG, refused
-from service.settings import OTHER_SLOTS, STREAMED_SLOTS, read_settings
+from service.refusals import COSTLY, HEAD_TOO_LONG
+from service.settings import OTHER_SLOTS, STREAMED_SLOTS, STREAMED_SLOTS_EACH, read_settings
 from service.threads import Threads, stand_back
 
 log = structlog.get_logger()
@@ -76,16 +77,16 @@ class GazeWorker(AnsweringWorker):
         self._max_head = self.cfg.limit_request_line + self.cfg.limit_request_field_size + BLOCK
         self._waiting: set[Connection] = set()
         self._held_bytes = 0
-        self._streamed = Admission(STREAMED_SLOTS)
+        self._streamed = SharedByCallers(STREAMED_SLOTS, STREAMED_SLOTS_EACH)
         self._others = Admission(OTHER_SLOTS)
         self._next_look = 0.0
         self._next_beat = 0.0
         self._accepting = False
+        self._leaves_until = math.inf
         self._refusing = False
         self._more_wait = False
         self._nowhere = bytearray(BLOCK)
-        self._cors = settings.cors_origins
-        self._door = Door(self._max_head, self._max_body, self._cors)
+        self._door = Door(self._max_head, self._max_body, self._cors, self._access)
 
     def init_process(self) -> None:
         """Start, with threads of their own for those that supervise the service."""
@@ -110,13 +111,21 @@ class GazeWorker(AnsweringWorker):
             super().notify()
 
     def handle_exit(self, sig: int, frame: Any) -> None:  # noqa: ARG002  # gunicorn's signature
-        """Take SIGTERM: end at once, or once the successor that is being loaded is ready."""
-        crew.tell_to_end()
+        """Take SIGTERM, which gunicorn repeats each second: take no new callers, and end."""
+        crew.leave()
         self.method_queue.defer(lambda: None)
 
     def set_accept_enabled(self, enabled: bool | None) -> None:
-        """Take new callers only while the crew wants this worker to."""
-        super().set_accept_enabled(bool(enabled) and crew.may_accept)
+        """Take new callers only while the crew wants this worker to, and leave others to who has fewer requests."""
+        super().set_accept_enabled(bool(enabled) and crew.may_accept and not self._leaves_callers())
+
+    def _leaves_callers(self) -> bool:
+        """Return whether other workers have a moment to take who comes next; one that hangs may not."""
+        if not admission.has_share(crew.ready):
+            self._leaves_until = math.inf
+            return False
+        self._leaves_until = min(self._leaves_until, time.monotonic() + _LOOK_SECONDS)
+        return time.monotonic() < self._leaves_until
 
     def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
         """Let events happen, then see whether it is time to end."""
@@ -124,10 +133,11 @@ class GazeWorker(AnsweringWorker):
             time.sleep(_REST_SECONDS)
         self._refusing = self._more_wait = False
         self.set_accept_enabled(self._accepting)
-        super().wait_for_and_dispatch_events(timeout if crew.settled or not self.alive else _LOOK_SECONDS)
+        settled = (crew.settled and self._leaves_until == math.inf) or not self.alive
+        super().wait_for_and_dispatch_events(timeout if settled else _LOOK_SECONDS)
         # Here, and in no callback: the loop may hold another event of a connection that is closed.
         self._make_room()
-        if self.alive and crew.must_end:
+        if self.alive and crew.leaves:
             shutting_down.set()  # first: whose connection is closed for that is not told that this is ready
             self.alive = False
 
@@ -184,6 +194,7 @@ class GazeWorker(AnsweringWorker):
         conn.arrival = Arrival(self._max_head, self._max_body)
         conn.started = time.monotonic()
         conn.deadline = conn.started + HEAD_SECONDS
+        conn.counted = False
         conn.never_wait()
 
     def _let_arrive(self, conn: Connection) -> None:
@@ -205,6 +216,7 @@ class GazeWorker(AnsweringWorker):
         if now < self._next_look:  # this is called after each event
             return
         self._next_look = now + _LOOK_SECONDS
+        self._expire_answers(now)
         for conn in [conn for conn in self._waiting if conn.deadline <= now]:
             if conn.arrival.head is None or conn.discarded:
                 self._close(conn)
@@ -234,6 +246,8 @@ class GazeWorker(AnsweringWorker):
                 idle.close()
             elif self._waiting:
                 self._close(min(self._waiting, key=lambda conn: (not conn.discarded, conn.arrival.size, conn.started)))
+            elif self._sending:
+                self._give_up(self._slowest())
             else:
                 break
         while self._held_bytes > self._max_held:
@@ -267,15 +281,17 @@ class GazeWorker(AnsweringWorker):
         had_head = arrival.head is not None
         arrival.add(piece)
         self._held_bytes += len(piece)
+        if arrival.head is not None and not had_head and not arrival.whole:
+            refusal = self._refusal_by_head(conn)
+            if refusal is not None:
+                self._refuse(conn, refusal)
+                return
         if arrival.can_begin:
             self._begin(conn)
         elif arrival.head is not None and not had_head:
             self._wait_for_body(conn)
 
     def _wait_for_body(self, conn: Connection) -> None:
-        if conn.arrival.method_and_path in COSTLY and admission.is_full:
-            self._refuse(conn, errors.Overloaded(retry_after=1))  # at once: the body would be read for nothing
-            return
         conn.deadline = conn.started + self._request_seconds
         if conn.arrival.expects_continue:
             with suppress(OSError):
@@ -285,23 +301,22 @@ class GazeWorker(AnsweringWorker):
         """Give the request to a thread, or refuse it."""
         arrival = conn.arrival
         asked = arrival.method_and_path
-        places = self._streamed if not arrival.whole else admission if asked in COSTLY else self._others
+        others = admission if asked in COSTLY else self._others
+        places = others if arrival.whole else self._streamed.of(self._caller_of(conn))
         if arrival.head is None:
             self._refuse(conn, errors.RequestTooLarge(HEAD_TOO_LONG))
         elif arrival.whole and asked[1] in PROBES:
             self._submit(conn, self._probes, lambda: None)
         elif not places.take():
             self._refuse(conn, errors.Overloaded(retry_after=1))
-        elif places is admission:
-            self._submit(conn, self.tpool, lambda: None, has_place=True)
         else:
-            self._submit(conn, self.tpool, places.give_back)
+            own = places is admission  # the thread gives it back, before the answer is sent
+            self._submit(conn, self.tpool, (lambda: None) if own else places.give_back, has_place=own)
 
     def _refuse(self, conn: Connection, error: errors.GazeError) -> None:
         """Answer in the event loop, and close."""
         arrival = conn.arrival
-        headers = self._cors.headers(arrival.origin)
-        answer = refused(error, conn.address, arrival.method_and_path, arrival.request_id, headers)
+        answer = self._refused(conn, error)
         self._forget(conn)
         size = BLOCK
         with suppress(OSError):
@@ -317,8 +332,7 @@ class GazeWorker(AnsweringWorker):
         self, conn: Connection, threads: Executor, finished: Callable[[], None], has_place: bool = False
     ) -> None:
         self._forget(conn)
-        rest_until = conn.started + self._request_seconds
-        conn.received.begin(conn.arrival.release(), rest_until)
+        conn.received.begin(conn.arrival.release(), conn.started + self._request_seconds)
         future = threads.submit(self._handle, conn, has_place)
 
         def done(future: Any) -> None:

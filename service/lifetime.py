@@ -1,12 +1,25 @@
 """What gunicorn's worker and the app in it share."""
 
 import threading
+from functools import cache
 
 from service.admission import Admission
-from service.settings import FETCH_SLOTS, SLOTS
+from service.api.access import Access
+from service.crew import crew
+from service.settings import FETCH_SLOTS, SLOTS, read_settings
 
 shutting_down = threading.Event()
 """Set by the worker once this process has been told to end; /readyz then says so."""
 
-admission = Admission(SLOTS, FETCH_SLOTS)
-"""The worker takes places before a request costs a thread, the app where that was not possible."""
+admission = Admission(SLOTS, FETCH_SLOTS, crew.taken)
+"""The worker takes places before a request costs a thread, the app where that was not possible.
+
+All workers together have as many as one would have: on the same cores, more of them would only wait longer.
+"""
+
+
+@cache
+def access() -> Access:
+    """Return who may ask, and how often: the worker looks at that before it reads a body, the app each time."""
+    settings = read_settings()
+    return Access(settings.api_keys, settings.rate_limit, settings.trusted_proxies)

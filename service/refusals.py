@@ -1,13 +1,14 @@
 """Answers that gunicorn's worker gives by itself, without the app."""
 
 import random
-import uuid
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 
 import structlog
+from gunicorn import SERVER
 from gunicorn.http import errors as http_errors
+from gunicorn.util import http_date
 
 from service.errors import GazeError, InternalError, MalformedRequest, RequestTooLarge
 from service.logs import CHANGING, PreparedEvent
@@ -46,11 +47,14 @@ class Refusal:
         before, _, after = whole.partition(f'"request_id":"{_NO_ID}"')  # an id needs no escape in JSON
         self._body = f'{before}"request_id":"'.encode(), f'"{after}'.encode()
         self._length = sum(map(len, self._body))
-        retry = f"Retry-After: {error.retry_after}\r\n" if error.retry_after is not None else ""
-        self._head = (
-            f"HTTP/1.1 {error.status} {error.title}\r\nConnection: close\r\nContent-Type: {problems.MEDIA_TYPE}\r\n"
-            f"{retry}"
-        ).encode()
+        lines = {
+            "Server": SERVER,
+            "Connection": "close",
+            "Content-Type": problems.MEDIA_TYPE,
+            "X-Content-Type-Options": "nosniff",
+            **problems.headers_of(error),
+        }
+        self._head = f"HTTP/1.1 {error.status} {error.title}\r\n{_said(lines)}".encode()
         self._counter = metrics.REQUESTS.labels(route, method, error.status, error.code)
         self._event = PreparedEvent(
             "request",
@@ -65,7 +69,7 @@ class Refusal:
     def answer(self, request_id: str, headers: Mapping[str, str], *, has_body: bool = True) -> bytes:
         """Return the HTTP answer, which says that the connection is closed, with these headers besides."""
         own_id = request_id.encode()
-        more = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode() if headers else b""
+        more = _said({**headers, "Date": http_date()}).encode()
         body = own_id.join(self._body) if has_body else b""
         length = self._length + len(own_id)
         return b"%bX-Request-ID: %b\r\n%bContent-Length: %d\r\n\r\n%b" % (self._head, own_id, more, length, body)
@@ -109,19 +113,21 @@ def refused(
     return refusal.answer(request_id, headers, has_body=asked[0] != "HEAD")
 
 
-def failed(failure: BaseException, client: str | None) -> bytes:
-    """Return the answer to a request that never reached the app; nothing of what was sent is echoed.
+def error_of(failure: BaseException, request_id: str) -> GazeError:
+    """Return what is told of a request that never reached the app; nothing of what was sent is echoed.
 
     failure: what gunicorn raised
-    client:  the caller's address
     """
-    request_id = uuid.uuid4().hex
     if isinstance(failure, _TOO_LONG):
-        return refused(RequestTooLarge(HEAD_TOO_LONG), client, request_id=request_id)
+        return RequestTooLarge(HEAD_TOO_LONG)
     if isinstance(failure, http_errors.ParseException):
-        return refused(MalformedRequest("This is no valid HTTP request."), client, request_id=request_id)
+        return MalformedRequest("This is no valid HTTP request.")
     log.error("defect", request_id=request_id, exc_info=failure)
-    return refused(InternalError(), client, request_id=request_id)
+    return InternalError()
+
+
+def _said(headers: Mapping[str, str]) -> str:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
 
 
 @lru_cache(maxsize=64)

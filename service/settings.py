@@ -1,5 +1,6 @@
 """Settings: environment variables with the prefix GAZE_, read once, frozen; unknown names are refused."""
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from service.api.clients import Network, parse_networks
 from service.api.cors import CorsPolicy
+from service.api.foreign_pages import Hosts
 from service.api.quota import Rate, parse_rates
 from service.cores import available_cores
 from service.errors import InvalidSettings
@@ -17,7 +19,7 @@ from service.images.addresses import FetchPolicy
 
 PREFIX = "GAZE_"
 SLOTS = max(12, 4 * available_cores())
-"""How many rankings one process works on at a time: what comes last waits as long as the others take together."""
+"""How many rankings all workers together work on at a time: what comes last waits as long as all of them take."""
 
 FETCH_SLOTS = 16
 """How many requests may be fetching images at a time, besides."""
@@ -25,9 +27,13 @@ FETCH_SLOTS = 16
 STREAMED_SLOTS = 8
 """How many requests may be read by a thread, because their bodies come in chunks or are too large, besides."""
 
+STREAMED_SLOTS_EACH = 4
+"""How many of these one address may have."""
+
 OTHER_SLOTS = 16
 """How many other requests may be answered at a time, for lists, pages and mistakes."""
 
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}")
 _KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,256}")
 
 
@@ -54,7 +60,9 @@ class Settings(BaseModel):
         "others follow the hub's `main`",
     )
     host: str = Field(
-        default="127.0.0.1", min_length=1, description="the address to listen on; `0.0.0.0` in the containers"
+        default="127.0.0.1",
+        min_length=1,
+        description="the address to listen on; `0.0.0.0` in the containers, `::` for IPv6 and IPv4",
     )
     port: int = Field(default=8000, ge=1, le=65535, description="the port to listen on")
     public_url: Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]_-]+(/[!-~]*)?$", max_length=500)] | None = (
@@ -115,10 +123,29 @@ class Settings(BaseModel):
         default=CorsPolicy(),
         description="comma-separated origins (`https://museum.example`) whose pages may ask from a browser, or `*`",
     )
+    hosts: Annotated[Hosts, _parsed_by(Hosts.parse)] = Field(
+        default=Hosts(),
+        description="where no keys are set: comma-separated names, besides that of `GAZE_PUBLIC_URL`, that callers may "
+        "call this service by in the header `Host`, or `*` for any; IP addresses, names without a dot, and names for "
+        "private use (`.internal`, `.local`, `.home.arpa`, `.svc`) need not be named",
+    )
     trusted_proxies: Annotated[tuple[Network, ...], _parsed_by(parse_networks)] = Field(
         default=(),
         description="comma-separated addresses and networks of proxies whose `X-Forwarded-For` is believed",
     )
+
+    @field_validator("host")
+    @classmethod
+    def _listenable(cls, host: str) -> str:
+        bare = re.sub(r"^\[(.*)\]$", r"\1", host.strip())
+        if ":" in bare or bare != host.strip():
+            try:
+                ipaddress.IPv6Address(bare)
+            except ValueError:
+                raise ValueError("it is no IPv6 address, as :: or [::1]; the port is GAZE_PORT") from None
+        elif not _HOST.fullmatch(bare):
+            raise ValueError("it is neither an address nor the name of a host")
+        return bare
 
     @field_validator("api_keys", mode="before")
     @classmethod
@@ -143,6 +170,19 @@ class Settings(BaseModel):
     def _parsable(cls, text: str) -> str:
         FetchPolicy.parse(text)
         return text
+
+    @property
+    def listens_on(self) -> str:
+        """The host and the port that a socket is bound to, an IPv6 address in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def own_address(self) -> str:
+        """A URL at which this machine's own programs reach the service."""
+        host = {"::": "::1", "0.0.0.0": "127.0.0.1"}.get(self.host, self.host)  # noqa: S104  # it is not bound to here
+        # A zone's % is escaped (RFC 6874).
+        netloc = f"[{host.replace('%', '%25')}]" if ":" in host else host
+        return f"http://{netloc}:{self.port}"
 
     @property
     def fetch_policy(self) -> FetchPolicy:

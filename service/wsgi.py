@@ -6,6 +6,7 @@ from its first second. The model's files must lie on this machine already: `gaze
 
 import gc
 import os
+from typing import NoReturn
 
 import structlog
 
@@ -14,7 +15,7 @@ from service.app import create_app
 from service.composition import load_classifier, served_lists
 from service.crew import crew
 from service.errors import StartError
-from service.lifetime import admission, shutting_down
+from service.lifetime import access, admission, shutting_down
 from service.logs import configure_logs
 from service.settings import read_settings
 from service.threads import stand_back
@@ -26,7 +27,10 @@ from service.zero_shot.watchdog import Watchdog
 log = structlog.get_logger()
 
 BOOT_ERROR = 3
-"""The exit code at which gunicorn's master gives up, instead of starting the worker again and again."""
+"""The exit code at which gunicorn's master gives up, instead of starting the worker again and again.
+
+Not where other workers answer, as after a SIGHUP: then this one alone ends.
+"""
 
 
 def _build(report: Report) -> ZeroShotClassifier:
@@ -63,18 +67,22 @@ def _ready(classifier: ZeroShotClassifier) -> None:
     )
 
 
-def _failed(error: Exception) -> None:
+def _failed(error: Exception) -> NoReturn:
     if isinstance(error, StartError):
         log.error("start failed", reason=str(error))
     else:
         log.error("start failed", exc_info=error)
-    os._exit(BOOT_ERROR)  # sys.exit would end this thread alone
+    crew.fail()
+    os._exit(os.EX_CONFIG if crew.others_serve else BOOT_ERROR)  # sys.exit would end this thread alone
 
 
 configure_logs()
 settings = read_settings()
-phrase_lists = served_lists(settings)
+try:
+    phrase_lists = served_lists(settings)
+except StartError as broken:  # since `gaze serve`, or the master, has read them
+    _failed(broken)
 loading = LoadingClassifier(_build, on_ready=_ready, on_failure=_failed).start()
 # A pass that hangs cannot be ended, but its process can; gunicorn's master starts another.
 Watchdog(loading, end=lambda: os._exit(os.EX_SOFTWARE)).start()
-app = create_app(settings, phrase_lists, loading, shutting_down, admission)
+app = create_app(settings, phrase_lists, loading, shutting_down, admission, access=access())

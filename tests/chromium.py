@@ -24,7 +24,7 @@ _ARGUMENTS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--host-resolver-rules=MAP gaze.example 127.0.0.1",
+    "--host-resolver-rules=MAP *.example 127.0.0.1, MAP gaze.internal 127.0.0.1",
 )
 
 

@@ -1,6 +1,7 @@
 """What `kubectl kustomize` makes of the overlays, as far as they use it: a machine that tests needs no kubectl.
 
-Resources, a namespace, images, and patches that are merged. Whatever else stands in a kustomization.yaml is an error.
+Resources, components, a namespace, images, and patches that are merged. Whatever else stands in a kustomization.yaml
+is an error.
 """
 
 from pathlib import Path
@@ -10,8 +11,8 @@ import yaml
 
 Object = dict[str, Any]
 
-_KNOWN = {"apiVersion", "kind", "namespace", "resources", "images", "patches"}
-_MERGED_BY_NAME = ("containers",)
+_KNOWN = {"apiVersion", "kind", "namespace", "resources", "components", "images", "patches"}
+_MERGED_BY_NAME = ("containers", "env")
 """Lists whose members are merged one by one, as Kubernetes' own types say it; all others are replaced."""
 
 _WITHOUT_NAMESPACE = ("Namespace",)
@@ -27,10 +28,12 @@ def built(folder: Path) -> list[Object]:
     for name in kustomization["resources"]:
         path = folder / name
         objects += built(path) if path.is_dir() else read(path)
-    for patch in kustomization.get("patches", ()):
-        [change] = read(folder / patch["path"])
-        [index] = [index for index, each in enumerate(objects) if identity(each) == identity(change)]
-        objects[index] = _merged(objects[index], change)
+    for name in kustomization.get("components", ()):
+        [component] = read(folder / name / "kustomization.yaml")
+        if set(component) - {"apiVersion", "kind", "patches"}:
+            raise ValueError(f"{name}: {', '.join(sorted(component))}")
+        _patch(objects, folder / name, component)
+    _patch(objects, folder, kustomization)
     for each in objects:
         if "namespace" in kustomization and each["kind"] not in _WITHOUT_NAMESPACE:
             each["metadata"]["namespace"] = kustomization["namespace"]
@@ -39,6 +42,13 @@ def built(folder: Path) -> list[Object]:
                 if container["image"] == image["name"]:
                     container["image"] = f"{image['newName']}:{image['newTag']}"
     return objects
+
+
+def _patch(objects: list[Object], folder: Path, kustomization: Object) -> None:
+    for patch in kustomization.get("patches", ()):
+        [change] = read(folder / patch["path"])
+        [index] = [index for index, each in enumerate(objects) if identity(each) == identity(change)]
+        objects[index] = _merged(objects[index], change)
 
 
 def read(path: Path) -> list[Object]:
@@ -73,5 +83,6 @@ def _merged(old: Any, change: Any, key: str = "") -> Any:
         changes = {each["name"]: each for each in change}
         if set(changes) - {each["name"] for each in old}:
             raise ValueError(f"{key} has no {', '.join(changes)}")
-        return [_merged(each, changes.get(each["name"], {})) for each in old]
+        kept = [each for each in old if changes.get(each["name"], {}).get("$patch") != "delete"]
+        return [_merged(each, changes.get(each["name"], {})) for each in kept]
     return change

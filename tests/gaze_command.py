@@ -1,10 +1,13 @@
 """The `gaze` command, run as a person would, with no settings but those that a test gives."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+import pytest
 
 from tests.conftest import CACHE
 
@@ -28,6 +31,20 @@ def run(command: Sequence[str], **environment: str | Path) -> "subprocess.Comple
         timeout=150,
         check=False,
     )
+
+
+def by_a_number(*command: str) -> list[str]:
+    """Return a command as a user runs it who is a number alone: no name, no group's rights, no home, and none set.
+
+    It may read everything, because Python may lie in root's home, and write to /tmp alone.
+    """
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        pytest.skip("being another user needs root, and setpriv of util-linux")
+    rights = "-all,+dac_read_search"
+    user = ("--reuid=54321", "--regid=54321", "--clear-groups")
+    limits = (f"--inh-caps={rights}", f"--ambient-caps={rights}", f"--bounding-set={rights}")
+    unset = [f"--unset={name}" for name in ("HOME", "XDG_CACHE_HOME", "USER", "LOGNAME", "GAZE_CACHE_DIR")]
+    return ["env", *unset, "PYTHONDONTWRITEBYTECODE=1", "setpriv", *user, *limits, *command]
 
 
 def environment_of(**environment: str | Path) -> dict[str, str]:

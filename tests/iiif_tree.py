@@ -24,6 +24,30 @@ def jpeg(picture: Image.Image) -> bytes:
     return written.getvalue()
 
 
+def tiles_only(picture: Image.Image, version: int, base: str, factor: int, side: int) -> dict[str, bytes]:
+    """Return the files of a tree that has tiles of one fraction of a picture and nothing else, as `level_0` does.
+
+    They are PNGs, whatever their names say, so that together they are exactly the picture.
+    """
+    width, height = picture.size
+    small = picture.resize((-(-width // factor), -(-height // factor)), Image.Resampling.BOX)
+    context = {"@context": f"http://iiif.io/api/image/{version}/context.json", "@id" if version == 2 else "id": base}
+    profile = "http://iiif.io/api/image/2/level0.json" if version == 2 else "level0"
+    tiles = [{"width": side, "scaleFactors": [factor]}]
+    information = {**context, "profile": profile, "width": width, "height": height, "tiles": tiles}
+    files = {"/info.json": json.dumps(information).encode()}
+    for top in range(0, small.height, side):
+        for left in range(0, small.width, side):
+            tile = small.crop((left, top, min(left + side, small.width), min(top + side, small.height)))
+            x, y = left * factor, top * factor
+            region = f"{x},{y},{min(side * factor, width - x)},{min(side * factor, height - y)}"
+            size = f"{tile.width}," if version == 2 else f"{tile.width},{tile.height}"
+            written = io.BytesIO()
+            tile.save(written, "PNG")
+            files[f"/{region}/{size}/0/default.jpg"] = written.getvalue()
+    return files
+
+
 def level_0(whole: bytes, version: int, base: str, widths: tuple[int, ...]) -> dict[str, bytes]:
     """Return the files of a tree, by what comes behind its base URI.
 

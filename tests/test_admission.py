@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from flask.testing import FlaskClient
 
-from service.admission import Admission
+from service.admission import Admission, SharedByCallers
 from service.errors import Overloaded
 from service.settings import FETCH_SLOTS
 from tests.problem_shape import checked_problem
@@ -126,3 +126,15 @@ def test_hosts_that_do_not_answer_keep_nobody_from_asking_of_an_upload(
         thread.join()
     assert statuses == [200] * FETCH_SLOTS
     assert client.post("/v1/gaze", json=waiting).status_code == 200
+
+
+def test_one_caller_has_only_some_of_the_places() -> None:
+    shared = SharedByCallers(3, 2)
+    one, other = shared.of(b"one"), shared.of(b"other")
+    assert [shared.of(b"one").take() for _ in range(3)] == [True, True, False]
+    assert [other.take(), other.take()] == [True, False]
+    one.give_back()
+    assert (other.take(), one.take()) == (True, False)
+    for caller in (one, other, other):
+        caller.give_back()
+    assert (shared.all.taken, shared.taken) == (0, {})

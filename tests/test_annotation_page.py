@@ -5,15 +5,16 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyld import jsonld  # type: ignore[import-untyped]
 
-from service.documents.annotation_page import CONTEXT_PATH, PRESENTATION_CONTEXT, annotation_page, context
+from service.documents.annotation_page import CONTEXT_PATH, PRESENTATION_CONTEXT, context
 from service.documents.finding import Finding, Machine, Subject
+from service.documents.formats import FORMATS
 from service.documents.naming import picture_iri
 from tests.museum_findings import EVERY_TERM, FINDINGS, MACHINE, NOTHING, ORDINARY, PAGE, UPLOAD
 
@@ -29,6 +30,11 @@ AGENTS = {"Person", "Organization", "Software"}
 ANNOTATION_KEYS = {"id", "type", "motivation", "created", "creator", "generator", "body", "target"}
 OUR_KEYS = {"list", "listHash", "candidates", "rank", "phrase", "probability", "similarity", "model", "revision"}
 VIEWER = Path(__file__).parent / "viewer"
+
+
+def annotation_page(findings: Sequence[Finding], machine: Machine, page_id: str) -> Any:
+    """Return the page as it is sent."""
+    return json.loads("".join(FORMATS["annotations"].render(findings, machine, page_id)))
 
 
 def check_page(page: dict[str, Any]) -> None:

@@ -462,7 +462,7 @@ def test_curl_gets_the_same_answer(page: Page, tmp_path: Path) -> None:
 
 
 def test_a_page_without_https_can_copy_too(open_page: Open, service: str, complaints: Complaints) -> None:
-    page = open_page(service.replace("127.0.0.1", "gaze.example"), permissions=[])
+    page = open_page(service.replace("127.0.0.1", "gaze.internal"), permissions=[])
     assert page.evaluate("[isSecureContext, navigator.clipboard]") == [False, None]
     assert [each[:37] for each in complaints] == ["The Cross-Origin-Opener-Policy header"]  # is for https alone
     complaints.clear()

@@ -1,5 +1,6 @@
 """`gaze bulk` as a person runs it: what it refuses, what it says, and that a kill at any moment costs nothing."""
 
+import json
 import os
 import random
 import signal
@@ -8,7 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 from click.testing import CliRunner
 
 from service.bulk.command import bulk
@@ -48,6 +51,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["tests", "--out", "a.csv", "--lists", "tools", "--top-k", "0"], "x>=1"),
         (["tests", "--out", "a.csv", "--lists", "tools", "--min-probability", "2"], "0<=x<=1"),
         (["tests", "--out", "a.csv", "--lists", "tools", "--date", "today"], "does not match the format"),
+        (["tests", "--out", "a.csv", "--lists", "tools", "--encoding", "excel"], "There is no such encoding"),
+        (["tests", "--out", "a.csv", "--lists", "tools", "--encoding", "base64"], "There is no such encoding"),
         (["tests", "--out", "a.csv", "--lists", "tools", "--engine", "spark"], "Invalid value for '--engine'"),
     ],
 )
@@ -99,6 +104,22 @@ def test_killed_at_random_moments_it_ends_with_the_file_of_an_undisturbed_run(fo
         assert gaze("bulk", *arguments, "--out", out, **settings).returncode == 3
     assert out.read_bytes() == whole.read_bytes()
     assert Path(f"{out}.errors.csv").read_bytes() == Path(f"{whole}.errors.csv").read_bytes()
+
+
+def test_what_a_person_should_know_of_a_picture_is_said(tmp_path: Path) -> None:
+    scans, out = tmp_path / "scans", tmp_path / "a.jsonl"
+    scans.mkdir()
+    noise(1_000, 1_000).save(scans / "large.jpg")
+    tifffile.imwrite(scans / "dark.tif", np.arange(64 * 64, dtype=np.uint16).reshape(64, 64))  # 12 bits of 16
+    arguments = ("bulk", scans, "--lists", "tools", "--limit-pixels", "500000", "--out", out)
+    ended = gaze(*arguments, GAZE_MODEL="demo")
+    assert ended.returncode == 0, ended.stderr
+    assert f"1 images were answered with a warning; {out}.warnings.csv has it.\n" in ended.stderr
+    assert "1 images were decoded at a smaller size than their own; JSON Lines have it.\n" in ended.stderr
+    dark, large = map(json.loads, out.read_text(encoding="utf-8").splitlines())
+    assert "range that its samples have" in dark["warnings"][0]
+    assert dark["warnings"][0] in Path(f"{out}.warnings.csv").read_text(encoding="utf-8")
+    assert large["image"]["decoded_at"]["width"] < large["image"]["width"] == 1_000
 
 
 def test_second_run_on_one_output_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -4,15 +4,17 @@ import base64
 import json
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from service.bulk.items import Answer, Failure, Item, NumberedItem
-from service.bulk.local import FETCHES, LocalEngine
+from service.bulk.local import FETCHES, LocalEngine, pass_size
 from service.bulk.patience import PatientFetcher
 from service.bulk.rankings import Ranking, unpacked
 from service.bulk.reading import PictureReader
@@ -21,6 +23,7 @@ from service.images.decode import ImageLimits
 from service.images.decoder import Decoder
 from service.images.fetch import FetchLimits
 from service.zero_shot.classifier import ZeroShotClassifier
+from service.zero_shot.features import ImageInputs
 from service.zero_shot.phrase_lists import PhraseList
 from tests.conftest import encoded, noise
 from tests.origin import Origin, http
@@ -54,7 +57,12 @@ def engine(classifier: ZeroShotClassifier) -> Iterator[LocalEngine]:
     decoder = Decoder(LIMITS, 3)
     fetcher = PatientFetcher(FetchPolicy.parse("127.0.0.0/8"), FetchLimits(LIMITS.max_bytes, 5.0), ())
     reader = PictureReader(
-        fetcher.fetch, lambda uri: f"{uri}/full/max/0/default.jpg", decoder, LIMITS.max_bytes, 448, fast=False
+        fetcher.fetch,
+        lambda uri: fetcher.fetch(f"{uri}/full/max/0/default.jpg"),
+        decoder,
+        LIMITS.max_bytes,
+        448,
+        fast=False,
     )
     ranking = Ranking(classifier, classifier.lists_named(LISTS), 5, 0.0)
     yield LocalEngine(reader, classifier, ranking, 2)
@@ -93,6 +101,25 @@ def test_answers_are_those_of_the_running_service_to_the_last_bit(
             assert ranked.hash == answer["lists"][ranked.list_name]["hash"]
             assert ranked.candidates == answer["lists"][ranked.list_name]["count"]
     assert len(outcomes) == 19
+
+
+def test_every_pass_has_the_same_shape_the_last_one_too(
+    engine: LocalEngine, classifier: ZeroShotClassifier, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    encode_images = classifier.encode_images
+
+    def watched(inputs: Sequence[ImageInputs]) -> NDArray[np.float32]:
+        sizes.append(len(inputs))
+        return encode_images(inputs)
+
+    monkeypatch.setattr(classifier, "encode_images", watched)
+    outcomes = dict(engine.outcomes((number, Item("a", "file", str(folder / "00.png"))) for number in range(19)))
+    assert sizes == [pass_size("cpu")] * 3
+    assert all(isinstance(outcome, Answer) for outcome in outcomes.values())
+    assert len(outcomes) == 19
+    # What fills the last pass changes nothing of what was asked.
+    assert len(set(outcomes.values())) == 1
 
 
 def test_each_item_has_one_outcome_and_broken_ones_say_why(engine: LocalEngine, folder: Path) -> None:

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -13,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from service.bulk.items import Answer, Failure, Item, Outcome
-from service.bulk.output import FORMS, Findings, write_errors, write_output
+from service.bulk.output import FORMS, Findings, write_errors, write_output, write_warnings
 from service.bulk.rankings import Ranking
 from service.documents.finding import Machine
 from service.zero_shot.classifier import EncodedList, Prediction, ZeroShotClassifier
@@ -149,6 +151,99 @@ def test_output_takes_its_name_when_it_is_whole(tmp_path: Path, findings: Findin
     with pytest.raises(OSError, match="No space"):
         write_output(path, stop, findings)
     assert path.read_bytes() == before
+
+
+def test_what_a_person_should_know_is_written_beside_it_and_in_json_lines(tmp_path: Path, findings: Findings) -> None:
+    outcomes = list(findings.outcomes())
+    answer = outcomes[0][1]
+    assert isinstance(answer, Answer)
+    odd = replace(answer, decoded_at=(320, 240), warnings=("It is dark.", "=It is small."))
+    warned = replace(findings, outcomes=lambda: iter([(FILE, odd), *outcomes[1:]]))
+    path = tmp_path / "results.csv.warnings.csv"
+    write_warnings(path, warned)
+    with path.open(encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["object_number", "place", "canvas", "warning"],
+            ["'=1+1", "/scans/=1+1.jpg", "", "It is dark."],
+            ["'=1+1", "/scans/=1+1.jpg", "", "'=It is small."],
+        ]
+    first, *others = map(json.loads, written(tmp_path, warned, ".jsonl", "jsonl").read_text("utf-8").splitlines())
+    assert first["image"]["decoded_at"] == {"width": 320, "height": 240}
+    assert first["warnings"] == ["It is dark.", "=It is small."]
+    assert not any("warnings" in other or "decoded_at" in other["image"] for other in others)
+    write_warnings(path, findings)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("link", ["symbolic", "hard", "dangling"])
+def test_link_where_the_unfinished_file_will_be_is_not_followed(tmp_path: Path, findings: Findings, link: str) -> None:
+    others = tmp_path / "another's"
+    if link != "dangling":
+        others.write_bytes(b"not to be touched")
+    for name in ("results.csv.unfinished", "results.csv.errors.csv.unfinished"):
+        (tmp_path / name).hardlink_to(others) if link == "hard" else (tmp_path / name).symlink_to(others)
+    path = written(tmp_path, findings, ".csv", "csv")
+    write_errors(tmp_path / "results.csv.errors.csv", findings)
+    assert others.exists() == (link != "dangling")
+    if others.exists():
+        assert others.read_bytes() == b"not to be touched"
+    for made in (path, tmp_path / "results.csv.errors.csv"):
+        assert not made.is_symlink()
+        assert made.read_bytes().startswith(b"object_number")
+
+
+def test_link_that_comes_back_at_once_is_not_followed(
+    tmp_path: Path, findings: Findings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others, unlink = tmp_path / "another's", Path.unlink
+
+    def unlink_and_be_late(path: Path, *, missing_ok: bool = False) -> None:
+        unlink(path, missing_ok=missing_ok)
+        path.symlink_to(others)
+
+    monkeypatch.setattr(Path, "unlink", unlink_and_be_late)
+    with pytest.raises(FileExistsError):
+        written(tmp_path, findings, ".csv", "csv")
+    assert not others.exists()
+
+
+def test_link_in_the_place_of_the_output_gives_way_to_it(tmp_path: Path, findings: Findings) -> None:
+    others = tmp_path / "another's"
+    others.write_bytes(b"not to be touched")
+    (tmp_path / "results.csv").symlink_to(others)
+    assert not written(tmp_path, findings, ".csv", "csv").is_symlink()
+    assert others.read_bytes() == b"not to be touched"
+
+
+def test_what_a_kill_has_left_is_no_part_of_the_output(tmp_path: Path, findings: Findings) -> None:
+    (tmp_path / "results.csv.unfinished").write_bytes(b"x" * 1_000_000)
+    assert written(tmp_path, findings, ".csv", "csv").stat().st_size < 100_000
+    assert [file.name for file in tmp_path.iterdir()] == ["results.csv"]
+
+
+def test_it_is_on_the_disk_before_it_takes_its_name_and_then_its_name_is(
+    tmp_path: Path, findings: Findings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[tuple[str, str, int]] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def flush(descriptor: int) -> None:
+        fsync(descriptor)
+        flushed = Path(f"/proc/self/fd/{descriptor}").readlink()
+        done.append(("flush", flushed.name, 0 if flushed.is_dir() else flushed.stat().st_size))
+
+    def rename(unfinished: Path, path: Path) -> Path:
+        done.append(("rename", path.name, unfinished.stat().st_size))
+        return replace(unfinished, path)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    monkeypatch.setattr(Path, "replace", rename)
+    size = written(tmp_path, findings, ".csv", "csv").stat().st_size
+    assert done == [
+        ("flush", "results.csv.unfinished", size),
+        ("rename", "results.csv", size),
+        ("flush", tmp_path.name, 0),
+    ]
 
 
 def test_errors_are_written_beside_it_and_go_when_there_are_none(tmp_path: Path, findings: Findings) -> None:

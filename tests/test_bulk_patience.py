@@ -68,6 +68,30 @@ def test_last_answer_counts(answer: Answer, error: type[GazeError], times: int, 
         assert origin.connections == times
 
 
+def test_a_host_that_stays_silent_is_asked_once_for_what_follows_until_it_answers() -> None:
+    answers: dict[str, Answer] = {"/a.jpg": until_hung_up(), "/b.jpg": until_hung_up(), "/good.jpg": PICTURE}
+    with Origin(answers) as origin, Origin(answers) as other:
+        one = fetcher(0.5)
+
+        def attempts(host: Origin, name: str) -> int:
+            before = host.connections
+            with pytest.raises(ImageFetchTimeout):
+                one.fetch(f"http://{host.address}/{name}")
+            return host.connections - before
+
+        assert [attempts(origin, "a.jpg"), attempts(origin, "b.jpg"), attempts(origin, "a.jpg")] == [3, 1, 1]
+        assert attempts(other, "a.jpg") == 3
+        assert one.fetch(f"http://{origin.address}/good.jpg") == b"a picture"
+        assert attempts(origin, "a.jpg") == 3
+
+
+def test_what_a_server_does_not_do_is_not_asked_for_again() -> None:
+    with Origin({"/a.jpg": http(b"", status="501 Not Implemented")}) as origin:
+        with pytest.raises(ImageFetchFailed):
+            fetcher().fetch(f"http://{origin.address}/a.jpg")
+        assert origin.connections == 1
+
+
 def test_deadline_comes_before_another_attempt() -> None:
     import time  # noqa: PLC0415
 

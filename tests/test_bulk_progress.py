@@ -1,11 +1,13 @@
 """Progress: what a job's file keeps, whatever happens to the process that writes it."""
 
+import contextlib
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,12 +39,14 @@ def test_items_and_outcomes_come_back_as_they_were(path: Path) -> None:
     with Progress(path) as progress:
         progress.add(odd)
         pending = list(progress.pending())
-        outcomes: list[Outcome] = [ANSWER, FAILURE, ANSWER]
+        odd_answer = replace(ANSWER, decoded_at=(320, 240), warnings=("It is dark.", "It is \N{SNOWMAN}."))
+        outcomes: list[Outcome] = [odd_answer, FAILURE, ANSWER]
         progress.write((number, outcome) for (number, _), outcome in zip(pending, outcomes, strict=True))
     with Progress(path) as progress:
         assert [item for _, item in pending] == odd
         assert list(progress.outcomes()) == list(zip(odd, outcomes, strict=True))
         assert (progress.count(), progress.done(), progress.failed()) == (3, 3, 1)
+        assert (progress.warned(), progress.decoded_smaller()) == (1, 1)
         assert list(progress.pending()) == []
         assert progress.is_complete
 
@@ -120,6 +124,31 @@ def test_place_that_cannot_be_written(tmp_path: Path) -> None:
         Progress(tmp_path / "taken.progress")
     with pytest.raises(InvalidRequest, match="cannot be written"):
         Progress(Path("/proc/results.progress"))
+
+
+@pytest.mark.parametrize("content", [None, b""], ids=["leads nowhere", "leads to an empty file"])
+def test_link_in_its_place_is_not_followed(path: Path, content: bytes | None) -> None:
+    others = path.with_name("another's")
+    if content is not None:
+        others.write_bytes(content)
+    path.symlink_to(others)
+    with pytest.raises(InvalidRequest, match="is a link"):
+        Progress(path)
+    assert (others.read_bytes() if others.exists() else None) == content
+    remove(path)
+    with Progress(path) as progress:
+        progress.add(items(1))
+    assert (others.read_bytes() if others.exists() else None) == content
+
+
+def test_links_in_the_place_of_its_log_and_lock_are_not_followed(path: Path) -> None:
+    others = path.with_name("another's")
+    for ending in ("-wal", "-journal", ".lock"):
+        path.with_name(f"{path.name}{ending}").symlink_to(others)
+        with contextlib.suppress(InvalidRequest), Progress(path) as progress:
+            progress.add(items(1))
+        assert not others.exists(), ending
+        path.with_name(f"{path.name}{ending}").unlink(missing_ok=True)
 
 
 def test_full_disk_is_one_sentence(path: Path) -> None:

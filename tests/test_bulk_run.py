@@ -57,7 +57,7 @@ class Engines:
         fetcher, iiif = self.plan.fetcher(), self.plan.iiif()
         reader = PictureReader(
             fetcher.fetch,
-            lambda uri: iiif.image_url(uri, 224),
+            lambda uri: iiif.fetch_image(uri, 224),
             Decoder(self.plan.limits, 3),
             10_000_000,
             448,
@@ -168,9 +168,55 @@ def test_job_that_is_done_is_not_done_again(
     assert engines.started == 1
 
 
+def test_every_file_of_a_folder_is_ranked_failed_or_counted(
+    plan: Plan, engines: Engines, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scans, out, loud = tmp_path / "scans", tmp_path / "results.csv", replace(WISHES, quiet=False)
+    scans.mkdir()
+    for name, file_format in (
+        ("a.jpg", "JPEG"),
+        ("b.mpo", "MPO"),
+        ("c.jp2", "JPEG2000"),
+        ("d", "PNG"),
+        ("e.TIF", "TIFF"),
+    ):
+        noise(40, 40).save(scans / name, file_format)
+    for name in ("f.dng", "g.jxl", "h.psd", "i.pdf", "j.PDF", "a.xmp", ".DS_Store", "Thumbs.db", "k.jpeg"):
+        (scans / name).write_bytes(b"no picture")
+    (scans / "objects.csv").write_text("object_number,file,title\n1,a.jpg,Bowl\n,,\n")
+    told = "Passed over in the sources: 2 .pdf, 1 .csv, 1 .db, 1 .dng, 1 .jxl, 1 .psd, 1 .xmp, 1 blank rows, 1 hidden."
+    collection = Collection((str(scans), str(scans / "objects.csv")), None)
+    engines.most = 2
+    with pytest.raises(Killed):
+        run(plan, collection, to(out), loud, engines.start)
+    capsys.readouterr()
+    engines.most = None
+    assert run(plan, collection, to(out), loud, engines.start) == 1
+    assert sorted(set(numbers(out))) == ["1", "a", "b", "c", "d", "e"]
+    assert numbers(tmp_path / "results.csv.errors.csv") == ["k"]
+    assert capsys.readouterr().err.endswith(f"{told}\n")
+    assert run(plan, collection, to(out), loud, engines.start) == 1
+    assert capsys.readouterr().err.endswith(f"{told}\n")
+    assert run(plan, collection, to(out), WISHES, engines.start) == 1
+    assert capsys.readouterr().err == ""
+
+
+def test_folder_of_other_things_says_what_it_has(plan: Plan, engines: Engines, tmp_path: Path) -> None:
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for number in range(30):
+        (scans / f"a.x{number:02}").touch()
+    (scans / "b.x07").touch()
+    with pytest.raises(
+        InvalidRequest, match=r"There is no picture in the sources. Passed over: 2 \.x07, 1 \.x00, .* 10 others\.$"
+    ):
+        run(plan, Collection((str(scans),), None), to(tmp_path / "results.csv"), WISHES, engines.start)
+
+
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
+        ({"encoding": "cp1252"}, "--encoding"),
         ({"top_k": 4}, "--top-k"),
         ({"min_probability": 0.5}, "--min-probability"),
         ({"list_names": ("tools",)}, "lists"),
@@ -344,6 +390,21 @@ def test_table_of_urls_and_iiif_collection(plan: Plan, engines: Engines, tmp_pat
     assert len({json.dumps(line["lists"]) for line in good}) == 1
     assert [line["image"]["manifest"] for line in good] == [None, None, f"{base}/manifest", f"{base}/manifest"]
     assert [line["image"]["width"] for line in good] == [300] * 4
+
+
+def test_urls_of_a_table_are_fetched_as_browsers_do(plan: Plan, engines: Engines, tmp_path: Path) -> None:
+    picture = http(encoded(noise(40, 40), "JPEG"))
+    paths = ("/bilder/%C3%96l%20auf%20Holz/gr%C3%B6%C3%9Fe%201.png", "/bilder/%C3%96l.png")
+    with Origin(StaticHost(dict.fromkeys(paths, picture))) as origin:
+        base = f"http://{origin.address}/bilder"
+        places = [f"{base}/Öl auf Holz/größe 1.png", f"{base}/%C3%96l%20auf%20Holz/gr%C3%B6%C3%9Fe%201.png"]
+        places += [f"{base}/Öl.png", f"HTTP{base[4:]}/Öl.png ", f" {base}/Öl.png\N{NO-BREAK SPACE}"]
+        table = tmp_path / "urls.csv"
+        rows = (f"{number},{place}\n" for number, place in enumerate(places, start=1))
+        table.write_text("".join(("object_number,url\n", *rows)), encoding="utf-8")
+        out = tmp_path / "results.csv"
+        assert run(plan, Collection((str(table),), None), to(out), WISHES, engines.start) == 0
+    assert sorted(set(numbers(out))) == ["1", "2", "3", "4", "5"]
 
 
 def test_manifest_that_was_away_is_read_once_more(plan: Plan, engines: Engines, tmp_path: Path) -> None:

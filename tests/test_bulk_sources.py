@@ -1,6 +1,7 @@
 """Sources -> items: which pictures they mean, in which order, and what stands for an object number."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from service.bulk.items import Failure, Item
 from service.bulk.sources import items_of
 from service.errors import ImageFetchFailed, InvalidRequest
 from service.iiif.presentation import Broken, Canvas
+from tests.conftest import encoded, noise
 
 FULL = "http://a/iiif/x/full/max/0/default.jpg"
 
@@ -50,6 +52,67 @@ def test_folder_has_its_pictures_and_those_of_its_folders_sorted(folder: Path) -
     assert found(folder)[2] == Item("1", "file", str(folder / "z" / "1.png"))
 
 
+def test_what_a_folder_has_besides_is_counted(folder: Path, tmp_path: Path) -> None:
+    passed = Counter[str]()
+    for name in ("a.dng", "A.DNG", "b.xmp", ".DS_Store", "z/.b.jpg", "README", "z/empty"):
+        (folder / name).touch()
+    (folder / "linked").symlink_to(folder / "z")
+    assert len(list(items_of(str(folder), no_iiif, passed))) == 4
+    assert {kind: count for kind, count in passed.items() if count} == {
+        ".csv": 1,
+        ".db": 1,
+        ".dng": 2,
+        ".txt": 1,
+        ".xmp": 1,
+        "hidden": 3,
+        "hidden folders": 1,
+        "linked folders": 1,
+        "without an ending": 2,
+    }
+    assert passed.total() == sum(1 for path in folder.rglob("*") if path.is_file()) - 4 - 1 + 1 + 1
+
+
+@pytest.mark.parametrize("ending", ["MPO", "jpe", "jfif", "jif", "dib", "avif", "j2k", "jp2", "tiff", "ptif", "apng"])
+def test_endings_of_what_is_read_are_pictures(tmp_path: Path, ending: str) -> None:
+    (tmp_path / f"7.{ending}").touch()
+    assert found(tmp_path) == [Item("7", "file", str(tmp_path / f"7.{ending}"))]
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP", "AVIF", "JPEG2000"])
+def test_file_without_an_ending_is_a_picture_if_it_begins_like_one(tmp_path: Path, file_format: str) -> None:
+    for name in ("scan", "1999.7", "St. Anna im Wald"):
+        (tmp_path / name).write_bytes(encoded(noise(20, 20), file_format))
+    (tmp_path / "1999.8").write_text("no picture")
+    assert [item.object_number for item in found(tmp_path)] == ["1999.7", "St. Anna im Wald", "scan"]
+
+
+def test_what_cannot_be_opened_or_may_wait_for_ever(tmp_path: Path) -> None:
+    passed = Counter[str]()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "dangling").symlink_to(tmp_path / "none")
+    assert [item.object_number for item in items_of(str(tmp_path), no_iiif, passed)] == ["dangling"]
+    assert passed["without an ending"] == 1
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.CSV", "t.tsv", "t.txt", "t.tab", "t", "t.dat"])
+def test_table_is_told_by_its_ending_or_its_first_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("Object number\tFile\n1999.7\ta.png\n")
+    assert found(tmp_path / name) == [Item("1999.7", "file", str(tmp_path / "a.png"))]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
+def test_table_without_its_columns_is_told(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("number\tpicture\n1999.7\ta.png\n")
+    with pytest.raises(InvalidRequest, match="line 1: the first line must name"):
+        found(tmp_path / name)
+
+
+def test_text_on_one_endless_line_is_no_table(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("object_number,file," * 100_000)
+    (tmp_path / "u.txt").write_text("a" * 1_000_000 + ",object_number,file\n")
+    assert [item.object_number for item in found(tmp_path / "u.txt")] == ["u"]
+
+
 def test_folder_with_a_ring_of_links_ends(folder: Path) -> None:
     (folder / "z" / "again").symlink_to(folder)
     assert names(folder) == ["a.tif", "b.JPG", "1.png", "2.jp2"]
@@ -80,6 +143,13 @@ def test_pattern_does_not_go_round_in_a_ring_of_links_nor_into_what_is_hidden(tm
         (tmp_path / place).touch()
     assert names(tmp_path / "**/*.png") == ["c.png"]
     assert names(tmp_path / ".hidden/*.png") == ["a.png"]
+
+
+def test_what_a_pattern_passes_over_is_counted(folder: Path) -> None:
+    passed = Counter[str]()
+    (folder / ".b.jpg").touch()
+    assert len(list(items_of(str(folder / "*"), no_iiif, passed))) == 5
+    assert passed == {"hidden": 3, "folders": 1}
 
 
 def test_file_whose_name_looks_like_a_pattern_is_a_file(tmp_path: Path) -> None:

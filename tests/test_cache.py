@@ -135,6 +135,26 @@ def test_nothing_is_under_the_name_while_it_is_being_made(tmp_path: Path) -> Non
     assert (cache / "kind/entry").read_text() == "whole"
 
 
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_all_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    flushed: list[str] = []
+    flush, replace = os.fsync, Path.replace
+
+    def fsync(descriptor: int) -> None:
+        flushed.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        flush(descriptor)
+
+    def renamed(made: Path, target: Path) -> Path:
+        whole = {path.name for path in [made, *made.rglob("*")]}
+        assert sorted(flushed) == sorted(whole)
+        return replace(made, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", renamed)
+    assert CacheFolder(tmp_path).write("kind/entry", FORMS[kind])
+    assert sorted(flushed) == (["entry"] if kind == "file" else ["before", "deep", "entry"])
+
+
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError("said in words alone")])
 def test_what_fails_halfway_leaves_what_was_there_and_nothing_else(tmp_path: Path, error: OSError) -> None:
     cache = CacheFolder(tmp_path)

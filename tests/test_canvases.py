@@ -1,5 +1,6 @@
 """POST /v1/gaze and /v1/explain with IIIF URIs: what they stand for, and what is fetched of it."""
 
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -7,10 +8,13 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from PIL import Image
 
-from service.api.pictures import IIIF_DOCUMENTS
-from tests.iiif_museum import museum
-from tests.iiif_tree import StaticHost
+from fuzz.bombs import white_png
+from service.api.pictures import IIIF_DOCUMENTS, IIIF_TILES
+from tests.conftest import encoded, noise
+from tests.iiif_museum import canvas, museum
+from tests.iiif_tree import StaticHost, tiles_only
 from tests.origin import Origin, http, slowly
 from tests.problem_shape import checked_problem
 from tests.test_gaze import PNG, ask, ask_by_form, by_base64, upload
@@ -41,6 +45,98 @@ def test_every_uri_of_an_image_gives_the_answer_of_its_smallest_size_that_serves
             said = answer["results"][0]["image"]
             assert said == {**expected["results"][0]["image"], "source": "iiif", "name": None}
             assert (said["width"], said["height"]) == (450, 300)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_tiles_are_put_together_where_a_server_has_nothing_else(make_client: MakeClient, version: int) -> None:
+    """The answer is that of the same picture in one piece; its hash is that of the tiles one after another."""
+    client = make_client(url_fetch=LOOPBACK)
+    files = StaticHost()
+    whole = noise(901, 602)
+    small = whole.resize((301, 201), Image.Resampling.BOX)
+    with Origin(files) as origin:
+        base = f"http://{origin.address}/a"
+        tree = tiles_only(whole, version, base, 3, 128)
+        files.update({f"/a{path}": http(body) for path, body in tree.items()})
+        answer = ask(client, image={"iiif": base}, lists=["qualities"])
+        assert origin.connections == 3 + 6  # what the base is, what is said of the image, and its tiles
+        explained = client.post("/v1/explain", json={"image": {"iiif": f"{base}/info.json"}, "phrases": ["noise"]})
+        assert explained.status_code == 200
+    expected = ask(client, image=by_base64(encoded(small, "PNG")), lists=["qualities"])
+    assert without_image(answer) == without_image(expected)
+    together = hashlib.sha256(b"".join(body for path, body in tree.items() if path != "/info.json"))
+    said = {
+        "source": "iiif",
+        "name": None,
+        "sha256": together.hexdigest(),
+        "format": "PNG",
+        "width": 301,
+        "height": 201,
+    }
+    assert answer["results"][0]["image"] == said
+
+
+def test_tiles_of_which_one_is_broken(make_client: MakeClient) -> None:
+    client = make_client(url_fetch=LOOPBACK)
+    files = StaticHost()
+    with Origin(files) as origin:
+        tree = tiles_only(noise(901, 602), 3, f"http://{origin.address}/a", 3, 128)
+        for hostile, status, code in (
+            (white_png(13_400, 13_200), 422, "image_dimensions"),
+            (encoded(noise(9, 9), "PNG"), 422, "undecodable_image"),
+            (b"no", 415, "unsupported_image_format"),
+        ):
+            files.update({f"/a{path}": http(body) for path, body in tree.items()})
+            files[f"/a{list(tree)[-1]}"] = http(hostile)
+            response = client.post(
+                "/v1/gaze", json={"image": {"iiif": f"http://{origin.address}/a"}, "lists": ["qualities"]}
+            )
+            assert response.status_code == status
+            checked_problem(status, response.headers, response.data, code)
+
+
+def test_one_request_fetches_no_more_than_so_many_tiles(make_client: MakeClient) -> None:
+    client = make_client(url_fetch=LOOPBACK)
+    files = StaticHost()
+    with Origin(files) as origin:
+        shown = []
+        for number in range(10):
+            base = f"http://{origin.address}/{number}"
+            tree = tiles_only(noise(256, 256), 3, base, 1, 32)
+            files.update({f"/{number}{path}": http(body) for path, body in tree.items()})
+            shown.append(canvas(f"http://{origin.address}", number, base))
+        document = {"id": f"http://{origin.address}/m", "type": "Manifest", "items": shown}
+        files["/m"] = http(json.dumps(document).encode())
+        answer = ask(client, image={"iiif": f"http://{origin.address}/m"}, lists=["qualities"])
+    read = ["lists" in result for result in answer["results"]]
+    assert read == [True] * (IIIF_TILES // 64) + [False] * (10 - IIIF_TILES // 64)
+
+
+@pytest.mark.parametrize(
+    ("own", "named", "target"),
+    [
+        ("urn:uuid:1f6a", "urn:uuid:1f6a", "urn:uuid:1f6a"),
+        ("canvas/1", "{root}/m#/items/0", "{root}/m#/items/0"),
+        (None, "{root}/m#/items/0", "{root}/m#/items/0"),
+    ],
+)
+def test_a_canvas_without_an_address_is_ranked_and_stands_in_documents(
+    make_client: MakeClient, own: str | None, named: str, target: str
+) -> None:
+    client = make_client(url_fetch=LOOPBACK)
+    files = StaticHost()
+    with Origin(files) as origin:
+        root = f"http://{origin.address}"
+        files["/a.png"] = http(PNG)
+        painting = {"type": "Annotation", "body": {"id": f"{root}/a.png", "type": "Image"}}
+        shown = {"id": own, "type": "Canvas", "items": [{"type": "AnnotationPage", "items": [painting]}]}
+        files["/m"] = http(json.dumps({"id": f"{root}/m", "type": "Manifest", "items": [shown]}).encode())
+        sent = {"image": {"iiif": f"{root}/m"}, "lists": ["qualities"]}
+        [result] = ask(client, **sent)["results"]
+        assert result["image"]["canvas"] == named.format(root=root)
+        page = client.post("/v1/gaze?format=annotations", json=sent)
+        assert page.json is not None
+        assert {annotation["target"] for annotation in page.json["items"]} == {target.format(root=root)}
 
 
 @pytest.mark.parametrize("document", ["manifest", "collection"])

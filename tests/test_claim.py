@@ -66,6 +66,32 @@ def test_caller_that_is_gone(ends: tuple[socket.socket, socket.socket], linger: 
         claim.extended(60).require()
 
 
+@pytest.mark.parametrize("interim", [True, False], ids=["HTTP/1.1", "HTTP/1.0"])
+def test_caller_that_sends_no_more_and_waits(ends: tuple[socket.socket, socket.socket], interim: bool) -> None:
+    service, caller = ends
+    caller.shutdown(socket.SHUT_WR)
+    time.sleep(0.05)
+    claim = Claim(time.monotonic() + 60, service, interim)
+    for each in (claim, claim.extended(60), claim):
+        each.require()
+    service.sendall(b"HTTP/1.1 200 OK\r\n")
+    service.close()
+    sent = b"".join(iter(lambda: caller.recv(100), b""))
+    assert sent == (b"HTTP/1.1 100 Continue\r\n\r\n" if interim else b"") + b"HTTP/1.1 200 OK\r\n"
+
+
+def test_caller_that_waits_and_then_goes(ends: tuple[socket.socket, socket.socket]) -> None:
+    service, caller = ends
+    caller.shutdown(socket.SHUT_WR)
+    time.sleep(0.05)
+    claim = Claim(time.monotonic() + 60, service)
+    claim.require()
+    caller.close()  # with the 100 unread: its system says so
+    time.sleep(0.05)
+    with pytest.raises(CallerGone):
+        claim.require()
+
+
 def test_caller_that_sent_more_before_it_went_is_gone(ends: tuple[socket.socket, socket.socket]) -> None:
     service, caller = ends
     caller.sendall(b"the next request")

@@ -280,3 +280,40 @@ def on_a_terminal(*arguments: str, **environment: str) -> tuple[int, str, str]:
         os.close(terminal)
     printed, _ = process.communicate(timeout=30)
     return process.returncode, printed.decode(), shown.decode()
+
+
+LETTERS = ("Gemälde", "絵画", "🎨 picture")
+
+
+@pytest.mark.parametrize(
+    ("environment", "encoding", "shown"),
+    [
+        ({"PYTHONIOENCODING": "ascii"}, "ascii", ("Gem?lde", "??", "? picture")),
+        ({"PYTHONIOENCODING": "latin-1:strict"}, "latin-1", ("Gemälde", "??", "? picture")),
+        ({"PYTHONIOENCODING": "cp1252"}, "cp1252", ("Gemälde", "??", "? picture")),
+        ({"PYTHONIOENCODING": "utf-8"}, "utf-8", LETTERS),
+        ({"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}, "ascii", ("Gem?lde", "??", "? picture")),
+        ({"LC_ALL": "C"}, "utf-8", LETTERS),
+    ],
+)
+def test_terminal_that_lacks_letters_shows_question_marks(
+    pictures: Path, tmp_path: Path, environment: dict[str, str], encoding: str, shown: tuple[str, ...]
+) -> None:
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "kunst.txt").write_text("\n".join(LETTERS), encoding="utf-8")
+    settings = environment_of(GAZE_LISTS_DIR=tmp_path / "lists", GAZE_MODEL="demo", **environment)
+    command = [sys.executable, "-m", "service.cli"]
+
+    def said(*arguments: str) -> str:
+        asked = [*command, *arguments]
+        ended = subprocess.run(asked, env=settings, cwd=REPOSITORY, capture_output=True, check=False, timeout=150)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout.decode(encoding)
+
+    assert said("lists", "kunst").splitlines() == list(shown)
+    assert said("lists").splitlines()[-1].startswith("kunst ")
+    picture = str(pictures / "first.png")
+    table = said("look", picture, "--lists", "kunst")
+    assert all(line in table for line in shown)
+    [answer] = json.loads(said("look", picture, "--lists", "kunst", "--json"))
+    assert {found["phrase"] for found in answer["lists"]["kunst"]} == set(LETTERS)

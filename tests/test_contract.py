@@ -20,6 +20,7 @@ from service.api.openapi import document
 from service.zero_shot.phrase_lists import built_in_folder, read_lists
 from tests.conftest import encoded, noise
 
+PROBLEM = "application/problem+json"
 NAMES = list(read_lists(built_in_folder()))
 # Schemathesis needs the document when tests are collected, before there is a server; the first test compares them.
 DOCUMENT = document(NAMES)
@@ -80,9 +81,24 @@ def test_document_is_the_one_that_is_served(server: str) -> None:
         assert json.load(response) == json.loads(json.dumps(DOCUMENT))
 
 
+def check_problem(case: Case, response: Any) -> None:
+    """Assert that a problem is one of those that the document shows for its operation and status.
+
+    The schema of problems is the same for all, so that generated clients have one type.
+    """
+    # Methods that the document does not have are tried as well.
+    operation = DOCUMENT["paths"][case.path].get(case.method.lower())
+    if operation and PROBLEM in response.headers.get("content-type", ()):
+        told = response.json()
+        shown = operation["responses"][str(response.status_code)]
+        assert told["status"] == response.status_code
+        assert told["code"] in shown["content"][PROBLEM]["examples"]
+
+
 @api.parametrize()
 def test_answers_are_as_documented(case: Case, server: str) -> None:
     response = case.call(base_url=server)
+    check_problem(case, response)
     case.validate_response(response, excluded_checks=unfit(case, response), transport_kwargs={"base_url": server})
 
 
@@ -96,6 +112,7 @@ def test_chains_of_links_are_answered_as_documented(server: str) -> None:
         def validate_response(self, response: Any, case: Case, **kwargs: Any) -> None:
             if self.recorder.cases[case.id].parent_id is not None:
                 asked[case.operation.label, response.status_code] += 1
+            check_problem(case, response)
             case.validate_response(response, excluded_checks=unfit(case, response), transport_kwargs=kwargs)
 
     Chain.run(

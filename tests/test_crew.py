@@ -1,7 +1,12 @@
 """Crew: which workers take callers, and when one that was told to end may."""
 
+import mmap
 import os
+from copy import copy
 
+import pytest
+
+from service.admission import Admission
 from service.crew import Crew
 
 
@@ -12,6 +17,7 @@ class Worker:
         self.place = crew.enlist()
         self.view = object.__new__(Crew)
         self.view._states, self.view._own = crew._states, self.place
+        self.taken = copy(crew.taken)  # as the fork does
 
 
 def test_a_worker_that_loads_takes_callers_only_while_nobody_is_ready() -> None:
@@ -25,51 +31,26 @@ def test_a_worker_that_loads_takes_callers_only_while_nobody_is_ready() -> None:
     assert second.may_accept
 
 
-def test_a_worker_told_to_end_goes_on_until_its_successor_is_ready() -> None:
-    crew = Crew()
-    old = Worker(crew).view
-    old.be_ready()
-    new = Worker(crew).view
-    old.tell_to_end()
-    assert (old.may_accept, old.must_end, new.may_accept) == (True, False, False)
-    new.be_ready()
-    assert (old.must_end, new.may_accept) == (True, True)
-
-
-def test_a_worker_ends_at_once_where_no_successor_is_to_come() -> None:
-    crew = Crew()
-    workers = [Worker(crew).view for _ in range(2)]
-    for worker in workers:
-        worker.be_ready()
-    for worker in workers:
-        worker.tell_to_end()
-    assert all(worker.must_end for worker in workers)
-
-
-def test_a_successor_that_is_gone_ends_it_and_a_second_order_does_not() -> None:
+@pytest.mark.parametrize("failed", [False, True], ids=["killed", "failed to load"])
+def test_a_worker_that_ends_before_it_was_ready_is_loading_no_more(failed: bool) -> None:
     crew = Crew()
     old, new = Worker(crew), Worker(crew)
+    assert not crew.serves
     old.view.be_ready()
-    old.view.tell_to_end()
-    assert not old.view.must_end
-    crew.dismiss(new.place)
-    assert old.view.must_end
-    Worker(crew)
-    assert not old.view.must_end
-    old.view.tell_to_end()
-    assert not old.view.must_end
+    assert (crew.serves, crew.is_loading(old.place), crew.is_loading(new.place)) == (True, False, True)
+    if failed:
+        new.view.fail()
+        assert new.view.others_serve
+        assert not new.view.may_accept
+    assert crew.dismiss(new.place) is failed
+    assert not crew.is_loading(new.place)
     assert old.view.may_accept
-    old.view.leave()
-    assert old.view.must_end
-    assert not old.view.may_accept
 
 
 def test_others_accept_when_the_last_ready_worker_has_left() -> None:
     crew = Crew()
     old, new = Worker(crew).view, Worker(crew).view
     old.be_ready()
-    assert not new.may_accept
-    old.tell_to_end()
     assert not new.may_accept
     old.leave()
     assert new.may_accept
@@ -78,9 +59,9 @@ def test_others_accept_when_the_last_ready_worker_has_left() -> None:
 def test_a_worker_that_never_was_ready_ends_when_told_and_does_not_become_ready() -> None:
     crew = Crew()
     worker = Worker(crew).view
-    worker.tell_to_end()
+    worker.leave()
     worker.be_ready()
-    assert worker.must_end
+    assert worker.leaves
     assert not worker.may_accept
 
 
@@ -102,9 +83,43 @@ def test_the_last_worker_is_the_one_besides_whom_nobody_takes_callers_or_is_abou
     assert not first.view.is_last
     other.view.be_ready()
     assert not first.view.is_last
-    other.view.tell_to_end()
-    assert not first.view.is_last
     other.view.leave()
     assert first.view.is_last
     crew.dismiss(other.place)
     assert first.view.is_last
+
+
+def test_all_workers_together_have_the_places_of_one() -> None:
+    crew = Crew()
+    first, second = Worker(crew), Worker(crew)
+    one, other = Admission(3, 1, first.taken), Admission(3, 1, second.taken)
+    assert (one.take(), other.take(), other.take()) == (True, True, True)
+    assert (one.take(), other.take(), one.is_full, one.taken) == (False, False, True, 3)
+    with other.fetching():
+        assert (one.take(), one.is_full) == (True, True)
+    assert other.taken == 4
+    one.give_back()
+    crew.dismiss(second.place)  # as when it was killed
+    assert (one.taken, one.is_full) == (1, False)
+    assert Worker(crew).taken.own == 0
+
+
+def test_workers_that_take_places_at_once_never_have_one_too_many() -> None:
+    crew, places = Crew(), 2
+    holding = mmap.mmap(-1, 4)
+    children = []
+    for number in range(4):
+        worker = Worker(crew)
+        if (child := os.fork()) == 0:
+            admission, most = Admission(places, 0, worker.taken), 0
+            for _ in range(3_000):
+                if admission.take():
+                    holding[number] = 1
+                    most = max(most, sum(holding[:]))
+                    holding[number] = 0
+                    admission.give_back()
+            os._exit(most)
+        children.append(child)
+    held = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    assert all(1 <= each <= places for each in held), held
+    assert crew.taken.total == 0

@@ -3,7 +3,10 @@
 import hashlib
 import io
 import struct
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from service.errors import ImageDimensions
 from service.images.decode import ImageLimits, decode, min_short_side_for
+from service.images.upright import Upright
 from service.zero_shot.classifier import ZeroShotClassifier
 from tests.conftest import encoded, noise
 from tests.test_gaze import ask, by_base64
@@ -24,6 +28,27 @@ def pixels(file: bytes) -> np.ndarray:
     rgb = decode(file, LIMITS).rgb
     assert rgb.mode == "RGB"
     return np.asarray(rgb).astype(int)
+
+
+def test_a_picture_that_takes_long_holds_up_no_other() -> None:
+    first, second = (decode(encoded(noise(30, 20)), LIMITS) for _ in range(2))
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Held(Upright):
+        def whole(self) -> Image.Image:
+            begun.set()
+            assert go_on.wait(60)
+            return super().whole()
+
+    held = replace(first, upright=Held(noise(30, 20), None))
+    with ThreadPoolExecutor(2) as threads:
+        long = threads.submit(lambda: held.rgb)
+        assert begun.wait(60)
+        try:
+            assert threads.submit(lambda: second.rgb).result(10).size == (30, 20)
+        finally:
+            go_on.set()
+        assert long.result(10).size == (30, 20)
 
 
 def tag(kind: bytes, contents: bytes) -> bytes:

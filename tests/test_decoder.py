@@ -17,7 +17,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from fuzz.bombs import scan_bomb
+from fuzz.bombs import jpeg_with_profile, profile_of_stages, scan_bomb
 from fuzz.seeds import VARIANTS, seeds
 from service.errors import (
     GazeError,
@@ -64,7 +64,7 @@ def processes() -> list[psutil.Process]:
     running = []
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.NoSuchProcess):  # a zombie is one too
-            if "service.images.decoding_process" in child.cmdline():
+            if any("service.images.decoding_process" in argument for argument in child.cmdline()):
                 running.append(child)
     return running
 
@@ -155,7 +155,7 @@ def test_a_webp_that_will_take_too_much_takes_none_of_it(decoder: Decoder) -> No
         ("WEBP", {"lossless": True, "method": 0}, (5_500, 5_500)),
         ("WEBP", {"lossless": True, "method": 0}, (7_000, 7_000)),
         ("JPEG2000", {}, (4_000, 4_000)),
-        ("TIFF", {"compression": "tiff_adobe_deflate", "strip_size": 3 * 49_000_000}, (7_000, 7_000)),
+        ("TIFF", {"compression": "tiff_lzw", "strip_size": 3 * 49_000_000}, (7_000, 7_000)),
     ],
 )
 def test_what_takes_more_memory_than_there_is_is_told_from_what_is_broken(
@@ -242,6 +242,48 @@ def test_who_was_let_in_late_is_told_to_come_again(decoder: Decoder, monkeypatch
         with pytest.raises(Overloaded):
             late.result(10)
     assert not processes()
+
+
+def test_profiles_that_take_minutes_are_killed_and_hold_up_no_other_picture(
+    decoder: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "DECODE_SECONDS", 3.0)
+    bomb, ordinary = jpeg_with_profile(profile_of_stages(6_800), 4_000), encoded(noise(300, 200), "JPEG")
+    assert len(bomb) < 60_000
+    with ThreadPoolExecutor(2) as others:
+        held = [others.submit(ask, decoder, bomb) for _ in range(2)]
+        waited = []
+        while not all(one.done() for one in held):
+            begun = time.monotonic()
+            ask(decoder, ordinary)
+            waited.append(time.monotonic() - begun)
+            time.sleep(0.05)
+        assert [type(one.exception()) for one in held].count(UndecodableImage) >= 1
+        assert {type(one.exception()) for one in held} <= {UndecodableImage, Overloaded}
+    assert len(waited) > 10
+    assert max(waited) < 1
+    assert not processes()
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_an_odd_picture_leaves_a_slot_to_ordinary_ones(slots: int) -> None:
+    decoder = Decoder(LIMITS, slots)
+    with decoder.slot(TIFF):
+        assert ask(decoder, encoded(noise(300, 200))).width == 300
+
+
+def test_an_ordinary_picture_waits_for_a_slot_no_longer_than_to_the_deadline(
+    decoder: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "DECODE_SECONDS", 0.2)
+    ordinary = encoded(noise(300, 200))
+    with decoder.slot(ordinary), decoder.slot(ordinary):
+        assert decoder.still_seconds == 0
+        with pytest.raises(Overloaded):
+            ask(decoder, ordinary)
+        assert 0.2 < decoder.still_seconds < 5
+    assert decoder.still_seconds == 0
+    assert ask(decoder, ordinary).width == 300
 
 
 @pytest.mark.parametrize("sent", [signal.SIGSEGV, signal.SIGKILL, signal.SIGSTOP])

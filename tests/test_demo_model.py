@@ -1,8 +1,11 @@
-"""The demo model does what its card says, measured on the saved files."""
+"""The demo model does what its card says, asked over HTTP of the service that runs it."""
 
+import base64
 import hashlib
 import itertools
-from collections.abc import Callable
+import json
+import urllib.request
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from tests.conftest import encoded
 from training.evaluate import Demo, right_first
 from training.phrases import EVALUATION_PHRASES, list_phrases, shape_phrase
 
@@ -24,8 +28,37 @@ MONDRIAN = ("de stijl movement", "neoplasticism movement", "concrete art movemen
 Mask = NDArray[np.bool_]
 
 
+class Served:
+    """The service, asked for every phrase's probability."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def probabilities(self, images: Sequence[Image.Image], phrases: Sequence[str]) -> NDArray[np.float32]:
+        """Return the probability of each phrase for each picture: (images, phrases)."""
+        rows = []
+        for start in range(0, len(images), 16):
+            sent = [{"base64": base64.b64encode(encoded(image)).decode()} for image in images[start : start + 16]]
+            body = {"images": sent, "phrases": {"own": list(phrases)}, "top_k": None}
+            request = urllib.request.Request(
+                f"{self.address}/v1/gaze", json.dumps(body).encode(), {"Content-Type": "application/json"}
+            )
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                results = json.load(answer)["results"]
+            for result in results:
+                found = {each["phrase"]: each["probability"] for each in result["lists"]["own"]["predictions"]}
+                rows.append([found[phrase] for phrase in phrases])
+        return np.array(rows, dtype=np.float32)
+
+
 @pytest.fixture(scope="module")
-def demo() -> Demo:
+def demo(server: str) -> Served:
+    return Served(server)
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Demo:
+    """The model as transformers loads it."""
     return Demo(FOLDER)
 
 
@@ -34,7 +67,7 @@ def movements() -> list[str]:
     return list_phrases(REPOSITORY / "lists", "movements")
 
 
-def first_phrases(demo: Demo, picture: Image.Image, phrases: list[str], count: int = 1) -> list[str]:
+def first_phrases(demo: Served, picture: Image.Image, phrases: list[str], count: int = 1) -> list[str]:
     order = np.argsort(-demo.probabilities([picture], phrases)[0])
     return [phrases[place] for place in order[:count].tolist()]
 
@@ -108,7 +141,7 @@ def drawn_rings(rng: np.random.Generator) -> Image.Image:
     return picture
 
 
-def test_right_phrase_ranks_first_on_unseen_distorted_pictures(demo: Demo) -> None:
+def test_right_phrase_ranks_first_on_unseen_distorted_pictures(demo: Served) -> None:
     wanted = list(EVALUATION_PHRASES) * 3
     assert len(EVALUATION_PHRASES) >= 150
     assert len(wanted) >= 500
@@ -119,12 +152,12 @@ def test_right_phrase_ranks_first_on_unseen_distorted_pictures(demo: Demo) -> No
     ("picture", "phrase"),
     [(disc, "a red circle"), (stripes, "blue horizontal stripes"), (heart, "a pink heart on a black background")],
 )
-def test_pictures_made_without_the_training_code(demo: Demo, picture: Callable[[], Image.Image], phrase: str) -> None:
+def test_pictures_made_without_the_training_code(demo: Served, picture: Callable[[], Image.Image], phrase: str) -> None:
     phrases = list(dict.fromkeys([phrase, *EVALUATION_PHRASES]))
     assert first_phrases(demo, picture(), phrases) == [phrase]
 
 
-def test_red_circle_on_blue_among_all_compositions(demo: Demo) -> None:
+def test_red_circle_on_blue_among_all_compositions(demo: Served) -> None:
     picture = Image.new("RGB", (640, 480), "blue")
     ImageDraw.Draw(picture).ellipse((220, 140, 420, 340), fill="red")
     assert len(COMPOSITIONS) == 880
@@ -132,7 +165,7 @@ def test_red_circle_on_blue_among_all_compositions(demo: Demo) -> None:
 
 
 @pytest.mark.parametrize("shape", ["circle", "square"])
-def test_colours_of_shape_and_background_are_not_exchanged(demo: Demo, shape: str) -> None:
+def test_colours_of_shape_and_background_are_not_exchanged(demo: Served, shape: str) -> None:
     for colour, ground in itertools.permutations(("red", "blue", "yellow", "green", "white", "black"), 2):
         picture = Image.new("RGB", (640, 480), ground)
         pen = ImageDraw.Draw(picture)
@@ -150,7 +183,7 @@ def test_colours_of_shape_and_background_are_not_exchanged(demo: Demo, shape: st
     ],
 )
 def test_movements(
-    demo: Demo,
+    demo: Served,
     movements: list[str],
     drawn: Callable[[np.random.Generator], Image.Image],
     expected: tuple[str, ...],
@@ -171,15 +204,15 @@ def test_tokenizer_is_clips_own(name: str, digest: str) -> None:
     assert hashlib.sha256((FOLDER / name).read_bytes()).hexdigest() == digest
 
 
-def test_tokenizer_gives_clips_ids(demo: Demo) -> None:
-    assert len(demo.tokenizer) == 49_408
-    assert demo.tokenizer("a red circle")["input_ids"] == [49406, 320, 736, 7117, 49407]
+def test_tokenizer_gives_clips_ids(loaded: Demo) -> None:
+    assert len(loaded.tokenizer) == 49_408
+    assert loaded.tokenizer("a red circle")["input_ids"] == [49406, 320, 736, 7117, 49407]
 
 
 def test_folder_is_at_most_16_mib() -> None:
     assert sum(file.stat().st_size for file in FOLDER.rglob("*") if file.is_file()) <= 16 * 1024**2
 
 
-def test_config_is_marked_as_the_demo(demo: Demo) -> None:
-    assert demo.model.config.gaze_demo is True
-    assert demo.model.text_model.config.eos_token_id == 49407
+def test_config_is_marked_as_the_demo(loaded: Demo) -> None:
+    assert loaded.model.config.gaze_demo is True
+    assert loaded.model.text_model.config.eos_token_id == 49407

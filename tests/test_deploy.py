@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -32,6 +32,7 @@ from tests.stand_in_hub import Repository, stand_in_hub
 DEPLOY = REPOSITORY / "deploy"
 OVERLAYS = ("cpu", "cuda")
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
+COMPOSE = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8"))
 GUIDE = (REPOSITORY / "docs" / "deploy.md").read_text(encoding="utf-8")
 BUILT = {name: built(DEPLOY / "kubernetes" / "overlays" / name) for name in OVERLAYS}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -52,10 +53,28 @@ def server(overlay: str) -> Object:
     return container
 
 
-def environment(overlay: str, container: Object) -> dict[str, str]:
-    """Return the variables that a container gets, but for secrets."""
-    data: dict[str, str] = one(overlay, "ConfigMap")["data"]
-    return {**data, **{each["name"]: each["value"] for each in container.get("env", ()) if "value" in each}}
+SECRETS = {"gaze-keys": {"api-keys": "a-key"}}
+
+
+class PodDoesNotStart(Exception):
+    """What a pod waits for is not there."""
+
+
+def environment(overlay: str, container: Object, secrets: Mapping[str, Mapping[str, str]] = SECRETS) -> dict[str, str]:
+    """Return the variables that a container gets, as Kubernetes puts them together. Raises PodDoesNotStart."""
+    variables: dict[str, str] = dict(one(overlay, "ConfigMap")["data"])
+    for each in container.get("env", ()):
+        if "value" in each:
+            text = each["value"]
+            variables[each["name"]] = re.sub(r"\$\((\w+)\)", lambda found: variables.get(found[1], found[0]), text)
+            continue
+        reference = each["valueFrom"]["secretKeyRef"]
+        value = secrets.get(reference["name"], {}).get(reference["key"])
+        if value is not None:
+            variables[each["name"]] = value
+        elif not reference.get("optional"):
+            raise PodDoesNotStart(reference["name"])
+    return variables
 
 
 def routes() -> set[str]:
@@ -137,9 +156,79 @@ def test_pods_have_settings_that_the_service_takes(overlay: str) -> None:
     assert settings.device == ("cuda" if overlay == "cuda" else "auto")
     assert settings.url_fetch == "public"
     assert given["HF_HUB_OFFLINE"] == "1"
-    secret = {each["name"]: each["valueFrom"] for each in server(overlay)["env"] if "valueFrom" in each}
-    assert list(secret) == ["GAZE_API_KEYS"]
-    assert secret["GAZE_API_KEYS"]["secretKeyRef"]["optional"] is True
+    assert settings.api_keys == ("a-key",)
+
+
+@pytest.mark.parametrize(
+    ("secrets", "error"),
+    [
+        ({}, PodDoesNotStart),
+        ({"gaze-key": {"api-keys": "a-key"}}, PodDoesNotStart),
+        ({"gaze-keys": {"api_keys": "a-key"}}, PodDoesNotStart),
+        ({"gaze-keys": {"api-keys": ""}}, errors.InvalidSettings),
+        ({"gaze-keys": {"api-keys": " "}}, errors.InvalidSettings),
+    ],
+)
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_mistyped_secret_is_no_open_service(
+    overlay: str, secrets: dict[str, dict[str, str]], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        read_settings(environment(overlay, server(overlay), secrets))
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_being_open_is_said_by_a_component(overlay: str, tmp_path: Path) -> None:
+    copied = shutil.copytree(DEPLOY, tmp_path / "deploy")
+    (tmp_path / "museum").mkdir()
+    (tmp_path / "museum" / "kustomization.yaml").write_text(
+        f"resources: [../deploy/kubernetes/overlays/{overlay}]\ncomponents: [../deploy/kubernetes/open]\n"
+    )
+    assert (copied / "kubernetes" / "open").is_dir()
+    assert "`components: [../deploy/kubernetes/open]`" in GUIDE
+    made = built(tmp_path / "museum")
+    [deployment] = [each for each in made if each["kind"] == "Deployment"]
+    kubernetes_validate.validate(deployment, KUBERNETES[-1], strict=True)
+    [container] = pod_of(deployment)["containers"]
+    assert read_settings(environment(overlay, container, {})).api_keys == ()
+    names = [each["name"] for each in server(overlay)["env"]]
+    assert [each["name"] for each in container["env"]] == [name for name in names if "API_KEYS" not in name]
+    if shutil.which("kubectl"):
+        by_kubectl = subprocess.run(["kubectl", "kustomize", tmp_path / "museum"], capture_output=True, check=True)
+        assert deployment in list(yaml.safe_load_all(by_kubectl.stdout))
+
+
+# --- compose ---
+
+OF_COMPOSE = {
+    "GAZE_HOST": "in the container it is all addresses; PUBLISH says where it is reached",
+    "GAZE_PORT": "in the container it is 8000, which is what is published and asked for health",
+    "GAZE_CACHE_DIR": "a volume is mounted there",
+}
+"""The settings that are not handed on, and why."""
+
+
+@pytest.mark.parametrize("service", ["gaze", "gaze-cuda"])
+def test_compose_hands_on_every_setting(service: str) -> None:
+    given = COMPOSE["services"][service]["environment"]
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    assert {name for name in given if name.startswith(PREFIX)} == known - set(OF_COMPOSE)
+    assert not any("=" in name for name in given)  # else what is not set would be set to something
+    assert len(given) == len(set(given))
+
+
+@pytest.mark.parametrize("service", ["gaze", "gaze-cuda"])
+def test_compose_closes_the_container(service: str) -> None:
+    given = COMPOSE["services"][service]
+    assert given["build"]["target"] == service.partition("-")[2] or given["build"]["target"] == "cpu"
+    assert f"FROM runtime AS {given['build']['target']}\n" in DOCKERFILE
+    assert 1_000 <= given["pids_limit"] <= 10_000
+    assert given["read_only"] is True
+    assert given["cap_drop"] == ["ALL"]
+    assert given["security_opt"] == ["no-new-privileges:true"]
+    assert given["mem_limit"]
+    [port] = given["ports"]
+    assert port == "${PUBLISH:-127.0.0.1:8000}:8000"
 
 
 @pytest.mark.parametrize("link", [{"GAZE_PORT": "tcp://10.96.7.7:80"}, {"GAZE_SERVICE_HOST": "10.96.7.7"}])

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from service.api.access import Access
+from service.api.clients import parse_networks
 from service.api.cors import CorsPolicy
 from service.connection import BLOCK
 from service.door import Door
@@ -21,7 +23,8 @@ MAX_BODY = 1_000_000
 
 @pytest.fixture
 def door() -> Door:
-    return Door(30_000, MAX_BODY, CorsPolicy.parse("https://museum.example"))
+    access = Access((), (), parse_networks("192.0.2.1"))
+    return Door(30_000, MAX_BODY, CorsPolicy.parse("https://museum.example"), access)
 
 
 @pytest.fixture
@@ -121,8 +124,8 @@ def test_refusal_names_the_request_and_lets_other_origins_read_it(
     ends: tuple[socket.socket, socket.socket],
     prepared_lines: Callable[[], list[dict[str, Any]]],
 ) -> None:
-    own = b"X-Request-ID: mine\r\nOrigin: https://museum.example\r\nContent-Length: 3\r\n\r\nabc"
-    assert door.refuse(sent(ends, HEAD + own), "192.0.2.1")
+    own = b"X-Request-ID: mine\r\nX-Forwarded-For: 198.51.100.7\r\nOrigin: https://museum.example\r\n"
+    assert door.refuse(sent(ends, HEAD + own + b"Content-Length: 3\r\n\r\nabc"), "192.0.2.1")
     _, headers, body = split(answer(ends))
     assert headers["X-Request-ID"] == json.loads(body)["request_id"] == "mine"
     assert headers["Access-Control-Allow-Origin"] == "https://museum.example"
@@ -130,14 +133,14 @@ def test_refusal_names_the_request_and_lets_other_origins_read_it(
     for _ in range(2):  # each is recorded once
         door.record()
         [line] = prepared_lines()
-    assert (line["request_id"], line["route"], line["client"]) == ("mine", "/v1/gaze", "192.0.2.1")
+    assert (line["request_id"], line["route"], line["client"]) == ("mine", "/v1/gaze", "198.51.100.7")
 
 
 def test_more_than_is_read_at_a_time_is_not_the_end(
     ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.door.BLOCK", 5000)
-    door = Door(30_000, MAX_BODY, CorsPolicy())
+    door = Door(30_000, MAX_BODY, CorsPolicy(), Access((), (), ()))
     accepted = sent(ends, HEAD + b"Content-Length: 3\r\n\r\nabc" + bytes(5000))
     assert door.refuse(accepted, None) is False
     assert unread(accepted)

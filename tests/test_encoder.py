@@ -228,6 +228,14 @@ def test_remembered_phrases_have_the_features_that_they_had(counted: tuple[ClipE
     np.testing.assert_array_equal(text_features(encoder, "wood", "stone", "marble")[1:2], alone)
 
 
+def test_a_remembered_phrase_keeps_no_more_in_memory_than_its_own_features(clip: ClipEncoder) -> None:
+    phrases = [f"a remembered {number}" for number in range(5)]
+    clip.encode_text(phrases, remember=True)
+    for kept in clip._phrase_cache.find(phrases).values():
+        assert kept.features.base is None  # else it is a view, of all that was encoded with it
+        assert kept.features.nbytes == 4 * clip.model.feature_size
+
+
 def test_the_backend_meets_few_shapes(counted: tuple[ClipEncoder, list[tuple[int, ...]]]) -> None:
     # OpenVINO keeps something for each.
     encoder, shapes = counted

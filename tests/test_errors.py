@@ -14,10 +14,12 @@ START_ERRORS = StartError.__subclasses__()
 CONTRACT = {
     400: {"malformed_request"},
     401: {"unauthorized"},
+    403: {"foreign_origin"},
     404: {"unknown_list", "not_found"},
     405: {"method_not_allowed"},
     413: {"request_too_large", "image_too_large"},
     415: {"unsupported_media_type", "unsupported_image_format"},
+    421: {"misdirected_request"},
     422: {"invalid_request", "undecodable_image", "image_dimensions", "url_not_allowed"},
     429: {"rate_limited"},
     500: {"internal_error"},

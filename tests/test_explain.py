@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -11,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
-from PIL import Image
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
 from werkzeug.datastructures import MultiDict
 
 from benchmarks.heat_maps import maps_of
@@ -81,6 +83,38 @@ def test_answer_says_who_answered_about_what_and_how(client: FlaskClient, classi
     )
     for found, expected in zip(answer["maps"], maps_of(classifier, seen, PHRASES), strict=True):
         np.testing.assert_array_equal(np.array(found["values"], np.float32), expected.values)
+
+
+def test_gain_is_what_the_strongest_part_alone_has_above_all_but_it(client: FlaskClient) -> None:
+    """Ask for the parts one by one, as anyone can who has the description of the method and an image editor."""
+    explained = explain(client, overlay=True)
+    seen = decoded(explained["seen"])
+    blurred = seen.filter(ImageFilter.GaussianBlur(0.18 * 224))
+    y, x = np.mgrid[0:224, 0:224] + 0.5
+    alone, covered = [], []
+    for centre in itertools.product(np.linspace(0.18, 0.82, 5), repeat=2):
+        away = (y / 224 - centre[0]) ** 2 + (x / 224 - centre[1]) ** 2
+        disc = Image.fromarray(np.rint(255 * np.exp(-away / (2 * 0.12**2))).astype(np.uint8))
+        alone.append(Image.composite(seen, blurred, disc))
+        covered.append(Image.composite(blurred, seen, disc))
+    gains = similarities(client, alone) - similarities(client, covered)  # [discs, phrases]
+    for found, of_phrase in zip(explained["maps"], gains.T, strict=True):
+        assert found["gain"] == pytest.approx(of_phrase.max(), abs=0.01)
+        row, column = divmod(int(of_phrase.argmax()), 5)
+        assert abs(found["strongest"]["row"] / 13 - row / 4) < 0.3
+        assert abs(found["strongest"]["column"] / 13 - column / 4) < 0.3
+    # Neither of the two alone would do for that.
+    assert np.abs(similarities(client, covered)).min() > 0.02
+
+
+def similarities(client: FlaskClient, pictures: list[Image.Image]) -> NDArray[np.float64]:
+    """Return the similarity of each picture and each of the phrases: [pictures, phrases]."""
+    body = {"images": [by_base64(encoded(each)) for each in pictures], "phrases": {"own": PHRASES}, "top_k": None}
+    rows = []
+    for result in answered(client.post("/v1/gaze", json=body))["results"]:
+        found = {each["phrase"]: each["similarity"] for each in result["lists"]["own"]["predictions"]}
+        rows.append([found[phrase] for phrase in PHRASES])
+    return np.array(rows)
 
 
 @pytest.mark.parametrize("fit", [None, "crop", "pad", "stretch"])

@@ -7,6 +7,8 @@ import threading
 import time
 import tracemalloc
 import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -51,6 +53,20 @@ def reset(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
+@contextmanager
+def silent(address: str, port: int) -> Iterator[None]:
+    """Listen on an address that answers no connection: its queue is full, and the kernel drops what else comes."""
+    with ExitStack() as held:
+        listening = held.enter_context(socket.socket())
+        listening.bind((address, port))
+        listening.listen(0)
+        for _ in range(4):
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex((address, port))
+        yield
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -62,17 +78,39 @@ def reset(connection: socket.socket) -> None:
         CHUNKED + b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (BODY[:1], BODY[1:9000], BODY[9000:], b"")),
         http(gzip.compress(BODY), "Content-Encoding: gzip"),
         http(zlib.compress(BODY), "Content-Encoding: deflate"),
+        http(BODY) + b"x",
+        http(BODY) + http(b"what nobody asked for"),
+        CHUNKED + b"2800\r\n" + BODY + b"\r\n0\r\n\r\n" + http(b"what nobody asked for"),
     ],
-    ids=["length", "headers", "until closed", "HTTP/1.0", "continue", "chunked", "gzip", "deflate"],
+    ids=[
+        *("length", "headers", "until closed", "HTTP/1.0", "continue", "chunked", "gzip", "deflate"),
+        *("longer than it says", "a second answer", "a second answer after chunks"),
+    ],
 )
 def test_the_exact_bytes_are_returned(answer: bytes) -> None:
     with Origin({"/a.png": answer}) as origin:
         assert fetcher().fetch(f"http://{origin.address}/a.png") == BODY
 
 
-def test_nothing_is_returned_as_nothing() -> None:
-    with Origin({"/": http(b"")}) as origin:
+@pytest.mark.parametrize("more", [b"", BODY])
+def test_nothing_is_returned_as_nothing(more: bytes) -> None:
+    with Origin({"/": http(b"") + more}) as origin:
         assert fetcher().fetch(f"http://{origin.address}/") == b""
+
+
+def test_what_comes_after_the_announced_end_is_never_the_next_answer() -> None:
+    """Each answer has a connection of its own, so that no host can answer for another request than it was asked."""
+    with Origin({"/a": http(BODY) + http(b"smuggled"), "/b": http(b"asked for")}) as origin:
+        one = fetcher()
+        assert [one.fetch(f"http://{origin.address}/{path}") for path in "ab"] == [BODY, b"asked for"]
+        assert origin.connections == 2
+
+
+def test_a_host_that_goes_on_after_the_announced_end_is_not_waited_for() -> None:
+    begun = time.monotonic()
+    with Origin({"/": endlessly(http(BODY), bytes(10_000))}) as origin:
+        assert fetcher().fetch(f"http://{origin.address}/") == BODY
+    assert time.monotonic() - begun < 2.5
 
 
 @pytest.mark.parametrize(
@@ -85,9 +123,12 @@ def test_nothing_is_returned_as_nothing() -> None:
         ("/iiif/full/max/0/default.jpg;v=1", "/iiif/full/max/0/default.jpg;v=1"),
         ("/a//../b", "/a//../b"),
         ("//evil.example/", "//evil.example/"),
+        ("/bilder/Öl auf Holz/größe 1.png ", "/bilder/%C3%96l%20auf%20Holz/gr%C3%B6%C3%9Fe%201.png"),
+        ("/a?größe=1 2&b=%20#é", "/a?gr%C3%B6%C3%9Fe=1%202&b=%20"),
+        ("\r\n", "/"),
     ],
 )
-def test_path_and_query_are_asked_for_as_they_are_written(behind_the_host: str, asked_for: str) -> None:
+def test_path_and_query_are_asked_for_as_browsers_do(behind_the_host: str, asked_for: str) -> None:
     with Origin({asked_for.partition("?")[0]: http(BODY)}) as origin:
         assert fetcher().fetch(f"http://{origin.address}{behind_the_host}") == BODY
     assert origin.requests[0].startswith(f"GET {asked_for} HTTP/1.1\r\n")
@@ -118,6 +159,27 @@ def test_redirects_are_followed(status: int, location: str) -> None:
     with Origin(answers) as origin:
         answers["/a.png"] = moved(location.format(address=origin.address), status)
         assert fetcher().fetch(f"http://{origin.address}/a.png") == BODY
+
+
+@pytest.mark.parametrize(
+    ("location", "asked_for"),
+    [
+        ("/bilder/Öl auf Holz/größe 1.png".encode(), "/bilder/%C3%96l%20auf%20Holz/gr%C3%B6%C3%9Fe%201.png"),
+        ("/bilder/Öl auf Holz/größe 1.png".encode("latin-1"), "/bilder/%D6l%20auf%20Holz/gr%F6%DFe%201.png"),
+        ("Å.png?ü ".encode(), "/bilder/%C3%85.png?%C3%BC"),
+        (b"//{address}/a b.png", "/a%20b.png"),
+        ("http://münchen.example:{port}/é".encode(), "/%C3%A9"),
+    ],
+    ids=["UTF-8", "Latin-1", "relative", "of a host", "a host outside ASCII"],
+)
+def test_a_location_outside_ascii_is_followed_as_browsers_do(location: bytes, asked_for: str) -> None:
+    answers: dict[str, Answer] = {asked_for.partition("?")[0]: http(BODY)}
+    with Origin(answers) as origin:
+        filled = location.replace(b"{address}", origin.address.encode()).replace(b"{port}", b"%d" % origin.port)
+        answers["/bilder/alt.png"] = moved(filled.decode("latin-1"))
+        found = fetcher(resolve=always("127.0.0.1")).fetch(f"http://{origin.address}/bilder/alt.png")
+        assert found == BODY
+    assert origin.requests[-1].startswith(f"GET {asked_for} HTTP/1.1\r\n")
 
 
 def test_ten_redirects_are_followed_and_eleven_are_not() -> None:
@@ -175,9 +237,8 @@ def test_redirects_share_one_deadline() -> None:
         http(b"nonsense", "Content-Encoding: gzip"),
         http(gzip.compress(gzip.compress(BODY)), "Content-Encoding: gzip, gzip"),
         http(gzip.compress(gzip.compress(BODY)), "Content-Encoding: gzip", "Content-Encoding: gzip"),
-        http(BODY) + b"x",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" + BODY,
-        CHUNKED + b"3\r\nabc\r\n0\r\n\r\n" + BODY,
+        http(gzip.compress(BODY), "Content-Encoding: gzip") + b"x",
+        http(gzip.compress(BODY)[:-20], "Content-Encoding: gzip") + gzip.compress(BODY)[-20:],
         CHUNKED + b"-5\r\nabc\r\n0\r\n\r\n",
         reset,
     ],
@@ -185,7 +246,7 @@ def test_redirects_share_one_deadline() -> None:
         *("404", "500", "206", "204", "304", "302 to nowhere", "999", "nothing", "no HTTP", "SSH"),
         *("no status", "HTTP/9.9", "200 headers", "a long header", "shorter than it says", "two lengths", "cut chunk"),
         *("no length of a chunk", "no last chunk", "no gzip", "gzip twice", "gzip in two headers"),
-        *("longer than it says", "something after nothing", "more chunks than it says", "a negative chunk", "reset"),
+        *("packed, longer than it says", "packed, and counted unpacked", "a negative chunk", "reset"),
     ],
 )
 def test_a_host_that_delivers_no_picture(answer: Answer) -> None:
@@ -346,6 +407,16 @@ def test_the_next_address_is_tried_where_one_takes_no_connection() -> None:
         assert fetcher(resolve=several).fetch(f"http://museum.example:{origin.port}/") == BODY
         with pytest.raises(ImageFetchFailed):
             fetcher(resolve=always("127.0.0.3", "127.0.0.2")).fetch(f"http://museum.example:{origin.port}/")
+
+
+def test_an_address_that_is_silent_leaves_time_for_the_next() -> None:
+    with Origin({"/": http(BODY)}) as origin, silent("127.0.0.2", origin.port):
+        begun = time.monotonic()
+        several = always("127.0.0.2", "127.0.0.1")
+        assert fetcher(seconds=2, resolve=several).fetch(f"http://museum.example:{origin.port}/") == BODY
+        assert 0.9 <= time.monotonic() - begun < 2
+        with pytest.raises(ImageFetchTimeout):
+            fetcher(seconds=0.5, resolve=always("127.0.0.2")).fetch(f"http://museum.example:{origin.port}/")
 
 
 def test_only_the_first_four_addresses_are_tried() -> None:

@@ -61,7 +61,12 @@ def origin() -> Iterator[Origin]:
 
 @pytest.mark.parametrize(
     ("path", "name"),
-    [("/a/bl%C3%BCte.png", "blüte.png"), ("/b.png?width=10&a=/c", "b.png"), ("/x%2F..%2Fy.png", "y.png")],
+    [
+        ("/a/bl%C3%BCte.png", "blüte.png"),
+        ("/Öl auf Holz/größe 1.png ", "größe 1.png"),
+        ("/b.png?width=10&a=/c", "b.png"),
+        ("/x%2F..%2Fy.png", "y.png"),
+    ],
 )
 def test_image_behind_a_url_is_ranked(
     make_client: Callable[..., FlaskClient], origin: Origin, path: str, name: str

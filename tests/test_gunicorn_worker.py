@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -69,6 +71,27 @@ def test_request_that_is_no_http(server: str, request_text: str) -> None:
 def test_line_or_headers_that_are_too_long(server: str, request_text: str) -> None:
     answer = checked(exchange(server, request_text.encode()), 413, "request_too_large")
     assert answer.headers["Connection"] == "close"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        f"{HEAD}Host: again\r\n\r\n",
+        f"GET /{'a' * 10_000} HTTP/1.1\r\nHost: gaze\r\n\r\n",
+        HEAD + "X-A: a\r\n" * 60_000,
+        f"{POST}Content-Length: {2**26 + 1}\r\n\r\n",
+    ],
+    ids=["400", "413 of a line", "413 of a head without end", "413 of a body"],
+)
+def test_answers_have_the_same_headers_wherever_they_are_made(server: str, sent: str) -> None:
+    usual = exchange(server, f"{HEAD.replace('livez', 'nothing')}\r\n".encode())
+    assert usual.status == 404
+    answer = exchange(server, sent.encode())
+    assert answer.status in (400, 413)
+    assert sorted(answer.headers.keys()) == sorted(usual.headers.keys())
+    for name in ("Server", "Connection", "X-Content-Type-Options"):
+        assert answer.headers[name] == usual.headers[name]
+    assert abs(parsedate_to_datetime(answer.headers["Date"]) - datetime.now(UTC)) < timedelta(seconds=10)
 
 
 @pytest.mark.parametrize(
@@ -143,6 +166,19 @@ def test_answer_reaches_who_has_sent_more_than_the_request(server: str, head: st
         answer = read_answer(connection)
     assert answer.status in (200, 404, 400)
     assert len(answer.body) == int(answer.headers["Content-Length"])
+
+
+@pytest.mark.parametrize(("version", "coding"), [("1.1", "length"), ("1.1", "chunks"), ("1.0", "length")])
+def test_who_sends_no_more_after_the_request_is_answered(server: str, version: str, coding: str) -> None:
+    framed = f"Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY
+    if coding == "chunks":
+        framed = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+    with connect(server) as connection:
+        connection.sendall(POST.replace("1.1", version).encode() + framed)
+        connection.shutdown(socket.SHUT_WR)
+        answer = read_answer(connection)
+    assert answer.status == 200
+    assert "qualities" in json.loads(answer.body)["results"][0]["lists"]
 
 
 @pytest.fixture

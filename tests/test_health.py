@@ -3,19 +3,26 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
+from service import app
 from service.api import health
 from service.app import create_app
+from service.cores import available_cores
 from service.errors import CorruptModel
+from service.images import decoder
+from service.images.decoder import Decoder
 from service.settings import Settings
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.loading import LoadingClassifier, Report
 from service.zero_shot.phrase_lists import PhraseList
+from tests.conftest import encoded, noise
 from tests.held_model import HeldModel, impatient, wait_until
 from tests.problem_shape import checked_problem
 
@@ -114,6 +121,32 @@ def test_service_that_shuts_down_is_alive_and_not_ready(start: Start, loaded: bo
     assert response.status_code == 503
     checked_problem(503, response.headers, response.data, "shutting_down")
     assert start.client.get("/livez").status_code == 200
+
+
+def test_service_in_which_decoding_stands_still_is_not_ready(
+    classifier: ZeroShotClassifier, phrase_lists: dict[str, PhraseList], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Decoder] = []
+
+    def make(*arguments: Any) -> Decoder:
+        made.append(Decoder(*arguments))
+        return made[0]
+
+    monkeypatch.setattr(app, "Decoder", make)
+    monkeypatch.setattr(decoder, "DECODE_SECONDS", 0.2)
+    ready = LoadingClassifier(lambda _report: classifier).start().wait()
+    client = create_app(Settings(model="demo"), phrase_lists, ready, threading.Event()).test_client()
+    ordinary = encoded(noise(30, 20))
+    with ExitStack() as slots:
+        for _ in range(max(2, available_cores())):
+            slots.enter_context(made[0].slot(ordinary))
+        assert client.get("/readyz").status_code == 200
+        time.sleep(0.3)
+        response = client.get("/readyz")
+        problem = checked_problem(503, response.headers, response.data, "not_ready")
+        assert problem["detail"] == "No picture has been decoded for 0 seconds."
+        assert client.get("/livez").status_code == 200
+    assert client.get("/readyz").status_code == 200
 
 
 @pytest.fixture

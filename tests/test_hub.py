@@ -19,7 +19,7 @@ import pytest
 from service.zero_shot.hub import DEFAULT_MODEL, DEFAULT_REVISION
 from tests import tiny_models
 from tests.conftest import noise, serving
-from tests.gaze_command import gaze, run, sentence
+from tests.gaze_command import by_a_number, gaze, run, sentence
 from tests.stand_in_hub import Repository, StandInHub, stand_in_hub
 
 OLD_REVISION = "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"
@@ -28,6 +28,7 @@ OLD_REVISION = "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"
 OTHER_MODEL = "museum/other"
 OTHER_COMMIT = "1" * 40
 LATER_COMMIT = "2" * 40
+OLDER = "the model in the cache may be older than the hub's"
 NOWHERE = "http://127.0.0.1:9"
 """Nobody listens on this port: it is for discarding what is sent."""
 
@@ -173,9 +174,51 @@ def test_model_at_main_follows_the_hub_and_outlives_it(hub: StandInHub, tmp_path
     assert fetch(OTHER_MODEL, **at_home).stdout.strip() == LATER_COMMIT
     # What did not change is not fetched again.
     assert hub.files_asked_for() == {"special_tokens_map.json"}
-    hub.status = 503
-    assert fetch(OTHER_MODEL, **at_home).stdout.strip() == LATER_COMMIT
-    assert fetch(OTHER_MODEL, **{**at_home, "HF_ENDPOINT": NOWHERE}).stdout.strip() == LATER_COMMIT
+    for status, endpoint, reason in (
+        (500, hub.address, "answered 500"),
+        (503, hub.address, "answered 503"),
+        (None, NOWHERE, "cannot be reached"),
+    ):
+        hub.status = status
+        warning, revision = fetch(OTHER_MODEL, HF_HOME=tmp_path, HF_ENDPOINT=endpoint).stdout.splitlines()
+        assert revision == LATER_COMMIT
+        assert OLDER in warning
+        assert reason in warning
+
+
+def test_hub_that_refuses_is_not_outlived(hub: StandInHub, tmp_path: Path) -> None:
+    at_home: Environment = {"HF_HOME": tmp_path, "HF_ENDPOINT": hub.address, "GAZE_MODEL": OTHER_MODEL}
+    assert fetch(OTHER_MODEL, HF_HOME=tmp_path, HF_ENDPOINT=hub.address).stdout.strip() == OTHER_COMMIT
+    hub.status = 403
+    assert "(403)" in sentence(gaze("prepare", "--model-only", **at_home), 69)
+
+
+def test_model_in_a_home_that_cannot_be_written_to_serves_on(hub: StandInHub, tmp_path: Path) -> None:
+    at_home: Environment = {"HF_HOME": tmp_path, "HF_ENDPOINT": hub.address}
+    assert fetch(OTHER_MODEL, **at_home).stdout.strip() == OTHER_COMMIT
+    hub.repositories[OTHER_MODEL].branches["main"] = LATER_COMMIT
+    before = sorted(tmp_path.rglob("*"))
+    reader = by_a_number(sys.executable, "-m", "service.cli", "prepare", "--model-only")
+    ended = run(reader, GAZE_MODEL=OTHER_MODEL, **at_home)
+    assert (ended.returncode, ended.stdout) == (0, f"{OTHER_MODEL} {OTHER_COMMIT} is on this machine.\n"), ended.stderr
+    [line] = ended.stderr.splitlines()
+    warning = json.loads(line)
+    assert (warning["event"], warning["level"], warning["revision"]) == (OLDER, "warning", OTHER_COMMIT)
+    assert "cannot be written to" in warning["reason"]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_home_that_cannot_be_written_to_and_holds_nothing(hub: StandInHub, tmp_path: Path) -> None:
+    reader = by_a_number(sys.executable, "-m", "service.cli", "prepare", "--model-only")
+    told = sentence(run(reader, GAZE_MODEL=OTHER_MODEL, HF_HOME=tmp_path, HF_ENDPOINT=hub.address), 69)
+    assert "cannot be written to" in told
+
+
+def test_user_without_a_home_is_asked_for_a_place_for_models(hub: StandInHub) -> None:
+    reader = by_a_number(sys.executable, "-m", "service.cli", "prepare", "--model-only")
+    told = sentence(run(reader, GAZE_MODEL=OTHER_MODEL, HF_ENDPOINT=hub.address), 69)
+    assert "no home to keep museum/other in; set HF_HOME" in told
+    assert hub.requests == []
 
 
 def test_server_fetches_and_answers(hub: StandInHub, tmp_path: Path, picture: Path) -> None:

@@ -55,6 +55,8 @@ def test_every_encoding_that_json_may_have(encoding: str) -> None:
         ("HTTP://a.example/b%2Fc?d=e#xywh=1,2", "HTTP://a.example/b%2Fc?d=e#xywh=1,2"),
         ("https://a.example/é b", "https://a.example/%C3%A9%20b"),
         ("https://a.example/\r\nX: y", "https://a.example/%0D%0AX:%20y"),
+        ("https://münchen.example/é", "https://münchen.example/%C3%A9"),
+        ("https://a b.example/", "https://a%20b.example/"),
         ("https://a.example/\ud800", None),
         ("https://a.example/" + "b" * 3000, None),
         ("https://a.example/" + "é" * 1000, None),

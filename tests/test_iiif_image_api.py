@@ -21,7 +21,7 @@ def sizes(*pairs: tuple[int, int]) -> Sizes:
 
 def second(level: int = 2, width: int = 6000, height: int = 4000, **more: Any) -> dict[str, Any]:
     """Return the information of version 2; its limits and features stand in the profile."""
-    extra = {key: more.pop(key) for key in ("maxWidth", "maxHeight", "maxArea", "supports") if key in more}
+    extra = {key: more.pop(key) for key in ("maxWidth", "maxHeight", "maxArea", "supports", "formats") if key in more}
     profile = [f"http://iiif.io/api/image/2/level{level}.json", *([extra] if extra else [])]
     return {"@context": SECOND, "@id": BASE, "width": width, "height": height, "profile": profile, **more}
 
@@ -33,11 +33,24 @@ def third(level: int = 2, width: int = 6000, height: int = 4000, **more: Any) ->
 
 def asked(document: dict[str, Any], short_side: int = 224) -> str:
     """Return what is asked for below the base URI."""
-    url = ImageInformation.read(document, BASE).url(short_side)
+    information = ImageInformation.read(document, BASE)
+    request = next(information.requests(short_side))
+    assert isinstance(request, str)
+    url = information.url(BASE, request)
     assert url.startswith(f"{BASE}/full/")
     return url.removeprefix(f"{BASE}/full/")
 
 
+def all_asked(document: dict[str, Any], short_side: int = 224) -> list[str]:
+    """Return all that is asked for below the base URI, where what comes before is not given."""
+    requests = list(ImageInformation.read(document, BASE).requests(short_side))
+    return [
+        request.removeprefix("full/") if isinstance(request, str) else f"1/{request.factor}, {request.count} tiles"
+        for request in requests
+    ]
+
+
+TILES = [{"width": 256, "scaleFactors": [1, 2, 4, 8, 16, 32]}]
 LISTED = sizes((3000, 2000), (375, 250), (750, 500), (187, 125))
 
 
@@ -145,6 +158,11 @@ def test_a_width_that_is_made_is_the_least_that_serves(width: int, height: int, 
         ({"type": "ImageService3", "id": BASE}, 3, "max"),
         ({"@type": "ImageService2", "@id": BASE}, 2, "full"),
         ({"@context": FIRST, "@id": BASE}, 1, "full"),
+        ({"protocol": "https://iiif.io/api/image/"}, 2, "full"),
+        ({"protocol": "http://iiif.io/api/image", "profile": ["http://iiif.io/api/image/3/level0.json"]}, 3, "max"),
+        ({"@type": "ImageService2", "id": BASE}, 2, "full"),
+        ({"profile": "level0"}, 3, "max"),
+        ({"profile": "http://library.stanford.edu/iiif/image-api/compliance.html#level0"}, 1, "full"),
     ],
 )
 def test_the_version_is_told_by_context_else_by_the_key_of_the_id(
@@ -153,7 +171,7 @@ def test_the_version_is_told_by_context_else_by_the_key_of_the_id(
     information = ImageInformation.read({**named, "width": 400, "height": 300}, BASE)
     assert information.version == version
     quality = "native" if version == 1 else "default"
-    assert information.url(224) == f"{BASE}/full/{path}/0/{quality}.jpg"
+    assert information.url(BASE, next(iter(information.requests(224)))) == f"{BASE}/full/{path}/0/{quality}.jpg"  # type: ignore[arg-type]  # there are no tiles
 
 
 @pytest.mark.parametrize(
@@ -174,7 +192,7 @@ def test_the_version_is_told_by_context_else_by_the_key_of_the_id(
 )
 def test_the_base_is_the_documents_id_where_that_is_another(given: object, asked_under: str, base: str) -> None:
     document = third(id=given)
-    assert ImageInformation.read(document, asked_under).url(4000) == f"{base}/full/max/0/default.jpg"
+    assert ImageInformation.read(document, asked_under).bases == tuple(dict.fromkeys((base, asked_under)))
 
 
 @pytest.mark.parametrize(
@@ -182,16 +200,9 @@ def test_the_base_is_the_documents_id_where_that_is_another(given: object, asked
     [
         {},
         {"width": 10, "height": 10},
-        third(width=0),
-        third(height=-1),
-        {**third(), "width": "6000"},
-        {**third(), "width": True},
-        {**third(), "width": 6000.5},
-        {**third(), "width": float("inf")},
-        {**third(), "width": 10**30},
+        {"width": 10, "height": 10, "profile": "level7", "protocol": "http://museum.example/api/image"},
         {"@context": "http://iiif.io/api/presentation/3/context.json", "width": 10, "height": 10},
         {"@context": {"a": 1}, "width": 10, "height": 10},
-        {**third(), "width": None},
     ],
 )
 def test_what_describes_no_image(document: dict[str, Any]) -> None:
@@ -199,13 +210,68 @@ def test_what_describes_no_image(document: dict[str, Any]) -> None:
         ImageInformation.read(document, BASE)
 
 
+@pytest.mark.parametrize("width", [None, 0, -1, True, 6000.5, float("inf"), 10**30, "", "wide", "９" * 30, [6000], {}])
+def test_an_image_of_unknown_size_is_asked_for_as_it_is_given(width: object) -> None:
+    unknown = {"width": width, "height": 4000}
+    assert all_asked({**third(), **unknown}) == ["max", "full"]
+    assert all_asked({**second(), **unknown}) == ["full", "max"]
+    assert all_asked({**second(sizes=LISTED, maxWidth=400), **unknown})[0] == "375,"
+    assert is_image_information({**third(), **unknown})
+
+
+@pytest.mark.parametrize("width", ["6000", " 6000 ", 6000.0])
+def test_numbers_that_are_written_otherwise(width: object) -> None:
+    said = {**third(), "width": width, "sizes": [{"width": "375", "height": "250"}]}
+    assert all_asked(said)[0] == "375,250"
+    assert asked({**third(), "width": width}) == "336,/0/default.jpg"
+    assert asked({**third(), "maxWidth": "335"}) == "max/0/default.jpg"
+
+
+@pytest.mark.parametrize(
+    ("document", "requests"),
+    [
+        (third(), ["336,", "336,224", "max", "full"]),
+        (second(), ["336,", "336,224", "full", "max"]),
+        (second(sizes=LISTED), ["375,", "336,", "750,", "375,250", "336,224", "750,500", "full", "max"]),
+        (third(sizes=LISTED), ["375,250", "336,", "750,500", "375,", "336,224", "750,", "max", "full"]),
+        (third(sizes=sizes((3000, 2000))), ["336,", "3000,2000", "336,224", "3000,", "max", "full"]),
+        (third(0, sizes=LISTED), ["375,250", "750,500", "375,", "750,", "max", "full"]),
+        (third(maxWidth=300), ["max", "full"]),
+        (second(maxWidth=300), ["max", "full"]),
+        (third(2, 300, 200), ["max", "full"]),
+        (third(2, 300, 250, sizes=sizes((300, 250))), ["max", "full", "269,", "269,224"]),
+    ],
+)
+def test_what_follows_where_a_server_does_not_give_what_it_says(document: dict[str, Any], requests: list[str]) -> None:
+    assert all_asked(document) == requests
+
+
+@pytest.mark.parametrize(
+    ("document", "requests"),
+    [
+        (third(0, tiles=TILES), ["1/16, 2 tiles", "max", "full"]),
+        (second(0, tiles=TILES), ["1/16, 2 tiles", "full", "max"]),
+        (third(0, tiles=TILES, sizes=sizes((187, 125))), ["1/16, 2 tiles", "max", "full"]),
+        (third(0, tiles=TILES, sizes=sizes((375, 250))), ["375,250", "375,", "1/16, 2 tiles", "max", "full"]),
+        (third(0, 300, 250, tiles=TILES), ["max", "full", "1/1, 2 tiles"]),
+        (third(2, tiles=TILES), ["336,", "336,224", "max", "full", "1/16, 2 tiles"]),
+        (third(0, tiles=[{"width": 256}]), ["max", "full"]),
+        ({**third(0, tiles=TILES), "width": None}, ["max", "full"]),
+    ],
+)
+def test_tiles_come_before_the_whole_where_nothing_else_is_made_of_it(
+    document: dict[str, Any], requests: list[str]
+) -> None:
+    assert all_asked(document) == requests
+
+
 @pytest.mark.parametrize(
     "broken",
     [
         {"sizes": "375,250"},
-        {"sizes": [None, 1, "a", [], {"width": 375}, {"width": "375", "height": "250"}, {"width": -1, "height": 300}]},
+        {"sizes": [None, 1, "a", [], {"width": 375}, {"width": "375", "height": "a"}, {"width": -1, "height": 300}]},
         {"sizes": {"width": 1, "height": 1}},
-        {"maxWidth": "10", "maxHeight": -1, "maxArea": None},
+        {"maxWidth": "ten", "maxHeight": -1, "maxArea": None},
         {"extraFeatures": {"sizeByW": 1}},
     ],
 )
@@ -216,6 +282,23 @@ def test_what_is_broken_in_an_information_is_left_out(broken: dict[str, Any]) ->
 @pytest.mark.parametrize("profile", [None, 2, [], {}, "level7", [{"formats": ["jpg"]}], [["level2"]]])
 def test_who_says_nothing_of_a_level_makes_no_sizes(profile: object) -> None:
     assert asked({**third(), "profile": profile}) == "max/0/default.jpg"
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (third(0), "jpg"),
+        (second(0, formats=["webp"]), "webp"),
+        (third(0, extraFormats=["webp", "jpg"]), "jpg"),
+        (third(0, preferredFormats=["png"], extraFormats=["png", "webp"]), "png"),
+        (third(0, preferredFormats=["pdf"]), "jpg"),
+        (third(2, preferredFormats=["webp"]), "jpg"),
+        (third(0, preferredFormats=[7, None, {}]), "jpg"),
+    ],
+)
+def test_another_format_is_asked_for_where_jpeg_is_not_at_hand(document: dict[str, Any], expected: str) -> None:
+    information = ImageInformation.read(document, BASE)
+    assert information.url(BASE, "full/max") == f"{BASE}/full/max/0/default.{expected}"
 
 
 @pytest.mark.parametrize(
@@ -242,7 +325,9 @@ def test_who_says_nothing_of_a_level_makes_no_sizes(profile: object) -> None:
         (f"{BASE}/manifest.json", None),
         (f"{BASE}/full/max/0/default", None),
         (f"{BASE}/full/max/default.jpg", None),
-        (f"{BASE}/full/max/0/default.jpg?download=1", None),
+        (f"{BASE}/full/max/0/default.jpg?download=1", ImageUri(BASE, image=True, own=False)),
+        (f"{BASE}/info.json?token=a", ImageUri(BASE, image=False, own=False)),
+        (f"{BASE}/info.json?a/b", None),
         ("https://a.example/full/max/0.jpg", None),
         ("full/max/0/default.jpg", None),
         ("https://a.example/" + "a" * 3000 + "/info.json", None),
@@ -253,7 +338,7 @@ def test_forms_of_a_uri(text: str, form: ImageUri | None) -> None:
     assert ImageUri.parse(text) == form
 
 
-@pytest.mark.parametrize("written", [BASE, f"{BASE}/", f"{BASE}/info.json", f"{BASE}#a"])
+@pytest.mark.parametrize("written", [BASE, f"{BASE}/", f"{BASE}/info.json", f"{BASE}#a", f"{BASE}/info.json?token=a"])
 def test_a_base_uri_however_it_is_written(written: str) -> None:
     assert base_uri(written) == BASE
 
@@ -267,6 +352,9 @@ def test_a_base_uri_however_it_is_written(written: str) -> None:
         ({"@context": SECOND}, True),
         ({"@context": FIRST}, True),
         ({"profile": "http://iiif.io/api/image/2/level0.json"}, True),
+        ({"profile": "level2"}, True),
+        ({"profile": "http://library.stanford.edu/iiif/image-api/compliance.html#level2"}, True),
+        ({"protocol": "https://iiif.io/api/image/"}, True),
         ({"profile": ["http://iiif.io/api/image/2/level2.json", {}]}, True),
         ({"profile": "http://library.stanford.edu/iiif/image-api/1.1/compliance.html#level1"}, True),
         ({"type": "SearchService2"}, False),

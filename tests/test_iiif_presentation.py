@@ -19,8 +19,9 @@ SERVICE_2 = {
 }
 SERVICE_3 = {"id": f"{HERE}/image/1", "type": "ImageService3", "profile": "level2"}
 PICTURE = {"id": f"{HERE}/1.jpg", "type": "Image", "format": "image/jpeg"}
-SERVED = (f"{HERE}/image/1", True)
-OWN = (f"{HERE}/1.jpg", False)
+SERVED = (f"{HERE}/image/1", True, f"{HERE}/1.jpg")
+SERVED_ONLY = (f"{HERE}/image/1", True, None)
+OWN = (f"{HERE}/1.jpg", False, None)
 
 
 def third_canvas(body: Any, motivation: Any = "painting", number: int = 1, **more: Any) -> dict[str, Any]:
@@ -71,7 +72,7 @@ def only(document: dict[str, Any]) -> Canvas | Broken | Part:
     return entry
 
 
-def canvas(image: tuple[str, bool], number: int = 1) -> Canvas:
+def canvas(image: tuple[str, bool, str | None], number: int = 1) -> Canvas:
     return Canvas(f"{HERE}/canvas/{number}", f"page {number}", f"{HERE}/manifest", *image)
 
 
@@ -90,8 +91,8 @@ def canvas(image: tuple[str, bool], number: int = 1) -> Canvas:
         ({**PICTURE, "service": [{"id": f"{HERE}/search", "type": "SearchService2"}]}, OWN),
         ({**PICTURE, "service": [{"id": "javascript:alert(1)", "type": "ImageService3"}]}, OWN),
         ({**PICTURE, "service": f"{HERE}/image/1"}, OWN),
-        ({"type": "Image", "service": [SERVICE_3]}, SERVED),
-        ({"service": SERVICE_3}, SERVED),
+        ({"type": "Image", "service": [SERVICE_3]}, SERVED_ONLY),
+        ({"service": SERVICE_3}, SERVED_ONLY),
         ({"type": "Choice", "items": [PICTURE, {**PICTURE, "id": f"{HERE}/infrared.jpg"}]}, OWN),
         ({"type": "Choice", "items": [{"id": f"{HERE}/a.mp4", "type": "Video"}, PICTURE]}, OWN),
         ({"type": "Choice", "items": [{**PICTURE, "service": [SERVICE_3]}, PICTURE]}, SERVED),
@@ -99,7 +100,7 @@ def canvas(image: tuple[str, bool], number: int = 1) -> Canvas:
         ([{"type": "TextualBody", "value": "a"}, PICTURE], OWN),
     ],
 )
-def test_the_picture_of_a_canvas_of_version_3(body: Any, image: tuple[str, bool]) -> None:
+def test_the_picture_of_a_canvas_of_version_3(body: Any, image: tuple[str, bool, str | None]) -> None:
     assert only(third_manifest(third_canvas(body))) == canvas(image)
     assert only(third_manifest(third_canvas(body, ["painting"]))) == canvas(image)
 
@@ -117,7 +118,7 @@ def test_the_picture_of_a_canvas_of_version_3(body: Any, image: tuple[str, bool]
         ({"@type": "oa:SpecificResource", "full": second_picture(service=SERVICE_2)}, SERVED),
     ],
 )
-def test_the_picture_of_a_canvas_of_version_2(resource: Any, image: tuple[str, bool]) -> None:
+def test_the_picture_of_a_canvas_of_version_2(resource: Any, image: tuple[str, bool, str | None]) -> None:
     assert only(second_manifest(second_canvas(resource))) == canvas(image)
 
 
@@ -157,10 +158,65 @@ def test_choices_may_nest_a_little() -> None:
     assert only(third_manifest(third_canvas(nested(4)))) == canvas(OWN)
 
 
-@pytest.mark.parametrize("motivation", [None, "commenting", ["tagging"], {}, 7, [None], "paintings", "unpainting"])
+@pytest.mark.parametrize("motivation", ["commenting", ["tagging"], {}, 7, [None], [], "paintings", "unpainting"])
 def test_only_what_paints_counts(motivation: Any) -> None:
     assert isinstance(only(third_manifest(third_canvas(PICTURE, motivation))), Broken)
     assert isinstance(only(second_manifest(second_canvas(second_picture(), motivation))), Broken)
+
+
+def test_what_does_not_say_what_it_does_on_a_canvas_paints_it() -> None:
+    for unsaid in (third_canvas(PICTURE, None), second_canvas(second_picture(), None)):
+        for annotation in (*unsaid.get("images", ()), *(unsaid["items"][0]["items"] if "items" in unsaid else ())):
+            del annotation["motivation"]
+        manifest = third_manifest if "items" in unsaid else second_manifest
+        assert only(manifest(unsaid)) == canvas(OWN)
+    # What says that it paints comes first.
+    other, said = third_canvas({**PICTURE, "id": f"{HERE}/2.jpg"}, None), third_canvas(PICTURE)
+    assert only(third_manifest({**said, "items": [*other["items"], *said["items"]]})) == canvas(OWN)
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ("urn:uuid:1f6a", "urn:uuid:1f6a"),
+        ("URN:NBN:de:1", "URN:NBN:de:1"),
+        ("info:lc/1", "info:lc/1"),
+        *((other, None) for other in ("canvas/1", "#1", "/canvas/1", "", "javascript:alert(1)", "data:,a")),
+        *((other, None) for other in ("urn:a\nb", "urn:\ud800", "urn:" + "a" * 3000)),
+        (None, None),
+        (7, None),
+    ],
+)
+def test_a_canvas_whose_id_is_no_address_is_ranked(own: Any, expected: str | None) -> None:
+    """Under its name where that is one anywhere, else under that of its manifest and its place in it."""
+    for manifest, given, key, path in (
+        (third_manifest, third_canvas(PICTURE), "id", "/items/0"),
+        (second_manifest, second_canvas(second_picture()), "@id", "/sequences/0/canvases/0"),
+    ):
+        named = Canvas(expected or f"{HERE}/manifest#{path}", "page 1", f"{HERE}/manifest", *OWN)
+        assert only(manifest({**given, key: own})) == named
+    unnamed = {key: value for key, value in third_canvas(PICTURE).items() if key != "id"}
+    assert only(third_manifest(unnamed)) == Canvas(f"{HERE}/manifest#/items/0", "page 1", f"{HERE}/manifest", *OWN)
+
+
+def without_type(document: Any) -> Any:
+    """Return a document of which no part says what it is."""
+    if isinstance(document, list):
+        return list(map(without_type, document))
+    if isinstance(document, dict):
+        return {key: without_type(value) for key, value in document.items() if key not in ("type", "@type")}
+    return document
+
+
+def test_documents_that_leave_out_what_they_are() -> None:
+    for manifest, own in ((third_manifest, third_canvas(PICTURE)), (second_manifest, second_canvas(second_picture()))):
+        untyped = manifest(own)
+        del untyped["type" if "type" in untyped else "@type"]
+        assert only(untyped) == canvas(OWN)
+        assert only(without_type(manifest(own))) == canvas(OWN)
+    for key in ("members", "manifests", "collections"):
+        assert only({key: [f"{HERE}/manifest/1"]}) == Part(f"{HERE}/manifest/1")
+    assert only({"items": [{"id": f"{HERE}/manifest/1", "type": "Manifest"}]}) == Part(f"{HERE}/manifest/1")
 
 
 def test_the_first_painting_that_has_a_picture_is_taken() -> None:
@@ -175,9 +231,10 @@ def test_the_first_painting_that_has_a_picture_is_taken() -> None:
         (None, f"{HERE}/manifest#{{}}/0", "no canvas"),
         ("https://museum.example/canvas", f"{HERE}/manifest#{{}}/0", "no canvas"),
         ({"id": f"{HERE}/range", "type": "Range"}, f"{HERE}/manifest#{{}}/0", "no canvas"),
-        ({"type": "Canvas"}, f"{HERE}/manifest#{{}}/0", "no id"),
-        ({"id": "canvas/1", "type": "Canvas"}, f"{HERE}/manifest#{{}}/0", "no id"),
-        ({"id": "javascript:alert(1)", "type": "Canvas"}, f"{HERE}/manifest#{{}}/0", "no id"),
+        ({"type": "Canvas"}, f"{HERE}/manifest#{{}}/0", "No image"),
+        ({}, f"{HERE}/manifest#{{}}/0", "No image"),
+        ({"id": "canvas/1", "type": "Canvas"}, f"{HERE}/manifest#{{}}/0", "No image"),
+        ({"id": "javascript:alert(1)", "type": "Canvas"}, f"{HERE}/manifest#{{}}/0", "No image"),
     ],
 )
 def test_broken_canvases_are_told_by_their_place_and_the_others_follow(entry: Any, where: str, told: str) -> None:
@@ -214,7 +271,17 @@ def test_a_manifest_with_no_id_of_its_own_is_named_by_where_it_was_found(own: An
 
 @pytest.mark.parametrize(
     "document",
-    [{}, {"type": "Canvas"}, {"type": "AnnotationPage"}, {"@type": ["a"]}, {"type": None}, {"items": []}],
+    [
+        {},
+        {"items": [{"id": f"{HERE}/1"}]},
+        third_canvas(PICTURE),
+        {"type": "Range", "items": [third_canvas(PICTURE)]},
+        {"type": "Canvas"},
+        {"type": "AnnotationPage"},
+        {"@type": ["a"]},
+        {"type": None},
+        {"items": []},
+    ],
 )
 def test_what_is_neither_manifest_nor_collection(document: dict[str, Any]) -> None:
     with pytest.raises(ImageFetchFailed, match="neither"):
@@ -277,6 +344,37 @@ def test_pages_of_a_collection_of_version_2_are_followed() -> None:
     broken = only({**page, "next": "page/2"})
     assert isinstance(broken, Broken)
     assert broken.id == f"{FOUND_AT}#/next"
+
+
+def collection_entry(number: int) -> dict[str, Any]:
+    return {"id": f"{HERE}/collection/{number}", "type": "Collection"}
+
+
+def manifest_entry(number: int) -> dict[str, Any]:
+    return {"id": f"{HERE}/manifest/{number}", "type": "Manifest"}
+
+
+@pytest.mark.parametrize(
+    ("listed", "follows"),
+    [
+        ([manifest_entry(1), manifest_entry(2), collection_entry(1)], True),
+        ([{**manifest_entry(1), "items": []}, {**collection_entry(1), "items": []}], True),
+        ([collection_entry(1)], False),
+        ([collection_entry(1), collection_entry(2)], False),
+        ([collection_entry(1), manifest_entry(1)], False),
+        ([collection_entry(1), manifest_entry(1), collection_entry(2)], False),
+        ([manifest_entry(1), manifest_entry(2)], False),
+    ],
+)
+def test_one_collection_behind_manifests_is_the_next_page(listed: list[Any], follows: bool) -> None:
+    *before, last = entries({"type": "Collection", "items": listed}, FOUND_AT)
+    assert isinstance(last, Part)
+    assert last.follows is follows
+    assert not any(isinstance(part, Part) and part.follows for part in before)
+    paged = {"type": "Collection", "items": listed, "next": f"{HERE}/page/2"}
+    assert [part.follows for part in entries(paged, FOUND_AT) if isinstance(part, Part)] == [False] * len(listed) + [
+        True
+    ]
 
 
 @pytest.mark.parametrize("held", [7, None, {}, "a"])

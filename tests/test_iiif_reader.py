@@ -7,14 +7,22 @@ from typing import Any
 
 import pytest
 
-from service.errors import GazeError, ImageFetchFailed, ImageFetchTimeout, UrlNotAllowed
+from service.errors import (
+    CallerGone,
+    GazeError,
+    ImageFetchFailed,
+    ImageFetchTimeout,
+    ImageTooLarge,
+    UrlNotAllowed,
+)
 from service.iiif.allowance import Allowance
 from service.iiif.presentation import Broken, Canvas
 from service.iiif.reader import IiifReader
 from service.images.addresses import FetchPolicy
 from service.images.fetch import FetchLimits, ImageFetcher
+from service.images.tiled import Tile, TiledImage
 from tests.iiif_tree import StaticHost
-from tests.origin import Origin, http, moved, slowly
+from tests.origin import Answer, Origin, http, moved, reset, slowly
 
 THIRD = {"@context": "http://iiif.io/api/image/3/context.json", "type": "ImageService3"}
 
@@ -111,7 +119,7 @@ def test_a_part_that_is_broken_is_told_and_the_others_follow() -> None:
         museum.host["/elsewhere"] = moved("http://10.0.0.1/")
         found = list(reader().pictures(f"{museum.url}/top"))
         assert names(found) == [
-            "This canvas has no id that is an http or https URI.",
+            "No image that can be fetched is painted on this canvas.",
             "a",
             "The document's host answered with status 404.",
             "The document is no JSON object.",
@@ -183,6 +191,36 @@ def test_only_so_many_documents_are_read() -> None:
         assert len(museum.asked) == 8
 
 
+def test_pages_that_follow_as_the_last_item_are_counted_and_nesting_is_not_deepened_by_them() -> None:
+    pages = {}
+    for number in range(1, 9):
+        behind = [{"id": f"{{host}}/p{number + 1}", "type": "Collection"}] if number < 8 else []
+        pages[f"p{number}"] = collection(f"p{number}", manifest(f"m{number}", canvas(f"{number}")), *behind)
+    with Museum(**pages) as museum:
+        assert names(list(reader().pictures(f"{museum.url}/p1"))) == [*"12345678"]
+        told = "This leads to more IIIF documents than are read for one request."
+        assert names(list(reader(most_parts=8).pictures(f"{museum.url}/p1"))) == [*"1234", told]
+        # A ring of pages ends where it began.
+        museum.add("p8", collection("p8", manifest("m8", canvas("8")), {"id": "{host}/p1", "type": "Collection"}))
+        assert names(list(reader().pictures(f"{museum.url}/p1"))) == [*"12345678"]
+
+
+def test_documents_may_be_too_much_together() -> None:
+    """Bytes and values are those of all documents of a request, and none of them need be too large by itself."""
+    manifests = {f"m{number}": manifest(f"m{number}", canvas(f"{number}")) for number in range(6)}
+    with Museum(top=collection("top", *manifests), **manifests) as museum:
+        fetcher = ImageFetcher(FetchPolicy.parse("127.0.0.0/8"), FetchLimits(1_000_000, 5))
+        sent = {name: len(str(answer)) for name, answer in museum.host.items()}
+        for allowance, told in (
+            (Allowance(100, sent["/top"] + 3 * sent["/m0"], 1_000_000), "bytes"),
+            (Allowance(100, 1_000_000, 80), "values"),
+        ):
+            found = names(list(IiifReader(fetcher, allowance).pictures(f"{museum.url}/top")))
+            assert found[:2] == ["0", "1"]
+            assert "5" not in found
+            assert all(f"has more {told if told == 'values' else 'than the'}" in each for each in found[-2:])
+
+
 def test_pages_of_a_collection_do_not_nest() -> None:
     pages = {
         f"p{number}": {
@@ -218,50 +256,195 @@ def information(width: int = 4000, height: int = 3000, **more: Any) -> dict[str,
     return {**THIRD, "id": "{host}/iiif/a", "profile": "level1", "width": width, "height": height, **more}
 
 
+PICTURE = b"what stands for a picture"
+
+
+class Refusing(StaticHost):
+    """A host that answers what it has not as an image server answers a size that it does not make."""
+
+    refusal: Answer = http(b"no such size", status="400 Bad Request")
+
+    def __missing__(self, path: str) -> Answer:
+        return self.refusal
+
+
+class Images(Museum):
+    """A host that describes an image iiif/a, and has of it what comes behind that."""
+
+    def __init__(self, *given: str, **more: Any) -> None:
+        super().__init__()
+        refusing = Refusing()
+        self.host: Refusing = refusing
+        self._answers = refusing
+        self.add("iiif/a/info.json", information(**more))
+        for path in given:
+            self.host[f"/iiif/a/{path}"] = http(PICTURE)
+
+
+def fetched(image: Canvas | str, **settings: Any) -> bytes | TiledImage:
+    return reader(**settings).fetch_image(image, 224)
+
+
 @pytest.mark.parametrize(
     "uri", ["iiif/a", "iiif/a/", "iiif/a/info.json", "iiif/a/full/max/0/default.jpg", "iiif/a/full/10,/0/default.jpg"]
 )
 @pytest.mark.parametrize("base", ["redirects", "is nowhere", "is a page"])
 def test_an_image_by_any_uri_of_its_own(uri: str, base: str) -> None:
-    with Museum(**{"iiif/a/info.json": information()}) as museum:
+    with Images("full/299,/0/default.jpg") as museum:
         if base != "is nowhere":
             here = moved("/iiif/a/info.json", 303) if base == "redirects" else http(b"<html>")
             museum.host["/iiif/a"] = museum.host["/iiif/a/"] = here
-        [found] = reader().pictures(f"{museum.url}/{uri}")
+        [found] = reader().pictures(f" {museum.url}/{uri} ")
         assert isinstance(found, Canvas)
         assert (found.id, found.manifest, found.label) == (None, None, None)
         for image in (found, f"{museum.url}/{uri}"):
-            assert reader().image_url(image, 224) == f"{museum.url}/iiif/a/full/299,/0/default.jpg"
+            assert fetched(image) == PICTURE
+            assert museum.asked[-1] == "/iiif/a/full/299,/0/default.jpg"
 
 
 @pytest.mark.parametrize("own", ["0,0,10,10/max/0", "full/max/90", "square/max/0"])
 def test_a_part_and_a_turned_image_are_taken_as_they_are(own: str) -> None:
-    with Museum() as museum:
+    with Images(f"{own}/default.jpg") as museum:
         uri = f"{museum.url}/iiif/a/{own}/default.jpg"
         [found] = reader().pictures(uri)
-        assert isinstance(found, Canvas)
-        assert reader().image_url(found, 224) == uri
-        assert museum.asked == []
+        assert fetched(found if isinstance(found, Canvas) else "") == PICTURE
+        assert museum.asked == [f"/iiif/a/{own}/default.jpg"]
 
 
-@pytest.mark.parametrize("answer", [None, {}, {"type": "Manifest", "items": []}, information(width=0)])
-def test_a_url_that_only_looks_like_one_of_iiif_is_taken_as_it_is(answer: Any) -> None:
-    with Museum() as museum:
-        if answer is not None:
-            museum.add("a/info.json", answer)
-        uri = f"{museum.url}/a/full/max/0/default.jpg"
-        assert reader().image_url(uri, 224) == uri
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http(b"", status="401 Unauthorized"),
+        http(b"", status="404 Not Found"),
+        http(b"", status="503 Overworked"),
+        http(b"<html>"),
+        http(b"{}"),
+        http(b'{"type": "Manifest", "items": []}'),
+        moved("http://10.0.0.1/"),
+        reset,
+    ],
+    ids=["401", "404", "503", "a page", "nothing", "a manifest", "inside", "reset"],
+)
+def test_an_image_that_stands_open_is_taken_where_nothing_better_is_told_of_it(answer: Answer) -> None:
+    with Images("full/1000,/0/default.jpg") as museum:
+        museum.host["/iiif/a/info.json"] = answer
+        given = f"{museum.url}/iiif/a/full/1000,/0/default.jpg"
+        painted = Canvas("c", None, "m", f"{museum.url}/iiif/a", is_service=True, own_image=given)
+        for image in (given, painted):
+            assert fetched(image) == PICTURE
+            assert museum.asked[-2:] == ["/iiif/a/info.json", "/iiif/a/full/1000,/0/default.jpg"]
         # There is nothing else that info.json or a base URI could be.
-        for other in (f"{museum.url}/a", f"{museum.url}/a/info.json"):
-            with pytest.raises(ImageFetchFailed):
-                reader().image_url(other, 224)
+        for other in (f"{museum.url}/iiif/a", f"{museum.url}/iiif/a/info.json"):
+            with pytest.raises(GazeError):
+                fetched(other)
 
 
-def test_what_may_not_be_fetched_is_not_got_around_by_its_form() -> None:
-    with Museum() as museum:
-        museum.host["/a/info.json"] = moved("http://10.0.0.1/")
-        with pytest.raises(UrlNotAllowed):
-            reader().image_url(f"{museum.url}/a/full/max/0/default.jpg", 224)
+@pytest.mark.parametrize("slow", ["info.json", "full/299,/0/default.jpg"])
+def test_a_host_that_is_slow_with_what_is_better_leaves_time_for_what_was_given(slow: str) -> None:
+    with Images("full/max/0/default.jpg") as museum:
+        given = f"{museum.url}/iiif/a/full/max/0/default.jpg"
+        museum.host[f"/iiif/a/{slow}"] = slowly(b"HTTP/1.1 200 OK\r\n\r\n", b" ")
+        begun = time.monotonic()
+        assert reader().fetch_image(given, 224, begun + 1.5) == PICTURE
+        assert time.monotonic() - begun < 1.5
+        museum.host["/iiif/a/full/max/0/default.jpg"] = slowly(b"HTTP/1.1 200 OK\r\n\r\n", b" ")
+        for image in (given, f"{museum.url}/iiif/a"):
+            begun = time.monotonic()
+            with pytest.raises(ImageFetchTimeout):
+                reader().fetch_image(image, 224, begun + 0.5)
+            assert 0.5 <= time.monotonic() - begun < 2
+
+
+SIZES = [{"width": width, "height": width * 3 // 4} for width in (400, 800, 150)]
+
+
+@pytest.mark.parametrize(
+    ("more", "given", "asked"),
+    [
+        ({}, "full/max", ["full/299,", "full/299,224", "full/max"]),
+        ({}, "full/full", ["full/299,", "full/299,224", "full/max", "full/full"]),
+        ({"sizes": SIZES}, "full/299,", ["full/400,300", "full/299,"]),
+        ({"sizes": SIZES}, "full/800,600", ["full/400,300", "full/299,", "full/800,600"]),
+        ({"sizes": SIZES[1:]}, "full/800,600", ["full/299,", "full/800,600"]),
+        ({"sizes": SIZES, "profile": "level0"}, "full/400,", ["full/400,300", "full/800,600", "full/400,"]),
+        ({}, "full/10,", ["full/299,", "full/299,224", "full/max", "full/full", "full/10,"]),
+        ({"width": None}, "full/max", ["full/max"]),
+        ({"width": "4000", "height": "3000"}, "full/299,", ["full/299,"]),
+    ],
+)
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        http(b"", status="400 Bad Request"),
+        http(b"", status="501 Not Implemented"),
+        http(b"", status="500 Internal Server Error"),
+        http(b"", status="403 Forbidden"),
+        http(b"<!DOCTYPE html><title>No such size"),
+        http(b'\xef\xbb\xbf\n {"error": "no such size"}'),
+        http(b""),
+        http(bytes(1_000_001)),
+        moved("http://10.0.0.1/"),
+        reset,
+    ],
+    ids=["400", "501", "500", "403", "a page", "a message", "nothing", "too large", "inside", "reset"],
+)
+def test_a_size_that_is_not_given_is_left_for_the_next_best(
+    more: dict[str, Any], given: str, asked: list[str], refusal: Answer
+) -> None:
+    with Images(f"{given}/0/default.jpg", **more) as museum:
+        museum.host.refusal = refusal
+        assert fetched(f"{museum.url}/iiif/a/full/10,/0/default.jpg") == PICTURE
+        assert museum.asked == ["/iiif/a/info.json", *(f"/iiif/a/{path}/0/default.jpg" for path in asked)]
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_host_that_is_overworked_is_not_asked_for_every_size(status: int) -> None:
+    with Images("full/max/0/default.jpg") as museum:
+        museum.host.refusal = http(b"", status=f"{status} Busy")
+        with pytest.raises(ImageFetchFailed, match=str(status)):
+            fetched(f"{museum.url}/iiif/a")
+        assert museum.asked == ["/iiif/a/info.json", "/iiif/a/full/299,/0/default.jpg"]
+        # The one that was asked for may be a file.
+        assert fetched(f"{museum.url}/iiif/a/full/max/0/default.jpg") == PICTURE
+
+
+def test_all_that_is_asked_for_in_vain_is_bounded_and_told() -> None:
+    sizes = [{"width": width, "height": width} for width in range(300, 900)]
+    with Images(sizes=sizes, tiles=[{"width": 256, "scaleFactors": [1, 2, 4, 8]}]) as museum:
+        museum.add("iiif/b/info.json", {**information(sizes=sizes), "id": "http://10.0.0.1/iiif"})
+        for name in "ab":
+            before = museum.connections
+            with pytest.raises(ImageFetchFailed, match="400"):
+                fetched(f"{museum.url}/iiif/{name}")
+            assert museum.connections - before <= 13
+        museum.host["/iiif/a/full/max/0/default.jpg"] = http(bytes(1_000_001))
+        with pytest.raises(ImageTooLarge):
+            fetched(f"{museum.url}/iiif/a")
+
+
+def test_a_server_that_does_not_know_its_own_address_is_asked_where_it_was_found() -> None:
+    with Images("full/299,/0/default.jpg") as museum:
+        for wrong in ("http://10.0.0.1:8182/iiif/a", "http://127.0.0.1:9/iiif/a", "{host}/elsewhere"):
+            museum.add("iiif/a/info.json", {**information(), "id": wrong})
+            assert fetched(f"{museum.url}/iiif/a") == PICTURE
+            assert museum.asked[-1] == "/iiif/a/full/299,/0/default.jpg"
+
+
+def test_what_may_not_be_fetched_is_never_asked_for() -> None:
+    with Museum() as inside, Images() as museum:
+        inside.host["/iiif/a/full/max/0/default.jpg"] = http(PICTURE)
+        museum.host["/iiif/a/info.json"] = moved(f"{inside.url}/iiif/a/info.json")
+        for image in (
+            f"{museum.url}/iiif/a",
+            f"{inside.url}/iiif/a/full/max/0/default.jpg",
+            Canvas("c", None, "m", f"{museum.url}/iiif/a", True, f"{inside.url}/iiif/a/full/max/0/default.jpg"),
+        ):
+            with pytest.raises(UrlNotAllowed):
+                fetched(image, allowed=museum.address)
+        museum.add("iiif/a/info.json", {**information(), "id": f"{inside.url}/iiif/a"})
+        with pytest.raises(ImageFetchFailed):
+            fetched(f"{museum.url}/iiif/a", allowed=museum.address)
+        assert inside.asked == []
 
 
 def test_the_picture_of_a_canvas() -> None:
@@ -271,24 +454,90 @@ def test_the_picture_of_a_canvas() -> None:
         {"id": "{host}/iiif/a/full/max/0/default.jpg", "type": "Image"},
         {"id": "{host}/a.jpg", "type": "Image"},
     )
-    with Museum(m=manifest("m", *(canvas("c", body) for body in bodies))) as museum:
-        museum.add("iiif/a/info.json", information())
+    with Images("full/299,/0/default.jpg") as museum:
+        museum.add("m", manifest("m", *(canvas("c", body) for body in bodies)))
+        museum.host["/a.jpg"] = http(PICTURE)
         found = [entry for entry in reader().pictures(f"{museum.url}/m") if isinstance(entry, Canvas)]
-        assert [reader().image_url(each, 224) for each in found] == [
-            f"{museum.url}/iiif/a/full/299,/0/default.jpg",
-            f"{museum.url}/iiif/a/full/299,/0/default.jpg",
-            f"{museum.url}/a.jpg",
-        ]
+        assert [fetched(each) for each in found] == [PICTURE] * 3
+        sized = ["/iiif/a/info.json", "/iiif/a/full/299,/0/default.jpg"]
+        assert museum.asked == ["/m", *sized, *sized, "/a.jpg"]
 
 
 def test_a_service_on_another_host_is_asked_there() -> None:
-    with Museum() as images, Museum() as museum:
-        images.add("iiif/a/info.json", information())
+    with Images("full/299,/0/default.jpg") as images, Museum() as museum:
         museum.host["/iiif/b/info.json"] = moved(f"{images.url}/iiif/a/info.json")
-        assert reader().image_url(f"{museum.url}/iiif/b", 224) == f"{images.url}/iiif/a/full/299,/0/default.jpg"
+        assert fetched(f"{museum.url}/iiif/b") == PICTURE
+        assert images.asked[-1] == "/iiif/a/full/299,/0/default.jpg"
         # The documents may say what they like; where pictures are fetched from is the fetcher's to allow.
         with pytest.raises(UrlNotAllowed):
-            reader(allowed=museum.address).image_url(f"{museum.url}/iiif/b", 224)
+            fetched(f"{museum.url}/iiif/b", allowed=museum.address)
+
+
+def tiled(*forms: str, **more: Any) -> Images:
+    """Return a host that has tiles of its image: those of a quarter of its size, and nothing else."""
+    tiles = [{"width": 512, "scaleFactors": [1, 4, 16]}]
+    return Images(*(f"{form}/0/default.jpg" for form in forms), profile="level0", tiles=tiles, **more)
+
+
+BY_BOTH = ("0,0,2048,2048/512,512", "2048,0,1952,2048/488,512", "0,2048,2048,952/512,238", "2048,2048,1952,952/488,238")
+BY_WIDTH = tuple(f"{form.rpartition(',')[0]}," for form in BY_BOTH)
+
+
+@pytest.mark.parametrize("forms", [BY_BOTH, BY_WIDTH], ids=["as version 3 has it", "as version 2 has it"])
+def test_tiles_are_fetched_where_there_is_nothing_else(forms: tuple[str, ...]) -> None:
+    with tiled(*forms) as museum:
+        for number, form in enumerate(forms):
+            museum.host[f"/iiif/a/{form}/0/default.jpg"] = http(PICTURE + b"%d" % number)
+        found = fetched(f"{museum.url}/iiif/a")
+        boxes = [(0, 0, 512, 512), (512, 0, 488, 512), (0, 512, 512, 238), (512, 512, 488, 238)]
+        tiles = tuple(Tile(PICTURE + b"%d" % number, box) for number, box in enumerate(boxes))
+        assert found == TiledImage(1000, 750, tiles)
+        in_vain = [] if forms is BY_BOTH else [BY_BOTH[0]]
+        assert museum.asked[1:] == [f"/iiif/a/{form}/0/default.jpg" for form in (*in_vain, *forms)]
+
+
+def test_a_tile_that_is_missing_is_left_for_the_whole() -> None:
+    with tiled(*BY_BOTH[:3], "full/max") as museum:
+        assert fetched(f"{museum.url}/iiif/a") == PICTURE
+        assert len(museum.asked) == 6
+        del museum.host["/iiif/a/full/max/0/default.jpg"]
+        with pytest.raises(ImageFetchFailed, match="400"):
+            fetched(f"{museum.url}/iiif/a")
+
+
+def test_tiles_are_bounded_together_in_bytes_time_and_number() -> None:
+    with tiled(*BY_BOTH) as museum:
+        for form in BY_BOTH:
+            museum.host[f"/iiif/a/{form}/0/default.jpg"] = http(bytes([255]) * 300_000)
+        with pytest.raises(ImageTooLarge):
+            fetched(f"{museum.url}/iiif/a")
+        fetcher = ImageFetcher(FetchPolicy.parse("127.0.0.0/8"), FetchLimits(1_000_000, 5))
+        for form in BY_BOTH:
+            museum.host[f"/iiif/a/{form}/0/default.jpg"] = http(PICTURE)
+        few = IiifReader(fetcher, Allowance(100, 1_000_000, 1_000, tiles=7))
+        assert isinstance(few.fetch_image(f"{museum.url}/iiif/a", 224), TiledImage)
+        with pytest.raises(ImageFetchFailed, match="400"):
+            few.fetch_image(f"{museum.url}/iiif/a", 224)
+        museum.host[f"/iiif/a/{BY_BOTH[2]}/0/default.jpg"] = slowly(b"HTTP/1.1 200 OK\r\n\r\n", b" ")
+        begun = time.monotonic()
+        with pytest.raises(ImageFetchTimeout):
+            reader().fetch_image(f"{museum.url}/iiif/a", 224, begun + 0.5)
+        assert time.monotonic() - begun < 2
+
+
+def test_nobody_who_waits_no_more_is_fetched_tiles_for() -> None:
+    gone: list[str] = []
+
+    def require() -> None:
+        if len(gone) == 4:
+            raise CallerGone
+        gone.append("asked")
+
+    fetcher = ImageFetcher(FetchPolicy.parse("127.0.0.0/8"), FetchLimits(1_000_000, 5))
+    with tiled(*BY_BOTH) as museum:
+        with pytest.raises(CallerGone):
+            IiifReader(fetcher, Allowance(9, 1_000_000, 1_000), require).fetch_image(f"{museum.url}/iiif/a", 224)
+        assert len(museum.asked) == 3
 
 
 def test_a_collection_of_many_manifests_streams() -> None:

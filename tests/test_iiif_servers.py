@@ -20,7 +20,11 @@ from service.iiif.allowance import Allowance
 from service.iiif.presentation import Canvas
 from service.iiif.reader import IiifReader
 from service.images.addresses import FetchPolicy
+from service.images.decode import ImageLimits
+from service.images.decoder import Decoder
 from service.images.fetch import FetchLimits, ImageFetcher
+from service.images.tiled import TiledImage
+from tests.conftest import noise
 from tests.iiif_server import PROGRAM, image_server
 from tests.iiif_tree import StaticHost, level_0
 from tests.origin import Origin, http
@@ -96,6 +100,12 @@ def iipimage(folder: Path, version: int) -> Iterator[Served]:
         yield Served(base, lambda: sum(length for _, length in server.sent))
 
 
+def bytes_of(picture: bytes | TiledImage) -> bytes:
+    """Return a picture that did not come in tiles."""
+    assert isinstance(picture, bytes)
+    return picture
+
+
 def told_the_same(serving: AbstractContextManager[Served], whole: int, size: tuple[int, int]) -> None:
     """Look at the picture through every URI that names it, and count what that takes."""
     fetcher = ImageFetcher(FetchPolicy.parse("127.0.0.0/8"), FetchLimits(20_000_000, 30))
@@ -106,10 +116,10 @@ def told_the_same(serving: AbstractContextManager[Served], whole: int, size: tup
             before = served.fetched()
             [canvas] = reader.pictures(served.base + behind)
             assert isinstance(canvas, Canvas)
-            pictures.append(fetcher.fetch(reader.image_url(canvas, SHORT_SIDE)))
+            pictures.append(bytes_of(reader.fetch_image(canvas, SHORT_SIDE)))
             part = (served.fetched() - before) / whole
             assert 0 < part < MOST_PART
-            assert reader.image_url(served.base + behind, SHORT_SIDE) == reader.image_url(canvas, SHORT_SIDE)
+            assert reader.fetch_image(served.base + behind, SHORT_SIDE) == pictures[-1]
     assert set(pictures) == {pictures[0]}
     assert Image.open(io.BytesIO(pictures[0])).size == size
 
@@ -124,9 +134,39 @@ def test_iipimage(photograph: Path, pyramid: Path, version: int) -> None:
     told_the_same(iipimage(pyramid, version), photograph.stat().st_size, (312, 312))
 
 
+@pytest.mark.parametrize("suffix", [".jpg[Q=95]", ".png", ".webp[lossless]"])
+@pytest.mark.parametrize(("layout", "whole"), [("iiif", False), ("iiif3", False), ("iiif", True), ("iiif3", True)])
+def test_a_tree_of_tiles_that_libvips_made(tmp_path: Path, layout: str, whole: bool, suffix: str) -> None:
+    """It has no sizes, and no picture as a whole, and its last tiles are smaller than the others."""
+    if not shutil.which("vips") and not os.environ.get("CI"):
+        pytest.skip("not installed: apt-get install --no-install-recommends libvips-tools")
+    picture = noise(2000, 1500).resize((250, 188)).resize((2000, 1500), Image.Resampling.BICUBIC)
+    picture.save(tmp_path / "a.png")
+    host = StaticHost()
+    with Origin(host) as origin:
+        base = f"http://{origin.address}/iiif"
+        tile = 2048 if whole else 256
+        options = ["--layout", layout, "--tile-size", f"{tile}", "--id", base, "--suffix", suffix]
+        subprocess.run(["vips", "dzsave", tmp_path / "a.png", tmp_path / "tree", *options], check=True)
+        for file in (tmp_path / "tree").rglob("*.*"):
+            host[f"/iiif/tree/{file.relative_to(tmp_path / 'tree')}"] = http(file.read_bytes())
+        fetcher = ImageFetcher(FetchPolicy.parse("127.0.0.0/8"), FetchLimits(20_000_000, 30))
+        found = IiifReader(fetcher, Allowance(9, 1_000_000, 9_000)).fetch_image(f"{base}/tree", SHORT_SIDE)
+    assert isinstance(found, TiledImage)
+    assert len(found.tiles) == (1 if whole else 4)
+    assert (found.width, found.height) == ((2000, 1500) if whole else (500, 375))
+    decoder = Decoder(ImageLimits(10_000_000, 10_000_000), 2)
+    joined = found.prepared(decoder, lambda image, **_: {"rgb": np.asarray(image)}).inputs["rgb"]
+    decoder.close()
+    expected = np.asarray(picture.resize((found.width, found.height), Image.Resampling.BOX))
+    assert np.abs(joined.astype(int) - expected).max() < 40
+    assert np.abs(joined.astype(int) - expected).mean() < 2
+
+
 def test_iipimage_makes_the_size_that_its_pyramid_lacks(pyramid: Path) -> None:
     fetcher = ImageFetcher(FetchPolicy.parse("127.0.0.0/8"), FetchLimits(20_000_000, 30))
     with iipimage(pyramid, 2) as served:
-        url = IiifReader(fetcher, Allowance(1_000, 1_000_000, 100_000)).image_url(served.base, 3000)
-        assert url == f"{served.base}/full/3000,/0/default.jpg"
-        assert Image.open(io.BytesIO(fetcher.fetch(url))).size == (3000, 3000)
+        reader = IiifReader(fetcher, Allowance(1_000, 1_000_000, 100_000))
+        picture = bytes_of(reader.fetch_image(served.base, 3000))
+        assert picture == fetcher.fetch(f"{served.base}/full/3000,/0/default.jpg")
+        assert Image.open(io.BytesIO(picture)).size == (3000, 3000)

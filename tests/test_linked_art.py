@@ -9,8 +9,9 @@ from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[impor
 from referencing import Registry, Resource
 
 from service.documents.finding import Finding, Subject
+from service.documents.formats import FORMATS
 from service.documents.kinds import Kind, kind_of
-from service.documents.linked_art import linked_art, linked_art_records
+from service.documents.linked_art import linked_art
 from service.zero_shot.phrase_lists import built_in_folder, read_lists
 from tests.museum_findings import EVERY_TERM, FINDINGS, HOSTILE_FINDING, MACHINE, NOTHING, ORDINARY, UPLOAD
 from tests.notes import prediction_in
@@ -159,10 +160,12 @@ def test_the_object_is_another_thing_than_its_picture() -> None:
 
 
 def test_one_picture_is_a_record_and_several_are_an_array() -> None:
-    assert linked_art_records([ORDINARY], MACHINE) == linked_art(ORDINARY, MACHINE)
-    several = linked_art_records([ORDINARY, UPLOAD], MACHINE)
-    assert several == [linked_art(ORDINARY, MACHINE), linked_art(UPLOAD, MACHINE)]
-    assert linked_art_records([], MACHINE) == []
+    def sent(*findings: Finding) -> Any:
+        return json.loads("".join(FORMATS["linked-art"].render(findings, MACHINE, "")))
+
+    assert sent(ORDINARY) == linked_art(ORDINARY, MACHINE)
+    assert sent(ORDINARY, UPLOAD) == [linked_art(ORDINARY, MACHINE), linked_art(UPLOAD, MACHINE)]
+    assert sent() == []
 
 
 def test_a_picture_without_predictions_has_a_plain_record() -> None:

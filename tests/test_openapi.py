@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 from schemathesis.openapi import from_dict
 
 from service import __version__
+from service.api.answered import Problem
 from service.errors import CallerGone, GazeError, MethodNotAllowed
 from service.settings import PREFIX, Settings
 from service.zero_shot.phrase_lists import PhraseList
@@ -40,8 +41,7 @@ def referred(node: Any) -> list[str]:
 
 
 def codes_of(response: dict[str, Any]) -> set[str]:
-    schema = response["content"]["application/problem+json"]["schema"]
-    return set(schema["allOf"][1]["properties"]["code"]["enum"])
+    return set(response["content"]["application/problem+json"]["examples"])
 
 
 def test_document_is_valid_openapi(document: dict[str, Any]) -> None:
@@ -98,6 +98,17 @@ def test_every_error_of_the_service_is_documented(document: dict[str, Any]) -> N
     assert documented == known
 
 
+def test_an_example_of_a_problem_is_one_that_is_told(document: dict[str, Any]) -> None:
+    for call in calls(document).values():
+        for status, response in call["responses"].items():
+            for code, example in (
+                response.get("content", {}).get("application/problem+json", {}).get("examples", {}).items()
+            ):
+                shown = Problem.model_validate(example["value"])
+                assert (shown.status, shown.code) == (int(status), code)
+                assert code in response["description"]
+
+
 def test_only_what_is_open_is_documented_as_open(document: dict[str, Any]) -> None:
     opened = {path for (path, _), call in calls(document).items() if call.get("security") == []}
     assert opened == {"/", "/docs", "/openapi.json", "/livez", "/readyz", "/ns/gaze/1/context.json"}
@@ -135,7 +146,7 @@ def test_limits_in_the_document_are_those_of_the_service(document: dict[str, Any
     fields = schemas["GazeRequest"]["properties"]
     assert fields["images"]["maxItems"] == 32
     assert fields["phrases"]["maxProperties"] == 32
-    assert fields["phrases"]["additionalProperties"] is False
+    assert fields["phrases"]["propertyNames"] == {"pattern": "^[a-z0-9_-]{1,64}$"}
     assert fields["top_k"]["anyOf"] == [{"minimum": 1, "type": "integer"}, {"type": "null"}]
     assert fields["top_k"]["default"] == 5
     assert schemas["GazeRequest"]["additionalProperties"] is False

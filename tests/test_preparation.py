@@ -13,7 +13,7 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 
 from service.zero_shot.framing import Framing
 from service.zero_shot.preparation import Preparation
-from service.zero_shot.torch_backend import preparation_of
+from service.zero_shot.processors import preparation_of
 from tests.conftest import noise
 
 ODD_NUMBERS: dict[str, Any] = {

@@ -168,6 +168,7 @@ def test_codes_are_those_of_the_contract() -> None:
     assert {(kind.status, kind.code) for kind in GazeError.__subclasses__()} == {
         (400, "malformed_request"),
         (401, "unauthorized"),
+        (403, "foreign_origin"),
         (404, "unknown_list"),
         (404, "not_found"),
         (405, "method_not_allowed"),
@@ -177,6 +178,7 @@ def test_codes_are_those_of_the_contract() -> None:
         (429, "rate_limited"),
         (499, "caller_gone"),  # nobody is told; it stands in the log
         (415, "unsupported_image_format"),
+        (421, "misdirected_request"),
         (422, "invalid_request"),
         (422, "undecodable_image"),
         (422, "image_dimensions"),

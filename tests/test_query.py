@@ -1,16 +1,20 @@
 """Bad requests to POST /v1/gaze: each gets its status, its code and a pointer, and hears nothing of what it sent."""
 
 import base64
+import hashlib
 import io
 import json
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
+from service.api import body
 from tests.conftest import encoded, noise
 from tests.problem_shape import MARKER, checked_problem, pointers
+from tests.test_gaze import answered
 
 PNG = encoded(noise(32, 24))
 IMAGE = {"base64": base64.b64encode(PNG).decode()}
@@ -30,8 +34,6 @@ NOT_JSON = {
     "empty": b"",
     "not UTF-8": b'{"image": "\xff\xfe' + MARKER.encode() + b'"}',
     "UTF-16": json.dumps(GOOD).encode("utf-16"),
-    "deeply nested arrays": b"[" * 100_000,
-    "deeply nested objects": b'{"a":' * 100_000,
     "NaN": json.dumps(without(top_k=float("nan"))).encode(),
     "Infinity": json.dumps(without(top_k=float("-inf"))).encode(),
     "a number of 5,000 digits": b'{"top_k": ' + b"9" * 5000 + b"}",
@@ -134,13 +136,107 @@ def test_unknown_list_is_not_echoed(client: FlaskClient) -> None:
         f"data:{MARKER}",
         "é" + IMAGE["base64"],
         IMAGE["base64"] + "A",
-        base64.urlsafe_b64encode(b"\xff\xfe\xfd" * 40).decode(),
+        "=" + IMAGE["base64"],
+        IMAGE["base64"] + "====" + IMAGE["base64"],
+        "Q",
     ],
 )
 def test_base64_that_is_none(client: FlaskClient, text: str) -> None:
     response = client.post("/v1/gaze", json={**GOOD, "image": {"base64": text}})
     assert response.status_code == 422
     checked_problem(422, response.headers, response.data, "undecodable_image")
+
+
+PADDED = next(
+    text
+    for seed in range(100)
+    if (text := base64.b64encode(encoded(noise(31, 24, seed=seed)) + b"\xfb\xff").decode()).endswith("=")
+    and "+" in text
+    and "/" in text
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PADDED,
+        PADDED.rstrip("="),
+        PADDED.replace("+", "-").replace("/", "_"),
+        PADDED.replace("+", "-").replace("/", "_").rstrip("="),
+        "data:image/png;base64," + PADDED.rstrip("="),
+        f" {PADDED[:40]}\r\n{PADDED[40:].rstrip('=')}\n",
+    ],
+    ids=["standard", "without padding", "URL-safe", "URL-safe without padding", "a data URI without padding", "lines"],
+)
+def test_spellings_of_base64(client: FlaskClient, text: str) -> None:
+    response = client.post("/v1/gaze", json={**GOOD, "image": {"base64": text}})
+    image = answered(response)["results"][0]["image"]
+    assert image["sha256"] == hashlib.sha256(base64.b64decode(PADDED)).hexdigest()
+
+
+def test_byte_order_mark_of_utf_8(client: FlaskClient) -> None:
+    body = b"\xef\xbb\xbf" + json.dumps(GOOD).encode()
+    answered(client.post("/v1/gaze", data=body, content_type="application/json"))
+
+
+TOO_DEEP = (422, "invalid_request")
+TOO_MANY = (413, "request_too_large")
+
+
+@pytest.mark.parametrize(
+    ("sent", "refused"),
+    [
+        (b'{"image":[' + b"[" * 400 + b"]" * 400, TOO_DEEP),
+        (b'{"image":' + b"[" * 10 + b"]" * 10 + b"}", TOO_DEEP),
+        (b'{"image":[' + b"[],[]," * 100_000 + b"[]]}", TOO_MANY),
+        (b'{"image":[' + (b"[" * 400 + b"]" * 400 + b",") * 2_000, TOO_MANY),
+        (b'{"image":{' + b'"":"",' * 120_000 + b"}}", TOO_MANY),
+    ],
+    ids=["nested arrays", "ten in one", "small arrays", "deep arrays", "empty keys"],
+)
+@pytest.mark.parametrize("path", ["/v1/gaze", "/v1/explain"])
+def test_json_is_counted_before_it_is_parsed(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, path: str, sent: bytes, refused: tuple[int, str]
+) -> None:
+    monkeypatch.setattr(body, "parsed_json", None)  # to be called, it would have to be there
+    response = client.post(path, data=sent, content_type="application/json")
+    status, code = refused
+    assert response.status_code == status
+    problem = checked_problem(status, response.headers, response.data, code)
+    assert "120000 values" in problem["detail"] or "10 deep" in problem["errors"][0]["detail"]
+
+
+def test_marks_in_texts_are_no_values(client: FlaskClient) -> None:
+    phrases = [('\\"' + '[{,"' * 240)[: 990 + n] for n in range(10)]
+    sent = {"image": IMAGE, "phrases": {f"own{n}": phrases for n in range(30)}, "top_k": 1}
+    assert json.dumps(sent).count("[") > 60_000
+    assert json.dumps(sent).count(",") + json.dumps(sent).count("{") + json.dumps(sent).count("[") > 180_000
+    answered(client.post("/v1/gaze", json=sent))
+
+
+def test_as_many_phrases_as_can_be_allowed_are_counted_in(make_client: Callable[..., FlaskClient]) -> None:
+    many = {f"own{n}": ["a river"] * 3_125 for n in range(32)}
+    client = make_client(max_phrases=100_000)
+    images = [{**IMAGE, "object_number": str(n)} for n in range(32)]
+    # The last list goes beyond what the setting allows, which only a body that was parsed tells.
+    response = client.post("/v1/gaze", json={"images": images, "phrases": {**many, "own0": ["a"] * 3_126}})
+    assert response.status_code == 422
+    assert (
+        "100000 phrases"
+        in checked_problem(422, response.headers, response.data, "invalid_request")["errors"][0]["detail"]
+    )
+
+
+def test_one_emoji_does_not_make_a_body_four_times_as_large() -> None:
+    sent = b'{"image": {"base64": "' + b"QUJD" * 2_000_000 + b'"}, "template": "\xf0\x9f\x98\x80 {}"}'
+    tracemalloc.start()
+    try:
+        parsed = body.from_json(sent)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert parsed["template"] == "😀 {}"
+    assert most < 1.5 * len(sent)
 
 
 @pytest.mark.parametrize(

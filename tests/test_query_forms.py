@@ -1,8 +1,11 @@
 """Bad forms to POST /v1/gaze: as bytes, because no client would write them."""
 
+import tracemalloc
+
 import pytest
 from flask.testing import FlaskClient
 
+from service.api.body import MAX_FIELD_BYTES, MAX_PART_HEAD_BYTES
 from tests.conftest import encoded, noise
 from tests.problem_shape import MARKER, checked_problem, pointers
 from tests.test_gaze import answered
@@ -120,3 +123,77 @@ def test_what_stands_around_a_form_is_passed_over(client: FlaskClient, body: byt
 
 def test_media_type_of_a_form_is_read_as_http_says(client: FlaskClient) -> None:
     answered(client.post("/v1/gaze", data=GOOD, content_type='Multipart/Form-Data; Boundary="b"'))
+
+
+LINES = b"a:\r\n"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"--b\r\n" + LINES * 1_000_000 + b"\r\n" + END,
+        b"--b\r\n" + LINES * 1_000_000,
+        b"--b\r\n" + b"a" * MAX_PART_HEAD_BYTES,
+        GOOD.replace(b"\r\n\r\n", b"\r\n" + LINES * (MAX_PART_HEAD_BYTES // len(LINES)) + b"\r\n", 1),
+        form(LISTS).removesuffix(END) + form(*[(f'form-data; name="phrases"; a={"a" * 16_000}', "a river")] * 70),
+        form(IMAGE, ("form-data; name=phrases", "a" * (MAX_FIELD_BYTES + 1)), LISTS),
+        form(IMAGE, ('form-data; name="lists"', "," * (MAX_FIELD_BYTES + 1))),
+    ],
+    ids=["lines", "lines without an end", "a long line", "just too long", "together", "a field", "commas"],
+)
+def test_headers_and_fields_are_bounded(client: FlaskClient, body: bytes) -> None:
+    response = client.post("/v1/gaze", data=body, content_type=MULTIPART)
+    assert response.status_code == 413
+    checked_problem(413, response.headers, response.data, "request_too_large")
+
+
+def test_headers_within_the_bounds_are_read(client: FlaskClient) -> None:
+    many = form(LISTS, ("form-data; name=lists;" + "a" * 16_000, "sites"), IMAGE)
+    assert set(answered(client.post("/v1/gaze", data=many, content_type=MULTIPART))["results"][0]["lists"]) == {
+        "qualities",
+        "sites",
+    }
+
+
+def test_commas_do_not_become_names_by_the_million(client: FlaskClient) -> None:
+    body = form(IMAGE, *[field("lists", "," * MAX_FIELD_BYTES)] * 200)
+    tracemalloc.start()
+    try:
+        response = client.post("/v1/gaze", data=body, content_type=MULTIPART)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert response.status_code == 422
+    assert most < 4 * len(body)
+
+
+@pytest.mark.parametrize("body", [b"x" * 1_000_000 + b"\r\n" + GOOD, b"\r\n--b" + b" " * 1_000_000])
+def test_what_is_no_form_is_not_read_to_its_end(client: FlaskClient, body: bytes) -> None:
+    response = client.post("/v1/gaze", data=body, content_type=MULTIPART)
+    assert response.status_code == 400
+    checked_problem(400, response.headers, response.data, "malformed_request")
+
+
+@pytest.mark.parametrize("length", [10, 70_000])
+def test_what_follows_a_form_is_not_kept(client: FlaskClient, length: int) -> None:
+    answered(client.post("/v1/gaze", data=GOOD + b"\r\n--b" * length, content_type=MULTIPART))
+
+
+@pytest.mark.parametrize(
+    ("disposition", "name"),
+    [
+        (b'filename="\xd6l auf Holz.png"', "\ufffdl auf Holz.png"),
+        (b'filename="\x8a\x47\x89\xe6.png"', "\ufffdG\ufffd\ufffd.png"),
+        ('filename="Öl.png"'.encode(), "Öl.png"),
+        (b"filename*=UTF-8''%C3%96l%20a.png", "Öl a.png"),
+        (b"filename*=\"UTF-8''%C3%96l%20a.png\"", "Öl a.png"),
+        (b'filename="x.png"; filename*="utf-8\'de\'%C3%96l a.png"', "Öl a.png"),
+        (b"filename*=\"UTF-8''a%2F..%2F%C3%96l%0A.png\"", "Öl.png"),
+        (b"filename*=\"ISO-8859-1''%D6l.png\"", "Öl.png"),
+        (b"filename*=\"UTF-8''%FF.png\"", "\ufffd.png"),
+        (b"filename=\"it's''fine.png\"", "it's''fine.png"),
+    ],
+)
+def test_names_of_files_as_clients_spell_them(client: FlaskClient, disposition: bytes, name: str) -> None:
+    body = GOOD.replace(b'filename="a.png"', disposition)
+    assert answered(client.post("/v1/gaze", data=body, content_type=MULTIPART))["results"][0]["image"]["name"] == name

@@ -420,9 +420,9 @@ def test_manifests_name_the_lists_and_the_address_that_was_asked(
     client: FlaskClient, phrase_lists: dict[str, PhraseList]
 ) -> None:
     for path in (STABLE, DRAFT):
-        manifest = client.get(path, base_url="http://gaze.museum.example:8000").get_json()
+        manifest = client.get(path, base_url="http://gaze.museum.internal:8000").get_json()
         assert [each["id"] for each in manifest["defaultTypes"]] == list(phrase_lists)
-        assert manifest["view"]["url"].startswith("http://gaze.museum.example:8000/v1/reconcile/view/")
+        assert manifest["view"]["url"].startswith("http://gaze.museum.internal:8000/v1/reconcile/view/")
     stable_manifest = client.get(STABLE, query_string={"callback": "jsonp1"}).get_json()
     assert stable_manifest["identifierSpace"] == "http://vocab.getty.edu/aat/"
     shown = stable_manifest["schemaSpace"] + stable_manifest["defaultTypes"][0]["id"]

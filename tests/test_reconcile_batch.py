@@ -88,7 +88,7 @@ def test_batch_that_does_not_fit_version_1_0(client: FlaskClient, batch: Any, fo
         ("queries=", 400, "malformed_request"),
         (f"queries={MARKER}", 400, "malformed_request"),
         ('queries={"q0":{"query":"x","limit":NaN}}', 400, "malformed_request"),
-        (f"queries={NESTED}", 400, "malformed_request"),
+        (f"queries={NESTED}", 422, "invalid_request"),
         (b"queries=%ff", 400, "malformed_request"),
         (b"queries=\xff", 400, "malformed_request"),
         ("&" * 17, 400, "malformed_request"),
@@ -106,7 +106,7 @@ def test_form_that_cannot_be_read(client: FlaskClient, body: str | bytes, status
         (MARKER, 400, "malformed_request"),
         (b'"\xff"', 400, "malformed_request"),
         ('{"queries":[{"limit":Infinity}]}', 400, "malformed_request"),
-        (NESTED, 400, "malformed_request"),
+        (NESTED, 422, "invalid_request"),
         ('{"queries":[' + " " * MAX_BATCH_BYTES + "]}", 413, "request_too_large"),
     ],
 )

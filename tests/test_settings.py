@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from service.api.clients import parse_networks
 from service.api.cors import CorsPolicy
+from service.api.foreign_pages import Hosts
 from service.api.quota import Rate
 from service.errors import InvalidSettings
 from service.settings import Settings, read_settings
@@ -41,6 +42,7 @@ def test_defaults() -> None:
         "cors_origins": {"origins": frozenset(), "every": False},
         "trusted_proxies": (),
         "public_url": None,
+        "hosts": {"names": frozenset(), "every": False},
     }
 
 
@@ -50,6 +52,12 @@ def test_defaults() -> None:
         ("GAZE_MODEL", "demo", "demo"),
         ("GAZE_REVISION", "refs/pr/3", "refs/pr/3"),
         ("GAZE_HOST", "0.0.0.0", "0.0.0.0"),
+        ("GAZE_HOST", "::", "::"),
+        ("GAZE_HOST", "[::]", "::"),
+        ("GAZE_HOST", " [::1] ", "::1"),
+        ("GAZE_HOST", "[fe80::1%eth0]", "fe80::1%eth0"),
+        ("GAZE_HOST", "::ffff:127.0.0.1", "::ffff:127.0.0.1"),
+        ("GAZE_HOST", "gaze.museum.example", "gaze.museum.example"),
         ("GAZE_PORT", "1", 1),
         ("GAZE_PORT", "65535", 65535),
         ("GAZE_LISTS_DIR", "museum/lists", Path("museum/lists")),
@@ -79,6 +87,8 @@ def test_defaults() -> None:
             CorsPolicy.parse("http://b.example:81,https://a.example"),
         ),
         ("GAZE_CORS_ORIGINS", "*", CorsPolicy(every=True)),
+        ("GAZE_HOSTS", "gaze.example, Gaze.Museum.example.", Hosts(frozenset({"gaze.example", "gaze.museum.example"}))),
+        ("GAZE_HOSTS", "*", Hosts(every=True)),
         ("GAZE_TRUSTED_PROXIES", "10.0.0.0/8, ::1", parse_networks("10.0.0.0/8,::1")),
         ("GAZE_URL_FETCH", "museum.example:8080,10.1.0.0/16", "museum.example:8080,10.1.0.0/16"),
     ],
@@ -132,6 +142,10 @@ def test_other_programs_variables_are_no_settings() -> None:
             ("GAZE_CORS_ORIGINS", value)
             for value in ("museum.example", "https://museum.example/", "*,https://a.example")
         ),
+        *(
+            ("GAZE_HOSTS", value)
+            for value in ("https://gaze.example", "gaze.example:80", "*,gaze.example", "*.example")
+        ),
         *(("GAZE_TRUSTED_PROXIES", value) for value in ("proxy.example", "10.1.2.3/16", "10.0.0.1:80")),
         *(("GAZE_URL_FETCH", value) for value in ("none,", "http://museum.example", "10.1.2.3/16", "[::zz]:80")),
     ],
@@ -182,3 +196,28 @@ def test_the_process_environment_is_read_where_none_is_given(monkeypatch: pytest
 def test_every_setting_says_what_it_is_for() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description, name
+
+
+@pytest.mark.parametrize(
+    ("host", "listens_on", "own_address"),
+    [
+        ("127.0.0.1", "127.0.0.1:80", "http://127.0.0.1:80"),
+        ("0.0.0.0", "0.0.0.0:80", "http://127.0.0.1:80"),
+        ("localhost", "localhost:80", "http://localhost:80"),
+        ("[::]", "[::]:80", "http://[::1]:80"),
+        ("::", "[::]:80", "http://[::1]:80"),
+        ("2001:db8::1", "[2001:db8::1]:80", "http://[2001:db8::1]:80"),
+        ("fe80::1%eth0", "[fe80::1%eth0]:80", "http://[fe80::1%25eth0]:80"),
+    ],
+)
+def test_address_is_one_that_works(host: str, listens_on: str, own_address: str) -> None:
+    settings = read_settings({"GAZE_HOST": host, "GAZE_PORT": "80"})
+    assert (settings.listens_on, settings.own_address) == (listens_on, own_address)
+
+
+@pytest.mark.parametrize(
+    "host", ["[", "[]", "[::", "::]", "[127.0.0.1]", "127.0.0.1:8000", "[::]:8000", ":::", "a b", "http://x", "é", "%"]
+)
+def test_host_that_cannot_be_listened_on(host: str) -> None:
+    with pytest.raises(InvalidSettings, match="GAZE_HOST is invalid: it is n"):
+        read_settings({"GAZE_HOST": host})

@@ -3,9 +3,11 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,15 @@ import pytest
 from service.zero_shot.cache import CacheFolder
 from service.zero_shot.phrase_lists import PhraseList
 from tests.conftest import REPOSITORY
-from tests.gaze_command import environment_of, gaze
+from tests.gaze_command import by_a_number, environment_of, gaze
 from tests.running_service import SERVE, Service, served
 from tests.test_cache import mounted
 
 ENCODED, READ, CONVERTED = "text features encoded", "text features read", "model converted"
 UNWRITABLE = "the cache cannot be written to"
+
+SEES_HIDDEN = os.geteuid() == 0
+"""Whether this user sees the memory and the environment of a service, which hides both from others of its own user."""
 
 
 @pytest.fixture(scope="module")
@@ -64,14 +69,16 @@ def test_what_was_prepared_is_read_and_no_torch_is_needed(
         [ready] = service.lines("ready")
         assert (ready["backend"], ready["precision"], ready["device"]) == ("openvino", "float32", "cpu")
         [worker] = service.workers()
-        for pid in (worker, service.process.pid):
-            maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
-            assert "libtorch" not in maps
-        maps = Path(f"/proc/{worker}/maps").read_text(encoding="utf-8")
-        assert "libopenvino" in maps
-        assert all(str(file) in maps for file in text_features(prepared))
+        if SEES_HIDDEN:
+            for pid in (worker, service.process.pid):
+                maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
+                assert "libtorch" not in maps
+            maps = Path(f"/proc/{worker}/maps").read_text(encoding="utf-8")
+            assert "libopenvino" in maps
+            assert all(str(file) in maps for file in text_features(prepared))
 
 
+@pytest.mark.skipif(not SEES_HIDDEN, reason="a service shows its environment to root alone")
 def test_workers_keep_memory_for_the_next_picture_and_an_operators_choice_counts(
     prepared: Path, tmp_path: Path
 ) -> None:
@@ -230,6 +237,32 @@ def test_a_read_only_disk_that_was_prepared(copy: Path, tmp_path: Path, phrase_l
         assert service.lists(READ) == sorted(phrase_lists)
         assert service.lines(ENCODED, CONVERTED) == []
         assert service.warnings() == set()
+
+
+def test_a_user_without_a_name_and_a_home(tmp_path: Path, phrase_lists: dict[str, PhraseList]) -> None:
+    with served(tmp_path, tmp_path / "log", command=by_a_number(*SERVE)) as service:
+        service.wait()
+        # What was converted for the check is there for the worker, and nothing else is warned of.
+        assert len(service.lines(CONVERTED)) == 1
+        assert service.lists(ENCODED) == sorted(phrase_lists)
+        assert service.warnings() == {"this user has no cache; set GAZE_CACHE_DIR to a folder that lasts"}
+        [warning] = [line for line in service.lines() if line["level"] == "warning"]
+        folder = Path(warning["folder"])
+        assert (folder.stat().st_uid, folder.stat().st_mode & 0o777) == (54321, 0o700)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("host", ["::", "[::]"])
+def test_a_service_on_all_addresses(prepared: Path, tmp_path: Path, host: str) -> None:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("there is no IPv6 here")
+    with served(prepared, tmp_path / "log", environment={"GAZE_HOST": host}) as service:
+        port = service.wait().address.rpartition(":")[2]  # by IPv4
+        with urllib.request.urlopen(f"http://[::1]:{port}/readyz", timeout=10) as answer:
+            assert answer.status == 200
 
 
 def test_prepare_on_a_full_disk_does_not_say_that_all_is_kept(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def predictions(finding: Finding) -> list[dict[str, str]]:
 
 
 def rendered(name: str, *findings: Finding) -> str:
-    return FORMATS[name].render(findings, MACHINE, PAGE)
+    return "".join(FORMATS[name].render(findings, MACHINE, PAGE))
 
 
 def records(name: str, *findings: Finding) -> list[Record]:
@@ -198,7 +198,7 @@ def test_forms_have_media_types_and_endings() -> None:
 
 def test_a_model_without_a_revision_leaves_it_out() -> None:
     machine = Machine("demo", None, "1.2.3", MACHINE.address, MACHINE.created)
-    [(_, read)] = import_readers.plain(FORMATS["csv"].render([UPLOAD], machine, PAGE))
+    [(_, read)] = import_readers.plain("".join(FORMATS["csv"].render([UPLOAD], machine, PAGE)))
     assert "revision" not in read
-    [record] = import_readers.omeka_s(FORMATS["csv-omeka-s"].render([UPLOAD], machine, PAGE))
+    [record] = import_readers.omeka_s("".join(FORMATS["csv-omeka-s"].render([UPLOAD], machine, PAGE)))
     assert "revision" not in record.predictions[0]

@@ -1,5 +1,6 @@
 """PhraseTokenizer gives the token ids that transformers gives, cut and filled up as the model wants it."""
 
+import json
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.zero_shot import hub
+from service.zero_shot.processors import load_tokenizer
+from service.zero_shot.proof import WRITINGS
 from service.zero_shot.tokenizer import Padding, PhraseTokenizer
-from service.zero_shot.torch_backend import load_tokenizer
+from service.zero_shot.torch_backend import load_torch
 from tests import tiny_models
 
 LONG = "the river and the bridge at night " * 80
@@ -72,7 +75,7 @@ def pair(request: pytest.FixtureRequest, folders: Path, tmp_path_factory: pytest
     folder = folders / request.param
     clip = request.param.startswith("clip")
     ours = read(folder, tmp_path_factory.mktemp("tokenizer") / "tokenizer.json", 77 if clip else 64)
-    return Pair(ours, transformers.AutoTokenizer.from_pretrained(folder), filled_up=not clip)
+    return Pair(ours, tiny_models.reference_tokenizer(folder), filled_up=not clip)
 
 
 def test_ids_are_transformers_own(pair: Pair) -> None:
@@ -101,7 +104,7 @@ def test_phrases_are_filled_up_on_the_side_that_the_model_wants(
     config.padding_side = "left" if on_the_left else "right"
     config.save_pretrained(folder)
     ours = read(folder, tmp_path / "tokenizer.json", limit)
-    pair = Pair(ours, transformers.AutoTokenizer.from_pretrained(folder), filled_up=True)
+    pair = Pair(ours, tiny_models.reference_tokenizer(folder), filled_up=True)
     token_ids, cut = ours(PHRASES)
     assert ours.padding == Padding(token_id=pair.theirs.pad_token_id, on_the_left=on_the_left)
     assert token_ids == [pair.expected(phrase) for phrase in PHRASES]
@@ -124,6 +127,65 @@ def test_tokenizer_of_sentencepiece_has_no_file(tmp_path: Path) -> None:
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "model")
     assert ours.file_contents is None
     assert ours(PHRASES)[0] == [Pair(ours, theirs, filled_up=True).expected(phrase) for phrase in PHRASES]
+
+
+def as_spiece_model(folder: Path) -> None:
+    """Leave the files as SigLIP's authors have them, but for the name of the tokenizer."""
+
+
+def as_a_file_of_t5s(folder: Path) -> None:
+    """Have a tokenizer.json in place of spiece.model, as T5's tokenizer is saved, with a hundred tokens of its own."""
+    saved = transformers.T5Tokenizer.from_pretrained(folder, extra_ids=100)
+    saved.save_pretrained(folder)
+    (folder / "spiece.model").unlink()
+
+
+def as_an_old_file_of_t5s(folder: Path) -> None:
+    """Have a tokenizer.json of the make that transformers 4 saved: no split at blanks."""
+    as_a_file_of_t5s(folder)
+    contents = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    contents["pre_tokenizer"] = {
+        "type": "Metaspace",
+        "replacement": "▁",
+        "add_prefix_space": True,
+        "prepend_scheme": "always",
+    }
+    tiny_models.write_json(folder / "tokenizer.json", contents)
+
+
+@pytest.mark.parametrize("arrange", [as_spiece_model, as_a_file_of_t5s, as_an_old_file_of_t5s])
+@pytest.mark.parametrize(
+    "named", ["T5Tokenizer", "T5TokenizerFast", "SiglipTokenizer", "PreTrainedTokenizerFast", None]
+)
+def test_siglips_phrases_lose_capitals_and_punctuation_whatever_the_tokenizer_is_called(
+    tmp_path: Path, named: str | None, arrange: Callable[[Path], None]
+) -> None:
+    folder = tiny_models.write_siglip(tmp_path / "model")
+    theirs = transformers.SiglipTokenizer.from_pretrained(folder)
+    arrange(folder)
+    contents = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    tiny_models.write_json(
+        folder / "tokenizer_config.json", {**contents, "pad_token": "</s>", "tokenizer_class": named}
+    )
+    ours = load_tokenizer(hub.locate(str(folder), None), tiny_models.SIGLIP_TOKENS)
+    # Of several accents on a letter the tokenizers' library makes other tokens than SentencePiece, whatever is asked.
+    stacked = "a\u0300\u0301\u0302 stack"
+    phrases = [*(phrase for phrase in WRITINGS if phrase != stacked), "ΟΔΟΣ ΠΊΝΑΚΑΣ Σ.", "\x1cA B\x85C", "A_b"]
+    assert ours(phrases)[0] == [Pair(ours, theirs, filled_up=True).expected(phrase) for phrase in phrases]
+    load_torch(hub.locate(str(folder), None), "cpu", "float32", 1)  # no token is one too many for it
+
+
+@pytest.mark.parametrize(
+    ("settings", "same"),
+    [({}, True), ({"do_lower_case": True}, True), ({"do_lower_case": False}, False), ({"extra": 1}, True)],
+)
+def test_siglip_2_of_a_fixed_size_loses_capitals(tmp_path: Path, settings: dict[str, Any], *, same: bool) -> None:
+    folder = tiny_models.write_siglip(tmp_path / "model", tokenizer="GemmaTokenizer")
+    contents = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    tiny_models.write_json(folder / "tokenizer_config.json", {**contents, **settings})
+    ours = load_tokenizer(hub.locate(str(folder), None), tiny_models.SIGLIP_TOKENS)
+    [shouted, said], _ = ours(["Oil On CANVAS", "oil on canvas"])
+    assert (shouted == said) == same
 
 
 def test_file_that_fills_up_and_cuts_by_itself_is_read_without(folders: Path, tmp_path: Path) -> None:

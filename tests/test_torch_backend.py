@@ -17,19 +17,16 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
-from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
-from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2ImageProcessorPil
 
 from service.errors import CorruptModel, InvalidSettings
 from service.zero_shot import hub
 from service.zero_shot.backend import LoadedModel
 from service.zero_shot.encoder import ClipEncoder
-from service.zero_shot.torch_backend import load_torch, preparation_of
+from service.zero_shot.torch_backend import load_torch
 from tests import tiny_models
 from tests.conftest import noise
 from tests.full_cuda import MIB, full_but_for
-from tests.tiny_models import change_weights, load_theirs, unit
+from tests.tiny_models import change_weights, unit
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 PHRASES = ("oil on canvas", "stone", "the river and the bridge at night " * 80)
@@ -160,55 +157,6 @@ def test_a_device_without_room_for_the_model(clip_folder: Path) -> None:
         load(clip_folder, "cuda")
 
 
-CLIP_SIZE: dict[str, Any] = {"size": {"shortest_edge": 40}, "crop_size": {"height": 32, "width": 32}}
-STRETCHED: dict[str, Any] = {"size": {"height": 32, "width": 32}}
-
-
-@pytest.mark.parametrize(
-    ("processor", "settings"),
-    [
-        (CLIPImageProcessorPil, {**CLIP_SIZE, "do_pad": True}),
-        (CLIPImageProcessorPil, {**CLIP_SIZE, "do_resize": False}),
-        (CLIPImageProcessorPil, {**CLIP_SIZE, "do_rescale": False}),
-        (CLIPImageProcessorPil, {**CLIP_SIZE, "do_normalize": False}),
-        (CLIPImageProcessorPil, {**CLIP_SIZE, "size": {"shortest_edge": 31}}),
-        (CLIPImageProcessorPil, {**CLIP_SIZE, "crop_size": {"height": 32, "width": 41}}),
-        (CLIPImageProcessorPil, {**CLIP_SIZE, "crop_size": {"height": 41, "width": 32}}),
-        (CLIPImageProcessorPil, {**CLIP_SIZE, "size": {"height": 40, "width": 40}}),
-        (CLIPImageProcessorPil, {**CLIP_SIZE, "size": {"shortest_edge": 40, "longest_edge": 50}}),
-        (SiglipImageProcessorPil, {"size": {"longest_edge": 32}}),
-        (SiglipImageProcessorPil, {"size": {"max_height": 32, "max_width": 32}}),
-        (SiglipImageProcessorPil, {**STRETCHED, "do_rescale": False}),
-        (Siglip2ImageProcessorPil, {}),
-        (transformers.models.vit.image_processing_pil_vit.ViTImageProcessorPil, STRETCHED),
-    ],
-)
-def test_what_preparation_cannot_do_is_left_to_transformers(processor: Any, settings: dict[str, Any]) -> None:
-    assert preparation_of(processor(**settings)) is None
-
-
-@pytest.mark.parametrize(
-    ("family", "settings"),
-    [
-        ("clip", {"do_pad": True, "pad_size": {"height": 32, "width": 32}, "image_mean": [0.1, 0.2, 0.3]}),
-        ("clip", {"size": {"shortest_edge": 20}}),
-        ("siglip", {"do_rescale": False}),
-    ],
-)
-def test_model_whose_pictures_are_prepared_otherwise_is_loaded(
-    tmp_path: Path, family: str, settings: dict[str, Any]
-) -> None:
-    folder = tiny_models.FAMILIES[family](tmp_path / "model")
-    usual = image_features(load(folder))
-    contents = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
-    tiny_models.write_json(folder / "preprocessor_config.json", {**contents, **settings})
-    theirs = load_theirs(folder)
-    ours = image_features(load(folder))
-    for seed, features in enumerate(ours):
-        np.testing.assert_allclose(features, theirs.image_features(noise(60, 40, seed=seed)), atol=1e-5)
-    assert np.abs(ours - usual).max() > 1e-3
-
-
 def without_a_tensor(folder: Path) -> None:
     change_weights(folder, lambda weights: weights.pop("text_projection.weight"))
 
@@ -242,15 +190,46 @@ def with_a_larger_vocabulary(folder: Path) -> None:
     change_weights(folder, lambda weights: weights.update({name: weights[name][:100].clone()}))
 
 
+def ending_phrases_with(end: Any) -> Callable[[Path], None]:
+    """Return what has config.json say that phrases end with another token than the tokenizer's."""
+
+    def spoil(folder: Path) -> None:
+        contents = json.loads((folder / "config.json").read_text())
+        contents["text_config"]["eos_token_id"] = end
+        tiny_models.write_json(folder / "config.json", contents)
+
+    return spoil
+
+
+def with_a_tokenizer_that_ends_nothing(folder: Path) -> None:
+    contents = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    tiny_models.write_json(folder / "tokenizer.json", {**contents, "post_processor": None})
+    tiny_models.write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
+
+
+def with_an_end_below_other_tokens(folder: Path) -> None:
+    """End phrases with a low token where config.json says 2, for which transformers takes the highest."""
+    contents = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    assert contents["post_processor"]["sep"] == ["<|endoftext|>", 49407]
+    contents["post_processor"]["sep"][1] = 256
+    tiny_models.write_json(folder / "tokenizer.json", contents)
+    tiny_models.write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
+        (ending_phrases_with(6001), "has 6001 as eos_token_id, and its tokenizer ends phrases with 49407"),
+        (ending_phrases_with(49406), "has 49406 as eos_token_id"),
+        (ending_phrases_with(None), "has none as eos_token_id, .* write 49407 there"),
+        (with_an_end_below_other_tokens, "has 2 as eos_token_id, and its tokenizer ends phrases with 256"),
+        (with_a_tokenizer_that_ends_nothing, "ends phrases with no token of its own"),
         (without_a_tensor, "not whole: 1 are missing"),
         (with_a_tensor_of_another_shape, "weights of model"),
         (without_a_finite_scale, "its weights are broken"),
         (cut_short, "weights of model cannot be loaded"),
-        (with_a_broken_tokenizer, "tokenizer or image processor of model cannot be loaded"),
-        (with_a_broken_processor, "tokenizer or image processor of model cannot be loaded"),
+        (with_a_broken_tokenizer, "tokenizer of model cannot be loaded"),
+        (with_a_broken_processor, "preprocessor_config.json of model cannot be read"),
         (with_a_larger_vocabulary, "more tokens than the model"),
     ],
 )

@@ -132,3 +132,59 @@ def test_who_waited_behind_a_share_that_was_given_up_goes_on() -> None:
             pass
         assert had.wait(5)
     waiting.join()
+
+
+def test_few_wait_for_what_stands_still_and_the_others_leave_at_once() -> None:
+    turns = Turns(1, most_waiting=2)
+    had: list[int] = []
+
+    def wait(number: int) -> None:
+        with turns.turn(time.monotonic() + 20):
+            had.append(number)
+
+    threads = [threading.Thread(target=wait, args=(number,)) for number in range(2)]
+    with turns.turn():
+        for thread in threads:
+            thread.start()
+            time.sleep(0.02)
+        begun = time.monotonic()
+        for _ in range(2):  # the first waits to see whether something moves
+            with pytest.raises(Overloaded), turns.turn(time.monotonic() + 20):
+                pass
+        assert 0.5 < time.monotonic() - begun < 1.5
+        begun = time.monotonic()
+        with pytest.raises(Overloaded), turns.turn(time.monotonic() + 20):
+            pass
+        assert time.monotonic() - begun < 0.3
+    for thread in threads:
+        thread.join(5)
+    assert had == [0, 1]
+
+
+def test_all_wait_for_what_moves() -> None:
+    turns = Turns(1, most_waiting=1)
+    had: list[float] = []
+
+    def take() -> None:
+        with turns.turn(time.monotonic() + 20):
+            time.sleep(0.4)
+            had.append(time.monotonic())
+
+    threads = [threading.Thread(target=take) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(had) == 5
+
+
+def test_who_has_all_turns_for_long_stands_still() -> None:
+    turns = Turns(2)
+    with turns.turn():
+        assert turns.still_seconds == 0
+        with turns.turn():
+            time.sleep(0.1)
+            assert 0.1 <= turns.still_seconds < 5
+        assert turns.still_seconds == 0
+        with turns.turn():
+            assert turns.still_seconds < 0.1

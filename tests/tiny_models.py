@@ -241,10 +241,21 @@ def load_theirs(folder: Path) -> Theirs:
     clip = model.config.model_type == "clip"
     return Theirs(
         model,
-        transformers.AutoTokenizer.from_pretrained(folder),
+        reference_tokenizer(folder),
         auto_processor.from_pretrained(folder, backend="pil"),
         {"padding": True} if clip else {"padding": "max_length", "max_length": SIGLIP_TOKENS},
     )
+
+
+def reference_tokenizer(folder: Path) -> Any:
+    """Load the tokenizer of a model's family.
+
+    transformers takes a SigLIP 2 of fixed picture size for a SigLIP, and of its tokenizer what its files name, which
+    leaves the capitals that no SigLIP 2 was trained with.
+    """
+    named = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))["tokenizer_class"]
+    auto: Any = transformers.Siglip2Tokenizer if named == "GemmaTokenizer" else transformers.AutoTokenizer
+    return auto.from_pretrained(folder)
 
 
 def load_ours(

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,6 +20,13 @@ from training.train import FOLDER, REPOSITORY, SHORT_LISTS
 
 # Training draws with seeds that start with Plan.seed: this one is another.
 SEED = 777_000
+
+
+class Ranks(Protocol):
+    """What ranks phrases for pictures: the demo model, or a service that runs it."""
+
+    def probabilities(self, images: Sequence[Image.Image], phrases: Sequence[str]) -> NDArray[np.float32]:
+        """Return the probability of each phrase for each picture: (images, phrases)."""
 
 
 class Demo:
@@ -45,7 +53,7 @@ class Demo:
         return probabilities
 
 
-def right_first(demo: Demo, phrases: Sequence[str], wanted: Sequence[str], seed: int = SEED) -> NDArray[np.bool_]:
+def right_first(demo: Ranks, phrases: Sequence[str], wanted: Sequence[str], seed: int = SEED) -> NDArray[np.bool_]:
     """Return whether each wanted phrase ranks first among the phrases for a distorted picture drawn for it."""
     images = []
     for number, phrase in enumerate(wanted):

@@ -9,6 +9,8 @@ from service.errors import MalformedRequest
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
+_MOST_HOST_CHARACTERS = 300  # more than DNS has, with a port: a document repeats it for each prediction
+
 AddressOf = Callable[[Request], str]
 
 
@@ -22,7 +24,7 @@ def address_of(public_url: str | None) -> AddressOf:
     def address(request: Request) -> str:
         if public_url:
             return public_url.rstrip("/")
-        if not _HOST.fullmatch(request.host):
+        if len(request.host) > _MOST_HOST_CHARACTERS or not _HOST.fullmatch(request.host):
             raise MalformedRequest("The header Host names no host.")
         return f"{request.scheme}://{request.host}"
 

@@ -66,7 +66,11 @@ class SentImage(BaseModel):
     source: Literal["upload", "base64", "url", "iiif"]
     name: str | None = Field(description="A file's name; of a IIIF canvas, its label.")
     object_number: str | SkipJsonSchema[None] = Field(default=None, description="Where one was sent.")
-    canvas: str | SkipJsonSchema[None] = Field(default=None, description="URI of the IIIF canvas that shows it.")
+    canvas: str | SkipJsonSchema[None] = Field(
+        default=None,
+        description="URI of the IIIF canvas that shows it; where it has none that is one anywhere, its place in its "
+        "manifest: the manifest's URI and a fragment.",
+    )
     manifest: str | SkipJsonSchema[None] = Field(default=None, description="URI of the canvas's manifest.")
 
 
@@ -80,7 +84,10 @@ class Size(BaseModel):
 class ImageInfo(SentImage):
     """The image that was ranked; width and height are the upright image's, of IIIF the size that was asked for."""
 
-    sha256: str
+    sha256: str = Field(
+        description="SHA-256 of the image's bytes, in hex; of one that a IIIF server has in tiles alone, of the tiles' "
+        "bytes one after another, row by row."
+    )
     format: str
     width: int
     height: int
@@ -266,7 +273,7 @@ class ListSummary(BaseModel):
     hash: str
 
 
-class Lists(BaseModel):
+class ServedLists(BaseModel):
     """The served lists, in order."""
 
     lists: list[ListSummary]

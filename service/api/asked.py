@@ -59,8 +59,10 @@ def _never_null(schema: dict[str, Any]) -> None:
 
 
 def _own_lists(schema: dict[str, Any]) -> None:
+    # Said as names and values: generated clients take what has only patternProperties for an object without fields.
     _never_null(schema)
-    schema["additionalProperties"] = False
+    [(name, phrases)] = schema.pop("patternProperties").items()
+    schema.update(propertyNames={"pattern": name}, additionalProperties=phrases)
 
 
 def _holds_label(template: str) -> str:
@@ -132,6 +134,7 @@ class ImageByUrl(_Image):
     url: str = Field(
         min_length=1,
         max_length=MAX_URL_CHARACTERS,
+        description="An http or https URL. Letters outside ASCII and blanks are encoded as browsers do.",
         examples=["https://museum.example/a.jpg"],
         json_schema_extra={"format": "uri"},
     )
@@ -151,7 +154,8 @@ class ImageByIiif(_Image):
         max_length=MAX_URL_CHARACTERS,
         description="The URI of an image of the IIIF Image API 2 or 3 (base URI, info.json or the image itself), or of "
         "a manifest or collection of the Presentation API 3 or 2, which stands for all of its canvases. The server is "
-        "asked for the smallest size that serves the model.",
+        "asked for the smallest size that serves the model; where it does not give it, for others that it lists, the "
+        "whole, its tiles, and at last the image as it was given.",
         examples=["https://museum.example/iiif/a/info.json"],
         json_schema_extra={"format": "uri"},
     )
@@ -211,8 +215,11 @@ class GazeRequest(_Question):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "oneOf": [{"required": ["image"]}, {"required": ["images"]}],
-            "anyOf": [{"required": ["lists"]}, {"required": ["phrases"]}],
+            # In an allOf, because generated clients take an object that has a oneOf beside its fields for anything.
+            "allOf": [
+                {"oneOf": [{"required": ["image"]}, {"required": ["images"]}]},
+                {"anyOf": [{"required": ["lists"]}, {"required": ["phrases"]}]},
+            ]
         }
     )
 

@@ -16,6 +16,7 @@ from service.documents.annotation_page import CONTEXT_PATH, context
 from service.documents.finding import Finding, Machine, RankedTerms, Subject, Term
 from service.documents.formats import FORMATS, Format
 from service.errors import FieldError, InvalidRequest
+from service.zero_shot.features import Require
 from service.zero_shot.phrase_lists import PhraseList
 
 JSON = "application/json"
@@ -47,9 +48,15 @@ def form_asked(request: Request) -> Format | None:
 
 
 def document(
-    form: Format, answer: GazeAnswer, sources: Sequence[ImageSource], lists: Mapping[str, PhraseList], address: str
+    form: Format,
+    answer: GazeAnswer,
+    sources: Sequence[ImageSource],
+    lists: Mapping[str, PhraseList],
+    *,
+    address: str,
+    require: Require,
 ) -> Response:
-    """Return the answer, of which no picture failed, in this form."""
+    """Return the answer, of which no picture failed, in this form. `require` is asked picture by picture."""
     model = answer.model
     machine = Machine(model.id, model.revision, __version__, address, datetime.now(UTC))
     findings = [
@@ -57,8 +64,11 @@ def document(
         for result, source in zip(answer.results, sources, strict=True)
         if isinstance(result, Result)
     ]
-    text = form.render(findings, machine, f"{address}/v1/gaze/{g.request_id}")
-    return Response(text.encode(errors="replace"), content_type=form.media_type)
+    pieces: list[bytes] = []
+    for piece in form.render(findings, machine, f"{address}/v1/gaze/{g.request_id}"):
+        require()
+        pieces.append(piece.encode(errors="replace"))
+    return Response(b"".join(pieces), content_type=form.media_type)
 
 
 def context_blueprint(address: AddressOf) -> Blueprint:

@@ -60,7 +60,7 @@ def explain_blueprint(
     @blueprint.post("/v1/explain")
     def explain() -> Response:
         classifier = loading.require()
-        claim = Claim(g.started + request_seconds, request.environ.get("gunicorn.socket"))
+        claim = Claim.of(request.environ, g.started + request_seconds)
         query = read_explain_query(request, query_limits, claim.deadline)
         with nullcontext() if request.environ.get("gaze.has_place") else parts.admission.place():
             answer = _explained(classifier, parts, claim, query, computing)

@@ -5,8 +5,10 @@ from contextlib import nullcontext
 
 from flask import Blueprint, Request, Response, g, request
 from PIL import Image
+from pydantic import TypeAdapter
 
 from service.api import metrics, problems
+from service.api.answer_size import require_bounded
 from service.api.answered import FailedImage, FailedResult, GazeAnswer, Model, Result
 from service.api.canvases import Wanted, pictures_of
 from service.api.claim import Claim
@@ -18,10 +20,12 @@ from service.errors import FieldError, GazeError, InvalidRequest
 from service.images.decode import min_short_side_for
 from service.zero_shot.caveats import caveats
 from service.zero_shot.classifier import EncodedList, ZeroShotClassifier
-from service.zero_shot.features import ModelDescription, Require
+from service.zero_shot.features import ModelDescription
 from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList
 from service.zero_shot.views import Views
+
+_ANSWER = TypeAdapter(GazeAnswer)
 
 GRACE_SECONDS = 2.0
 """What pictures that were read in time may be late by, so that a slow one does not take the others with it."""
@@ -48,19 +52,22 @@ def gaze_blueprint(
         classifier = loading.require()
         form = form_asked(request)
         own_address = address(request) if form else ""
-        claim = Claim(g.started + request_seconds, request.environ.get("gunicorn.socket"))
+        claim = Claim.of(request.environ, g.started + request_seconds)
         query = read_query(request, query_limits, claim.deadline)
         lists = classifier.lists_named(query.lists)
         _refuse_served_names(query.own_lists, served)
         with nullcontext() if request.environ.get("gaze.has_place") else parts.admission.place():
             look = _Look(classifier, parts, claim)
             wanted = look.pictures_of(query)
+            asked = (*(encoded.phrase_list for encoded in lists), *query.own_lists)
+            sources = [source for source, _ in wanted]
+            require_bounded(query, sources, asked, form)
             answer = look.answer(query, wanted, lists, whole=form is not None)
         if form:
-            asked = {each.name: each for each in (*(encoded.phrase_list for encoded in lists), *query.own_lists)}
-            return document(form, answer, [source for source, _ in wanted], asked, own_address)
-        # What was not asked for is not set, and does not appear.
-        return Response(answer.model_dump_json(exclude_unset=True), content_type="application/json")
+            by_name = {each.name: each for each in asked}
+            return document(form, answer, sources, by_name, address=own_address, require=look.require_late)
+        # What was not asked for is not set, and does not appear. As bytes: one emoji makes a text four times as large.
+        return Response(_ANSWER.dump_json(answer, exclude_unset=True), content_type="application/json")
 
     return blueprint
 
@@ -82,6 +89,7 @@ class _Look:
         self._claim = claim
         self._times = StageTimes()
         self._reader = PictureReader(parts, claim, self._times, classifier.model.image_size)
+        self.require_late = claim.extended(GRACE_SECONDS).require
 
     def pictures_of(self, query: GazeQuery) -> list[Wanted]:
         """Return the pictures that a query's images stand for. Raises InvalidRequest where they are too many."""
@@ -143,22 +151,23 @@ class _Look:
 
     def _features(self, prepared: Sequence[Picture], has_views: bool) -> Iterator[Mapping[str, Features]]:
         """Return the unit features of each picture's views by name, the one that is ranked by first."""
-        require = self._claim.extended(GRACE_SECONDS).require
         if has_views:
-            return iter([self._features_of_views(picture, require) for picture in prepared])
-        features = self._classifier.encode_images([picture.inputs for picture in prepared], require)
+            return iter([self._features_of_views(picture) for picture in prepared])
+        features = self._classifier.encode_images([picture.inputs for picture in prepared], self.require_late)
         return iter([{"own": each} for each in features])
 
-    def _features_of_views(self, picture: Picture, require: Require) -> Mapping[str, Features]:
+    def _features_of_views(self, picture: Picture) -> Mapping[str, Features]:
         views = [Image.fromarray(view) for view in picture.inputs.values()]
-        return dict(zip(picture.inputs, self._classifier.encode_views(views, require), strict=True))
+        return dict(zip(picture.inputs, self._classifier.encode_views(views, self.require_late), strict=True))
 
     def _result(
         self, picture: Picture, views: Mapping[str, Features], lists: Sequence[EncodedList], ranker: Ranker
     ) -> Result:
-        return Result(
-            image=picture.info, lists={encoded.phrase_list.name: ranker.ranked(views, encoded) for encoded in lists}
-        )
+        ranked = {}
+        for encoded in lists:
+            self.require_late()
+            ranked[encoded.phrase_list.name] = ranker.ranked(views, encoded)
+        return Result(image=picture.info, lists=ranked)
 
 
 def model_of(model: ModelDescription) -> Model:

@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from service.api import metrics
 from service.api.answered import Alive, Ready
 from service.errors import NotReady, ShuttingDown
+from service.images.decoder import Decoder
 from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.pulse import Pulse
 
@@ -48,7 +49,7 @@ class Trial:
             log.error("a trial inference failed", exc_info=error)
 
 
-def health_blueprint(loading: LoadingClassifier, shutting_down: threading.Event) -> Blueprint:
+def health_blueprint(loading: LoadingClassifier, decoder: Decoder, shutting_down: threading.Event) -> Blueprint:
     """Return the routes that say whether this process lives and is ready, and what it has done."""
     blueprint = Blueprint("health", __name__)
     trial = Trial()
@@ -70,6 +71,8 @@ def health_blueprint(loading: LoadingClassifier, shutting_down: threading.Event)
             trial.run(lambda: classifier.encode_image(Image.new("RGB", (64, 48), "grey")))
         if pulse.stuck or pulse.seconds_since_success > pulse.patience:
             raise _unanswered(pulse)
+        if still := decoder.still_seconds:
+            raise NotReady(f"No picture has been decoded for {still:.0f} seconds.", retry_after=_RETRY_SECONDS)
         return Response(Ready().model_dump_json(), content_type="application/json")
 
     @blueprint.get("/metrics")

@@ -6,7 +6,7 @@ from flask import Blueprint, Response, request
 from pydantic import ValidationError
 
 from service.api import problems
-from service.api.answered import ListDetails, ListItem, Lists, ListSummary
+from service.api.answered import ListDetails, ListItem, ListSummary, ServedLists
 from service.api.asked import ListPage
 from service.zero_shot.classifier import require_list
 from service.zero_shot.phrase_lists import PhraseList
@@ -19,7 +19,7 @@ def lists_blueprint(served: Mapping[str, PhraseList]) -> Blueprint:
     @blueprint.get("/v1/lists")
     def all_lists() -> Response:
         summaries = [_summary(phrase_list) for phrase_list in served.values()]
-        return Response(Lists(lists=summaries).model_dump_json(), content_type="application/json")
+        return Response(ServedLists(lists=summaries).model_dump_json(), content_type="application/json")
 
     @blueprint.get("/v1/lists/<name>")
     def one_list(name: str) -> Response:

@@ -10,6 +10,7 @@ from service.api import answered, asked, reconcile_batch
 from service.api.openapi_fragments import answer, headers, problems, text
 from service.api.openapi_questions import explain, gaze
 from service.api.openapi_reconcile import reconcile
+from service.api.reconcile_manifest import STABLE
 from service.documents.annotation_page import CONTEXT_PATH
 
 _SENT = (
@@ -21,7 +22,7 @@ _SENT = (
 _ANSWERED = (
     answered.GazeAnswer,
     answered.Explanation,
-    answered.Lists,
+    answered.ServedLists,
     answered.ListDetails,
     answered.ModelDetails,
     answered.Alive,
@@ -32,6 +33,7 @@ _ANSWERED = (
     reconcile_batch.SuggestedTypes,
     reconcile_batch.SuggestedEntities,
 )
+_BY_ANY_NAME = ("/livez", "/readyz", "/metrics")
 _ABOUT = """Send a picture and the names of lists, or phrases of your own; each list comes back ranked.
 
 **What a probability means.** It is a softmax over the phrases of one list, before the answer is cut to `top_k`: how
@@ -68,21 +70,23 @@ def document(list_names: Iterable[str]) -> dict[str, Any]:
             {"name": "state", "description": "For supervisors and for Prometheus."},
         ],
         "security": [{}, {"key": []}],
-        "paths": {
-            "/v1/gaze": {"post": gaze(names)},
-            "/v1/explain": {"post": explain()},
-            "/v1/lists": {"get": _lists()},
-            "/v1/lists/{name}": {"get": _list(names)},
-            "/v1/model": {"get": _model()},
-            **reconcile(names),
-            "/livez": {"get": _livez()},
-            "/readyz": {"get": _readyz()},
-            "/metrics": {"get": _metrics()},
-            CONTEXT_PATH: {"get": _context()},
-            "/openapi.json": {"get": _openapi()},
-            "/docs": {"get": _page("docs", "This documentation, to read.")},
-            "/": {"get": _page("page", "The web page.")},
-        },
+        "paths": _with_refusals(
+            {
+                "/v1/gaze": {"post": gaze(names)},
+                "/v1/explain": {"post": explain()},
+                "/v1/lists": {"get": _lists()},
+                "/v1/lists/{name}": {"get": _list(names)},
+                "/v1/model": {"get": _model()},
+                **reconcile(names),
+                "/livez": {"get": _livez()},
+                "/readyz": {"get": _readyz()},
+                "/metrics": {"get": _metrics()},
+                CONTEXT_PATH: {"get": _context()},
+                "/openapi.json": {"get": _openapi()},
+                "/docs": {"get": _page("docs", "This documentation, to read.")},
+                "/": {"get": _page("page", "The web page.")},
+            }
+        ),
         "components": {
             "schemas": definitions["$defs"],
             "securitySchemes": {
@@ -103,6 +107,18 @@ def document(list_names: Iterable[str]) -> dict[str, Any]:
     }
 
 
+def _with_refusals(paths: dict[str, Any]) -> dict[str, Any]:
+    """Return the operations with what each of them says of names and pages that are not this service's own."""
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            if path not in _BY_ANY_NAME:
+                works = method == "post" or path == STABLE
+                operation["responses"] |= problems(
+                    errors.MisdirectedRequest, *([errors.ForeignOrigin] if works else [])
+                )
+    return paths
+
+
 def _lists() -> dict[str, Any]:
     return {
         "operationId": "lists",
@@ -110,7 +126,7 @@ def _lists() -> dict[str, Any]:
         "summary": "Name the served lists.",
         "responses": {
             "200": {
-                **answer("The lists, in order.", answered.Lists),
+                **answer("The lists, in order.", answered.ServedLists),
                 "links": _links_to_a_list("$response.body#/lists/0/name"),
             },
             **problems(errors.Unauthorized, errors.RateLimited),

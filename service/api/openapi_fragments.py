@@ -5,8 +5,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from service.api import answered
-from service.api.problems import MEDIA_TYPE
+from service.api.problems import MEDIA_TYPE, problem
 from service.errors import GazeError
+
+EXAMPLE_REQUEST_ID = "3f2b8c1e9d4a4f6b8a7c5d2e1f0a9b8c"
 
 
 def answer(description: str, model: type[BaseModel], *named: str) -> dict[str, Any]:
@@ -29,7 +31,11 @@ def headers(*names: str) -> dict[str, Any]:
 
 
 def problems(*kinds: type[GazeError]) -> dict[str, Any]:
-    """Return the problems that an operation may answer with, one response a status that names each code."""
+    """Return the problems that an operation may answer with: one response a status, with an example of each code.
+
+    Each is a plain reference to one schema. Generated clients then have one type for every problem, and read a code
+    that a later version adds.
+    """
     responses: dict[str, Any] = {}
     for status in sorted({kind.status for kind in kinds}):
         codes = [kind for kind in kinds if kind.status == status]
@@ -38,21 +44,16 @@ def problems(*kinds: type[GazeError]) -> dict[str, Any]:
             "headers": headers(*(["Retry-After"] if status in (429, 503) else [])),
             "content": {
                 MEDIA_TYPE: {
-                    "schema": {
-                        "allOf": [
-                            ref(answered.Problem),
-                            {
-                                "properties": {
-                                    "status": {"const": status},
-                                    "code": {"enum": [kind.code for kind in codes]},
-                                }
-                            },
-                        ]
-                    }
+                    "schema": ref(answered.Problem),
+                    "examples": {kind.code: {"value": _example(kind)} for kind in codes},
                 }
             },
         }
     return responses
+
+
+def _example(kind: type[GazeError]) -> dict[str, Any]:
+    return problem(kind(), EXAMPLE_REQUEST_ID).model_dump()
 
 
 def ref(model: type[BaseModel]) -> dict[str, str]:

@@ -180,7 +180,8 @@ def _explain_form() -> dict[str, Any]:
             "overlay": {**text, "enum": ["true", "false"], "description": "Whether each map comes as a PNG as well."},
         },
         "required": ["phrases"],
-        "oneOf": [{"required": ["image"]}, {"required": ["image_url"]}, {"required": ["image_iiif"]}],
+        # As asked.GazeRequest has it, for the same reason.
+        "allOf": [{"oneOf": [{"required": ["image"]}, {"required": ["image_url"]}, {"required": ["image_iiif"]}]}],
         "additionalProperties": False,
     }
 

@@ -162,9 +162,13 @@ def _suggest(what: str, model: Any) -> dict[str, Any]:
                 "in": "query",
                 "description": fields[name]["description"],
                 "schema": {
-                    key: value for key, value in fields[name].items() if key not in ("title", "description", "anyOf")
-                }
-                or {"type": "string"},
+                    "type": "string",
+                    **{
+                        key: value
+                        for key, value in fields[name].items()
+                        if key not in ("title", "description", "anyOf") and value is not None
+                    },
+                },
             }
             for name in names
         ],

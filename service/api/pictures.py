@@ -1,6 +1,5 @@
 """Images as they were sent -> pictures that the model can take, within a request's time."""
 
-import base64
 import binascii
 import string
 import time
@@ -22,11 +21,13 @@ from service.iiif.reader import IiifReader
 from service.images.decode import ImageLimits
 from service.images.decoder import Decoder, Prepare, PreparedImage
 from service.images.fetch import FETCH_SECONDS, ImageFetcher
+from service.images.tiled import TiledImage
 
 # What the IIIF documents of one request may come to: it may lead to 32 pictures, each with an info.json of its own.
 IIIF_DOCUMENTS = 100
 IIIF_BYTES = 4 * 1024 * 1024
 IIIF_VALUES = 100_000
+IIIF_TILES = 512
 IIIF_DEPTH = 5
 
 STAGES = ("fetch", "decode", "encode", "rank")
@@ -86,7 +87,7 @@ class PictureReader:
         self._times = times
         self._short_side = short_side
         self.iiif = IiifReader(
-            parts.fetcher, Allowance(IIIF_DOCUMENTS, IIIF_BYTES, IIIF_VALUES), claim.require, IIIF_DEPTH
+            parts.fetcher, Allowance(IIIF_DOCUMENTS, IIIF_BYTES, IIIF_VALUES, IIIF_TILES), claim.require, IIIF_DEPTH
         )
 
     def read(
@@ -106,7 +107,12 @@ class PictureReader:
         """
         try:
             self._claim.require()
-            encoded_image = self._bytes(source, seconds)
+            encoded_image = self._encoded(source, seconds)
+            if isinstance(encoded_image, TiledImage):
+                with self._times.of("decode"):
+                    cores = self._parts.cores // self._parts.admission.taken
+                    image = encoded_image.prepared(self._parts.decoder, prepare, cores, self._claim.require)
+                    return Picture(_info(source, image), image.inputs, image.warnings)
             # Decoding takes memory for the whole picture: so many at a time as can run at a time.
             with self._parts.decoder.slot(encoded_image) as decode, self._times.of("decode"):
                 self._claim.require()
@@ -120,19 +126,16 @@ class PictureReader:
             error.__context__ = None
             return error.with_traceback(None)
 
-    def _bytes(self, source: ImageSource, seconds: float) -> bytes:
+    def _encoded(self, source: ImageSource, seconds: float) -> bytes | TiledImage:
         if isinstance(source.content, bytes):
             return source.content
         if source.source in ("url", "iiif"):
             with self._times.of("fetch"), self._parts.admission.fetching():
                 deadline = min(self._claim.deadline, time.monotonic() + seconds)
-                return self._parts.fetcher.fetch(self._url(source, deadline), deadline)
+                if source.source == "url":
+                    return self._parts.fetcher.fetch(str(source.content), deadline)
+                return self.iiif.fetch_image(source.canvas or str(source.content), self._short_side, deadline)
         return _from_base64(source.content, self._parts.limits.max_bytes)
-
-    def _url(self, source: ImageSource, deadline: float) -> str:
-        if source.source == "iiif":
-            return self.iiif.image_url(source.canvas or str(source.content), self._short_side, deadline)
-        return str(source.content)
 
 
 def _from_base64(text: str, max_bytes: int) -> bytes:
@@ -142,9 +145,11 @@ def _from_base64(text: str, max_bytes: int) -> bytes:
         text = "".join(text.split())
     if len(text) * 3 // 4 > max_bytes + 2:
         raise ImageTooLarge(f"The image has more than the {max_bytes} bytes that this service takes.")
+    # URL-safe (RFC 4648, section 5) and without padding (section 3.2) is what many programs send.
+    text = text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4)
     try:
-        decoded = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
+        decoded = binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:
         decoded = b""
     if not decoded:
         raise UndecodableImage("The image is no base64 text, or it is empty.")

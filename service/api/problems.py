@@ -60,14 +60,19 @@ def respond(error: GazeError) -> Response:
     """Return the HTTP answer that tells the caller of the error."""
     g.code = error.code
     body = problem(error, g.request_id).model_dump_json()
-    response = Response(body, error.status, content_type=MEDIA_TYPE)
+    return Response(body, error.status, headers_of(error), content_type=MEDIA_TYPE)
+
+
+def headers_of(error: GazeError) -> dict[str, str]:
+    """Return the headers that say more of the error."""
+    headers = {}
     if error.retry_after is not None:
-        response.headers["Retry-After"] = str(error.retry_after)
+        headers["Retry-After"] = str(error.retry_after)
     if error.allow:
-        response.headers["Allow"] = ", ".join(error.allow)
+        headers["Allow"] = ", ".join(error.allow)
     if isinstance(error, errors.Unauthorized):
-        response.headers["WWW-Authenticate"] = "Bearer"
-    return response
+        headers["WWW-Authenticate"] = "Bearer"
+    return headers
 
 
 def invalid(error: ValidationError) -> errors.InvalidRequest:

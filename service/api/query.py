@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from service.api import problems
 from service.api.asked import (
     MAX_IMAGES,
+    MAX_LISTS,
     SHARE_PATTERN,
     ExplainForm,
     ExplainRequest,
@@ -183,7 +184,7 @@ def _named(fields: tuple[tuple[str, str], ...], kind: type[BaseModel]) -> Mappin
     named: dict[str, Any] = {}
     for name, text in fields:
         if name in ("lists", "include"):
-            named.setdefault(name, []).extend(part.strip() for part in text.split(","))
+            named.setdefault(name, []).extend(part.strip() for part in text.split(",", MAX_LISTS))
         elif name in ("phrases", "image_url", "image_iiif"):
             named.setdefault(name, []).append(text)
         elif name in named and name in kind.model_fields:
@@ -201,6 +202,6 @@ def _named(fields: tuple[tuple[str, str], ...], kind: type[BaseModel]) -> Mappin
 
 def _url_name(url: str) -> str | None:
     try:
-        return file_name(unquote(urlsplit(url).path))
+        return file_name(unquote(urlsplit(url.strip()).path))
     except ValueError:
         return None

@@ -58,7 +58,7 @@ def reconcile_blueprint(
     by_get = Admission(_BY_GET)
 
     def claim() -> Claim:
-        return Claim(g.started + request_seconds, request.environ.get("gunicorn.socket"))
+        return Claim.of(request.environ, g.started + request_seconds)
 
     def candidates(queries: Sequence[Query], until: Claim) -> list[list[dict[str, Any]]]:
         classifier = loading.require()

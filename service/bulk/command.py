@@ -1,5 +1,6 @@
 """`gaze bulk`: a whole collection."""
 
+import codecs
 import contextlib
 import ctypes
 import os
@@ -36,6 +37,14 @@ def _check_phrase(_context: click.Context, _option: click.Parameter, phrases: tu
     return tuple(dict.fromkeys(phrases))
 
 
+def _check_encoding(_context: click.Context, _option: click.Parameter, name: str | None) -> str | None:
+    try:
+        "a".encode(name or "utf-8")
+        return name and codecs.lookup(name).name
+    except (LookupError, UnicodeError):
+        raise click.BadParameter("There is no such encoding; windows-1252 is one.") from None
+
+
 @click.command()
 @click.argument("sources", nargs=-1, required=True)
 @click.option("--lists", "list_names", default="", help="Names of served lists, separated by commas.")
@@ -55,6 +64,7 @@ def _check_phrase(_context: click.Context, _option: click.Parameter, phrases: tu
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", help="What runs it.", show_default=True)
 @click.option("--ray-address", help="Of a Ray cluster; else Ray is started here.")
 @click.option("--ray-cores", type=click.IntRange(min=1), help="Of each model on Ray; else 2, or all of its GPU.")
+@click.option("--encoding", callback=_check_encoding, help="Of tables that begin with no byte order mark; else UTF-8.")
 @click.option("--limit-items", type=click.IntRange(min=1), help="Look at so many pictures, for a trial.")
 @click.option("--limit-bytes", type=click.IntRange(1024, 1024**3), help="Of one picture; else GAZE_MAX_IMAGE_BYTES.")
 @click.option("--limit-pixels", type=click.IntRange(1, 178_956_970), help="Of one picture; else GAZE_MAX_IMAGE_PIXELS.")
@@ -76,6 +86,7 @@ def bulk(
     engine: str,
     ray_address: str | None,
     ray_cores: int | None,
+    encoding: str | None,
     limit_items: int | None,
     limit_bytes: int | None,
     limit_pixels: int | None,
@@ -87,9 +98,9 @@ def bulk(
     """Rank phrases for all pictures of SOURCES, without a server.
 
     A source is a folder with all in it (but for links to other folders), a pattern such as 'scans/**/*.tif', a
-    picture, a CSV with the columns object_number and url, file or image, or the URI of a IIIF manifest, collection or
-    image. The object number of a file is its name without the ending: inv123_2 for inv123_2.jpg; that of a IIIF canvas
-    is its URI.
+    picture, a table (CSV, also with semicolons or tabs) with the columns object_number and url, file or image, or the
+    URI of a IIIF manifest, collection or image. The object number of a file is its name without the ending: inv123_2
+    for inv123_2.jpg; that of a IIIF canvas is its URI. What a folder has besides pictures is counted, by ending.
 
     How far it is stands in OUT.progress. Stopped at any moment, the same command goes on with it; what the sources
     had when it was first begun is what is looked at. A picture that cannot be looked at does not stop the others:
@@ -119,7 +130,7 @@ def bulk(
         sys.exit(128 + signal.SIGINT)
 
     signal.signal(signal.SIGINT, stop)
-    failed = run(plan, Collection(sources, limit_items), output, wishes, start)
+    failed = run(plan, Collection(sources, limit_items, encoding), output, wishes, start)
     if failed:
         click.echo(f"{failed} images could not be looked at; {output.errors} says why.", err=True)
         sys.exit(SOME_FAILED)

@@ -33,8 +33,9 @@ NumberedItem = tuple[int, Item]
 class Answer:
     """What was found for a picture.
 
-    sha256:        of its bytes, in hex; format, width, height: as the service's answers have them
+    sha256:        of its bytes, in hex; format, width, height, decoded_at: as the service's answers have them
     rankings:      of each of the job's lists, as rankings.packed() makes them
+    warnings:      sentences for a person, where the picture may not be what was meant
     """
 
     sha256: str
@@ -42,6 +43,8 @@ class Answer:
     width: int
     height: int
     rankings: bytes
+    decoded_at: tuple[int, int] | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

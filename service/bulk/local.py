@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from service.bulk.items import Answer, Item, NumberedItem, NumberedOutcome
 from service.bulk.rankings import Ranking
-from service.bulk.reading import PictureReader, Unreadable
+from service.bulk.reading import Encoded, PictureReader, Unreadable
 from service.images.decoder import PreparedImage
 from service.zero_shot.classifier import ZeroShotClassifier
 
@@ -38,7 +38,7 @@ def pass_size(device: str) -> int:
 @dataclass(frozen=True)
 class _Encoded:
     number: int
-    encoded: bytes
+    encoded: Encoded
 
 
 @dataclass(frozen=True)
@@ -130,10 +130,13 @@ class LocalEngine:
         # on has other pictures in its passes.
         filled = [*inputs, *inputs[-1:] * (self._size - len(inputs))]
         features = self._classifier.encode_images(filled)[: len(inputs)]
-        return [
-            (number, Answer(image.sha256, image.format, image.width, image.height, self._ranking.packed(each)))
-            for (number, image), each in zip(((each.number, each.image) for each in prepared), features, strict=True)
-        ]
+        rankings = [self._ranking.packed(each) for each in features]
+        return [(each.number, _answer(each.image, packed)) for each, packed in zip(prepared, rankings, strict=True)]
+
+
+def _answer(image: PreparedImage, rankings: bytes) -> Answer:
+    of_picture = image.sha256, image.format, image.width, image.height
+    return Answer(*of_picture, rankings, image.decoded_at, image.warnings)
 
 
 class _Stage:

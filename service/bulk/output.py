@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +17,8 @@ from service.documents.finding import Finding, Machine, RankedTerms, Subject
 from service.documents.formats import FORMATS
 from service.documents.tables import Table
 from service.zero_shot.phrase_lists import PhraseList
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Found = Iterator[tuple[Item, Outcome]]
 
@@ -79,22 +82,33 @@ def write_output(path: Path, write: Write, findings: Findings) -> None:
 def write_errors(path: Path, findings: Findings) -> None:
     """Write a CSV of the items that failed, or remove it where none did. Raises OSError."""
     failed = ((item, outcome) for item, outcome in findings.outcomes() if isinstance(outcome, Failure))
-    first = next(failed, None)
+    _write_beside(path, ("code", "detail"), ((item, (failure.code, failure.detail)) for item, failure in failed))
+
+
+def write_warnings(path: Path, findings: Findings) -> None:
+    """Write a CSV of what a person should know of pictures that were answered, or remove it. Raises OSError."""
+    answered = ((item, outcome) for item, outcome in findings.outcomes() if isinstance(outcome, Answer))
+    _write_beside(path, ("warning",), ((item, (each,)) for item, answer in answered for each in answer.warnings))
+
+
+def _write_beside(path: Path, names: tuple[str, ...], rows: Iterator[tuple[Item, tuple[str, ...]]]) -> None:
+    first = next(rows, None)
     if first is None:
         path.unlink(missing_ok=True)
         return
     with _whole(path) as file:
-        file.write(csv_line(("object_number", "place", "canvas", "code", "detail")).encode())
-        for item, failure in (first, *failed):
-            cells = item.object_number, _text(item.place), item.canvas, failure.code, failure.detail
-            file.write(csv_line(cells).encode())
+        file.write(csv_line(("object_number", "place", "canvas", *names)).encode())
+        for item, cells in chain([first], rows):
+            file.write(csv_line((item.object_number, _text(item.place), item.canvas, *cells)).encode())
 
 
 @contextmanager
 def _whole(path: Path) -> Iterator[IO[bytes]]:
-    """Give a file that takes its name once all of it is on the disk."""
+    """Give a new file that takes its name once all of it is on the disk."""
     unfinished = path.with_name(f"{path.name}.unfinished")
-    with unfinished.open("wb") as file:
+    # What a kill has left, or a link that somebody else has put there: the name goes, what it leads to stays.
+    unfinished.unlink(missing_ok=True)
+    with os.fdopen(os.open(unfinished, _NEW, 0o666), "wb") as file:
         yield file
         file.flush()
         os.fsync(file.fileno())
@@ -117,7 +131,10 @@ def _line(item: Item, outcome: Outcome, findings: Findings) -> dict[str, Any]:
     line: dict[str, Any] = {"object_number": item.object_number}
     if isinstance(outcome, Failure):
         return line | {"image": image, "error": asdict(outcome)}
-    sent = {"sha256": outcome.sha256, "format": outcome.format, "width": outcome.width, "height": outcome.height}
+    sent: dict[str, Any] = {"sha256": outcome.sha256, "format": outcome.format}
+    sent |= {"width": outcome.width, "height": outcome.height}
+    if outcome.decoded_at:
+        sent["decoded_at"] = dict(zip(("width", "height"), outcome.decoded_at, strict=True))
     lists = {
         ranked.list_name: {
             "count": ranked.candidates,
@@ -127,7 +144,8 @@ def _line(item: Item, outcome: Outcome, findings: Findings) -> dict[str, Any]:
         for ranked in unpacked(outcome.rankings, findings.lists)
     }
     date = findings.machine.created.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return line | {"image": image | sent, "lists": lists, "model": findings.model, "date": date}
+    warnings = {"warnings": outcome.warnings} if outcome.warnings else {}
+    return line | {"image": image | sent, "lists": lists, **warnings, "model": findings.model, "date": date}
 
 
 def _text(path: str) -> str:

@@ -1,6 +1,7 @@
 """Plan: what is to be found for every picture of a job, and the engine that finds it on this machine."""
 
 import sys
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,9 @@ from service.zero_shot.phrase_lists import OWN_LIST, PhraseList, own_list
 MOST_DOCUMENTS = 1_000_000
 """IIIF manifests and collections that the sources of one job may lead to."""
 
+
+IIIF_SECONDS = 120.0
+"""How long one picture of a IIIF server may take, with all that is asked for in vain and every pause."""
 
 DECODE_SECONDS = 120.0
 """How long one picture may take to decode: passes go first on all cores, and nobody waits for an answer."""
@@ -86,7 +90,7 @@ class Plan:
         fetcher, iiif = self.fetcher(), self.iiif()
         reader = PictureReader(
             fetch=fetcher.fetch,
-            smallest_url=lambda uri: iiif.image_url(uri, model.image_size),
+            fetch_smallest=lambda uri: iiif.fetch_image(uri, model.image_size, time.monotonic() + IIIF_SECONDS),
             # One more than cores, so that all cores may be at work on pictures that need a process of their own.
             decoder=Decoder(self.limits, cores + 1, DECODE_SECONDS),
             max_bytes=self.limits.max_bytes,

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 from filelock import FileLock, Timeout
@@ -17,7 +18,7 @@ from filelock import FileLock, Timeout
 from service.bulk.items import Answer, Failure, Item, NumberedItem, NumberedOutcome, Outcome
 from service.errors import InvalidRequest
 
-_FORMAT = 1
+_FORMAT = 2
 """Of this file, which another version of Gaze may have in another form."""
 
 _PAGE = 1_000
@@ -43,11 +44,14 @@ CREATE TABLE outcome (
     height INTEGER,
     rankings BLOB,
     code TEXT,
-    detail TEXT
+    detail TEXT,
+    decoded_width INTEGER,
+    decoded_height INTEGER,
+    warnings TEXT
 );
 """
 _COLUMNS = "object_number, kind, place, canvas, manifest, known_code, known_detail"
-_OUTCOME = "sha256, format, width, height, rankings, code, detail"
+_OUTCOME = "sha256, format, width, height, rankings, code, detail, decoded_width, decoded_height, warnings"
 
 
 class Progress:
@@ -71,6 +75,7 @@ class Progress:
 
     def _open(self) -> sqlite3.Connection:
         database = None
+        _require_own(self.path)
         try:
             database = sqlite3.connect(self.path, isolation_level=None)
             # In this order: a write-ahead log that one process has to itself needs no memory that is shared, which
@@ -121,12 +126,15 @@ class Progress:
         rows = [(name, json.dumps(value)) for name, value in facts.items()]
         self._database.executemany("INSERT OR REPLACE INTO fact VALUES (?, ?)", rows)
 
-    def add(self, items: Iterable[Item]) -> None:
-        """Add all items of the collection, each once, or none: if this is interrupted, it begins anew next time."""
+    def add(self, items: Iterable[Item], facts: Mapping[str, Any] = MappingProxyType({})) -> None:
+        """Add all items of the collection, each once, or none: if this is interrupted, it begins anew next time.
+
+        facts: to keep, as they are once the last item was taken
+        """
         insert = f"INSERT OR IGNORE INTO item ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # of constants
         with self._transaction():
             self._database.executemany(insert, map(_row_of_item, items))
-            self.keep({_COMPLETE: True})
+            self.keep({**facts, _COMPLETE: True})
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -155,6 +163,14 @@ class Progress:
         """Return how many items failed."""
         return self._number("SELECT count(*) FROM outcome WHERE code IS NOT NULL")
 
+    def decoded_smaller(self) -> int:
+        """Return how many pictures were decoded at a smaller size than their own."""
+        return self._number("SELECT count(*) FROM outcome WHERE decoded_width IS NOT NULL")
+
+    def warned(self) -> int:
+        """Return of how many pictures a person should know something."""
+        return self._number("SELECT count(*) FROM outcome WHERE warnings IS NOT NULL")
+
     def _number(self, query: str) -> int:
         (number,) = self._database.execute(query).fetchone()
         return int(number)
@@ -173,7 +189,7 @@ class Progress:
 
     def write(self, outcomes: Iterable[NumberedOutcome]) -> None:
         """Write outcomes, all or none; an item's first one counts."""
-        insert = "INSERT OR IGNORE INTO outcome VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        insert = "INSERT OR IGNORE INTO outcome VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         with self._transaction():
             self._database.executemany(insert, map(_row_of_outcome, outcomes))
 
@@ -224,6 +240,16 @@ def _in_use(path: Path) -> InvalidRequest:
     return InvalidRequest(f"Another run is at work on {path}; wait until it has ended.")
 
 
+def _require_own(path: Path) -> None:
+    """Make the file where there is none. Raises InvalidRequest where it is a link, which SQLite would follow."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666))
+    except OSError as error:
+        if path.is_symlink():
+            raise InvalidRequest(f"{path} is a link, which is not followed; remove it or name another --out.") from None
+        raise InvalidRequest(f"{path} cannot be written ({error.strerror}).") from None
+
+
 def _make(database: sqlite3.Connection) -> None:
     for statement in ("BEGIN", *_TABLES.split(";"), f"PRAGMA user_version = {_FORMAT}", "COMMIT"):
         database.execute(statement)
@@ -243,13 +269,16 @@ def _item(row: tuple[Any, ...]) -> NumberedItem:
 def _row_of_outcome(numbered: NumberedOutcome) -> tuple[object, ...]:
     number, outcome = numbered
     if isinstance(outcome, Failure):
-        return number, None, None, None, None, None, outcome.code, outcome.detail
+        return number, None, None, None, None, None, outcome.code, outcome.detail, None, None, None
     facts = bytes.fromhex(outcome.sha256), outcome.format, outcome.width, outcome.height
-    return number, *facts, outcome.rankings, None, None
+    warnings = json.dumps(outcome.warnings) if outcome.warnings else None
+    return number, *facts, outcome.rankings, None, None, *(outcome.decoded_at or (None, None)), warnings
 
 
 def _outcome(row: tuple[Any, ...]) -> Outcome:
-    sha256, image_format, width, height, rankings, code, detail = row
+    sha256, image_format, width, height, rankings, code, detail, *decoded_at, warnings = row
     if code is not None:
         return Failure(code, detail)
-    return Answer(sha256.hex(), image_format, width, height, rankings)
+    smaller = (decoded_at[0], decoded_at[1]) if decoded_at[0] else None
+    told = tuple(json.loads(warnings)) if warnings else ()
+    return Answer(sha256.hex(), image_format, width, height, rankings, smaller, told)

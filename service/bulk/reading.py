@@ -10,11 +10,14 @@ import structlog
 from service.bulk.items import Failure, Item
 from service.errors import GazeError, InternalError, Overloaded
 from service.images.decoder import Decoder, Prepare, PreparedImage
+from service.images.tiled import TiledImage
 
 log = structlog.get_logger()
 
 UNREADABLE_FILE = "unreadable_file"
 """The code of a file that cannot be read: the service, which reads no files, has none for it."""
+
+Encoded = bytes | TiledImage
 
 _DECODING_ATTEMPTS = 20
 
@@ -32,32 +35,34 @@ class PictureReader:
     """Reads and decodes pictures, one a call; safe to call from several threads.
 
     fetch:          returns the bytes behind a picture's URL
-    smallest_url:   returns, of a IIIF image service, the URL of the smallest picture that serves the model
+    fetch_smallest: returns, of a IIIF image service, the smallest picture that serves the model
     max_bytes:      of one picture
     min_short_side: as decode() has it, and fast
     """
 
     fetch: Callable[[str], bytes]
-    smallest_url: Callable[[str], str]
+    fetch_smallest: Callable[[str], Encoded]
     decoder: Decoder
     max_bytes: int
     min_short_side: int
     fast: bool
 
-    def encoded(self, item: Item) -> bytes:
+    def encoded(self, item: Item) -> Encoded:
         """Return the bytes of an item's picture, or one byte more than it may have. Raises Unreadable."""
         if item.failure:
             raise Unreadable(item.failure)
         with _failures_told():
             if item.kind == "file":
                 return _contents(Path(item.place), self.max_bytes)
-            return self.fetch(self.smallest_url(item.place) if item.kind == "service" else item.place)
+            return self.fetch_smallest(item.place) if item.kind == "service" else self.fetch(item.place)
 
-    def prepared(self, encoded: bytes, prepare: Prepare) -> PreparedImage:
+    def prepared(self, encoded: Encoded, prepare: Prepare) -> PreparedImage:
         """Return what the model takes of a picture. Raises Unreadable."""
         with _failures_told():
             for _ in range(_DECODING_ATTEMPTS):
                 try:
+                    if isinstance(encoded, TiledImage):
+                        return encoded.prepared(self.decoder, prepare)
                     with self.decoder.slot(encoded) as decode:
                         return decode(prepare, self.min_short_side, fast=self.fast)
                 except Overloaded:  # others took their time, of which there is enough

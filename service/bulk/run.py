@@ -1,6 +1,7 @@
 """One run of a job, from its sources to its output, wherever an earlier run of it was stopped."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +16,7 @@ from service import __version__
 from service.bulk.engine import Engine
 from service.bulk.items import Item
 from service.bulk.job import Job
-from service.bulk.output import Findings, Write, write_errors, write_output
+from service.bulk.output import Findings, Write, write_errors, write_output, write_warnings
 from service.bulk.plan import MOST_DOCUMENTS, Plan
 from service.bulk.progress import Progress, remove
 from service.bulk.report import reported
@@ -25,6 +26,9 @@ from service.errors import GazeError, InvalidRequest
 from service.zero_shot.features import ModelDescription
 from service.zero_shot.hub import ModelFiles
 from service.zero_shot.phrase_lists import PhraseList
+
+_PASSED = "passed over"
+_KINDS_TOLD = 20
 
 Lists = tuple[PhraseList, ...]
 Start = Callable[[ModelFiles, Lists], tuple[Engine, ModelDescription]]
@@ -49,13 +53,19 @@ class Output:
         """The file of what failed."""
         return self.path.with_name(f"{self.path.name}.errors.csv")
 
+    @property
+    def warnings(self) -> Path:
+        """The file of what a person should know of pictures that were answered."""
+        return self.path.with_name(f"{self.path.name}.warnings.csv")
+
 
 @dataclass(frozen=True)
 class Collection:
-    """What is looked at: sources as they were given, and how many items of them at most."""
+    """What is looked at: sources as they were given, how many items of them at most, and their tables' encoding."""
 
     sources: tuple[str, ...]
     most: int | None
+    encoding: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,11 +90,13 @@ def run(plan: Plan, collection: Collection, output: Output, wishes: Wishes, star
         settings = plan.facts(lists, files) | {
             "sources": [_whole(source) for source in collection.sources],
             "--limit-items": collection.most,
+            "--encoding": collection.encoding,
             "--format": output.form,
         }
         job = Job(progress, settings, wishes.date)
         if not progress.is_complete:
-            progress.add(_items(plan, collection, quiet=wishes.quiet))
+            passed: Counter[str] = Counter()
+            progress.add(_items(plan, collection, passed, quiet=wishes.quiet), {_PASSED: passed})
         if wishes.retry_errors:
             progress.forget_failures()
             _read_again(plan, progress)
@@ -97,15 +109,20 @@ def run(plan: Plan, collection: Collection, output: Output, wishes: Wishes, star
         elif job.is_written and output.path.exists():
             if not wishes.quiet:
                 click.echo(f"{output.path} is done: {total} images, {failed} failed. --restart begins anew.", err=True)
+                _tell_besides(progress, output)
             return failed
         _write(output, progress, job, lists)
+        if not wishes.quiet:
+            _tell_besides(progress, output)
         return progress.failed()
 
 
-def _items(plan: Plan, collection: Collection, *, quiet: bool) -> Iterator[Item]:
+def _items(plan: Plan, collection: Collection, passed: "Counter[str]", *, quiet: bool) -> Iterator[Item]:
     """Yield the items of all sources. Raises InvalidRequest where there is none."""
     iiif = plan.iiif(MOST_DOCUMENTS)
-    every = (item for source in collection.sources for item in items_of(source, iiif.pictures))
+    every = (
+        item for source in collection.sources for item in items_of(source, iiif.pictures, passed, collection.encoding)
+    )
     nothing = True
     for item in tqdm(
         islice(every, collection.most), desc="Finding images", unit="image", disable=True if quiet else None
@@ -113,17 +130,39 @@ def _items(plan: Plan, collection: Collection, *, quiet: bool) -> Iterator[Item]
         nothing = False
         yield item
     if nothing:
-        raise InvalidRequest("There is no picture in the sources.")
+        besides = f" Passed over: {_counted(passed)}." if passed.total() else ""
+        raise InvalidRequest(f"There is no picture in the sources.{besides}")
+
+
+def _tell_besides(progress: Progress, output: Output) -> None:
+    """Say what a person should know of the job besides what failed."""
+    if warned := progress.warned():
+        click.echo(f"{warned} images were answered with a warning; {output.warnings} has it.", err=True)
+    if smaller := progress.decoded_smaller():
+        click.echo(f"{smaller} images were decoded at a smaller size than their own; JSON Lines have it.", err=True)
+    passed = Counter[str](progress.fact(_PASSED))
+    if passed.total():
+        click.echo(f"Passed over in the sources: {_counted(passed)}.", err=True)
+
+
+def _counted(passed: "Counter[str]") -> str:
+    """Return so many of each kind, as in `12 .xmp, 1 hidden`; of many kinds, the most frequent and how many others."""
+    told = sorted(passed.most_common(_KINDS_TOLD), key=lambda each: (-each[1], each[0]))
+    others = passed.total() - sum(count for _, count in told)
+    shown = [f"{count} {kind}" for kind, count in told if count]
+    return ", ".join([*shown, f"{others} others"] if others else shown)
 
 
 def _read_again(plan: Plan, progress: Progress) -> None:
     """Read once more the folders and documents that could not be read, and add what is in them."""
     iiif = plan.iiif()
+    passed = Counter[str](progress.fact(_PASSED))
     for number, item in progress.broken():
         try:
-            progress.replace(number, list(items_of(item.place, iiif.pictures)))
+            progress.replace(number, list(items_of(item.place, iiif.pictures, passed)))
         except GazeError:  # it is still as it was
             continue
+    progress.keep({_PASSED: passed})
 
 
 def _write(output: Output, progress: Progress, job: Job, lists: Lists) -> None:
@@ -132,6 +171,7 @@ def _write(output: Output, progress: Progress, job: Job, lists: Lists) -> None:
     findings = Findings(progress.outcomes, lists, machine, model)
     try:
         write_errors(output.errors, findings)
+        write_warnings(output.warnings, findings)
         write_output(output.path, output.write, findings)
     except OSError as error:
         raise InvalidRequest(

@@ -36,11 +36,8 @@ def context(address: str) -> dict[str, Any]:
     }
 
 
-def annotation_page(findings: Sequence[Finding], machine: Machine, page_id: str) -> dict[str, Any]:
-    """Return the page with the IRI page_id, hidden until a person turns it on.
-
-    The IRIs of its annotations are those of the page with a fragment: number of the picture, list, rank.
-    """
+def page_head(findings: Sequence[Finding], machine: Machine, page_id: str) -> dict[str, Any]:
+    """Return the page with the IRI page_id, hidden until a person turns it on, without its items."""
     page: dict[str, Any] = {
         "@context": [f"{machine.address}{CONTEXT_PATH}", PRESENTATION_CONTEXT],
         "id": page_id,
@@ -48,16 +45,17 @@ def annotation_page(findings: Sequence[Finding], machine: Machine, page_id: str)
         "label": {"en": [f"Suggestions by {machine.model} (unreviewed)"]},
         "summary": {"en": [CAUTION]},
         "behavior": ["hidden"],
-        "items": [],
     }
     if any((term.uri or "").startswith(GETTY) for each in findings for of in each.lists for term in of.terms):
         page["requiredStatement"] = {"label": {"en": ["Attribution"]}, "value": {"en": [GETTY_CREDIT]}}
-    for number, finding in enumerate(findings, start=1):
-        page["items"].extend(_annotations(finding, machine, f"{page_id}#{number}"))
     return page
 
 
-def _annotations(finding: Finding, machine: Machine, picture_id: str) -> Iterator[dict[str, Any]]:
+def annotations(finding: Finding, machine: Machine, picture_id: str) -> Iterator[dict[str, Any]]:
+    """Yield a picture's annotations.
+
+    picture_id: that of the page with a fragment, the picture's number; theirs go on with list and rank
+    """
     target = picture_iri(finding.subject, machine)
     for ranked in finding.lists:
         for term in ranked.terms:

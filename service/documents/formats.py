@@ -1,13 +1,13 @@
 """The forms that answers can be had in, by name."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from service.documents.annotation_page import annotation_page
+from service.documents.annotation_page import annotations, page_head
 from service.documents.finding import Finding, Machine
-from service.documents.linked_art import linked_art_records
+from service.documents.linked_art import linked_art
 from service.documents.tables import COLLECTIONSPACE, COLLECTIVEACCESS, OMEKA_S, PLAIN, RESOURCESPACE, Table
 
 
@@ -15,43 +15,76 @@ from service.documents.tables import COLLECTIONSPACE, COLLECTIVEACCESS, OMEKA_S,
 class Format:
     """A form of document.
 
-    render: findings, the machine, and the IRI that the document is to have -> its text, to be encoded as UTF-8
-    table:  for forms that can be written finding by finding; None for documents that are whole or not at all
+    render:     findings, the machine, and the IRI that the document is to have -> its text, to be encoded as UTF-8,
+                in a piece for each finding and some around them
+    bytes_each: about what a prediction takes, beside its texts and the picture's IRI
+    times:      how often, or how much longer, its texts stand there at most
+    table:      for forms that can be written finding by finding; None for documents that are whole or not at all
     """
 
     media_type: str
     extension: str
-    render: Callable[[Sequence[Finding], Machine, str], str]
+    render: Callable[[Sequence[Finding], Machine, str], Iterator[str]]
+    bytes_each: int
+    times: int
     table: Table | None = None
 
 
-def _annotations(findings: Sequence[Finding], machine: Machine, document_id: str) -> str:
-    return json.dumps(annotation_page(findings, machine, document_id), ensure_ascii=False)
+def _annotations(findings: Sequence[Finding], machine: Machine, document_id: str) -> Iterator[str]:
+    yield f'{_json(page_head(findings, machine, document_id))[:-1]}, "items": ['
+    between = ""
+    for number, finding in enumerate(findings, start=1):
+        items = _json(list(annotations(finding, machine, f"{document_id}#{number}")))[1:-1]
+        if items:
+            yield between + items
+            between = ", "
+    yield "]}"
 
 
-def _linked_art(findings: Sequence[Finding], machine: Machine, _: str) -> str:
-    return json.dumps(linked_art_records(findings, machine), ensure_ascii=False)
+def _linked_art(findings: Sequence[Finding], machine: Machine, _: str) -> Iterator[str]:
+    # Linked Art has one record a document: any other number of them is an array.
+    records = (_json(linked_art(finding, machine)) for finding in findings)
+    if len(findings) == 1:
+        yield from records
+        return
+    yield "["
+    for number, record in enumerate(records):
+        yield f", {record}" if number else record
+    yield "]"
 
 
-def _csv(table: Table) -> Format:
-    def render(findings: Sequence[Finding], machine: Machine, _: str) -> str:
-        return table.text(findings, machine)
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
-    return Format("text/csv; charset=utf-8; header=present", "csv", render, table)
+
+def _csv(table: Table, *, bytes_each: int, times: int) -> Format:
+    def render(findings: Sequence[Finding], machine: Machine, _: str) -> Iterator[str]:
+        yield table.header()
+        yield from (table.rows(finding, machine) for finding in findings)
+
+    return Format("text/csv; charset=utf-8; header=present", "csv", render, bytes_each, times, table)
 
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
         "annotations": Format(
-            'application/ld+json; profile="http://iiif.io/api/presentation/3/context.json"', "json", _annotations
+            'application/ld+json; profile="http://iiif.io/api/presentation/3/context.json"',
+            "json",
+            _annotations,
+            1_300,
+            1,
         ),
         "linked-art": Format(
-            'application/ld+json; profile="https://linked.art/ns/v1/linked-art.json"', "json", _linked_art
+            'application/ld+json; profile="https://linked.art/ns/v1/linked-art.json"',
+            "json",
+            _linked_art,
+            bytes_each=1_400,
+            times=3,
         ),
-        "csv": _csv(PLAIN),
-        "csv-collectionspace": _csv(COLLECTIONSPACE),
-        "csv-omeka-s": _csv(OMEKA_S),
-        "csv-resourcespace": _csv(RESOURCESPACE),
-        "csv-collectiveaccess": _csv(COLLECTIVEACCESS),
+        "csv": _csv(PLAIN, bytes_each=400, times=1),
+        "csv-collectionspace": _csv(COLLECTIONSPACE, bytes_each=500, times=4),
+        "csv-omeka-s": _csv(OMEKA_S, bytes_each=500, times=5),
+        "csv-resourcespace": _csv(RESOURCESPACE, bytes_each=500, times=5),
+        "csv-collectiveaccess": _csv(COLLECTIVEACCESS, bytes_each=500, times=5),
     }
 )

@@ -6,7 +6,6 @@ meant; any other stands in the record as a statement. Nothing is asserted of the
 Source: Linked Art 1.0, its model (assignments of attributes; creation by artificial intelligence) and JSON schemas.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from service.documents.finding import Finding, Machine, RankedTerms, Subject, Term
@@ -53,12 +52,6 @@ def linked_art(finding: Finding, machine: Machine) -> dict[str, Any]:
     if of_production:
         record["produced_by"] = {"type": "Production", "attributed_by": of_production}
     return record
-
-
-def linked_art_records(findings: Sequence[Finding], machine: Machine) -> dict[str, Any] | list[dict[str, Any]]:
-    """Return the record of one picture, or an array of records: Linked Art has one record a document."""
-    records = [linked_art(finding, machine) for finding in findings]
-    return records[0] if len(records) == 1 else records
 
 
 def _object_uri(subject: Subject, machine: Machine) -> str:

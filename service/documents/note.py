@@ -4,7 +4,6 @@ The line is MARK and then `; name=value` for every value of the prediction. In a
 importer takes apart is percent-encoded as UTF-8.
 """
 
-import re
 from urllib.parse import quote
 
 from service.documents.finding import Machine, RankedTerms, Term
@@ -13,8 +12,9 @@ from service.documents.naming import escaped_iri, utc
 Value = str | int | float | None
 
 MARK = "Machine suggestion, not reviewed"
-_ENDS_A_VALUE = re.compile(r'[%;|\\"\x00-\x1f\x7f\x85\u2028\u2029]')
-_ENDS_AN_ITEM = re.compile(r"[|\\\x00-\x1f\x7f\x85\u2028\u2029]")
+_ENDS_A_LINE = "".join(map(chr, [*range(0x20), 0x7F, 0x85, 0x2028, 0x2029]))
+_ENDS_A_VALUE = f'%;|\\"{_ENDS_A_LINE}'
+_ENDS_AN_ITEM = f"|\\{_ENDS_A_LINE}"
 
 
 def values_of(ranked: RankedTerms, term: Term, machine: Machine) -> dict[str, Value]:
@@ -38,15 +38,13 @@ def values_of(ranked: RankedTerms, term: Term, machine: Machine) -> dict[str, Va
 def note(ranked: RankedTerms, term: Term, machine: Machine) -> str:
     """Return the note of one prediction; what is not known is left out."""
     values = values_of(ranked, term, machine)
-    fields = (
-        f"{name}={_ENDS_A_VALUE.sub(_encoded, shown(value))}" for name, value in values.items() if value is not None
-    )
+    fields = (f"{name}={_encoded(shown(value), _ENDS_A_VALUE)}" for name, value in values.items() if value is not None)
     return "; ".join((MARK, *fields))
 
 
 def item(text: str) -> str:
     """Return a text that can stand between the bars of a repeated cell: bars, backslashes, line ends are encoded."""
-    return _ENDS_AN_ITEM.sub(_encoded, text)
+    return _encoded(text, _ENDS_AN_ITEM)
 
 
 def shown(value: Value) -> str:
@@ -56,5 +54,12 @@ def shown(value: Value) -> str:
     return repr(float(value)) if isinstance(value, float) else str(value)
 
 
-def _encoded(match: re.Match[str]) -> str:
-    return quote(match[0], safe="")
+def _encoded(text: str, characters: str) -> str:
+    """Return a text with these characters percent-encoded, `%` first if it is one of them.
+
+    One kind after the other: where a text has nothing else, character by character would take forty times as long.
+    """
+    for character in characters:
+        if character in text:
+            text = text.replace(character, quote(character, safe=""))
+    return text

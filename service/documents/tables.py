@@ -38,10 +38,6 @@ class Table:
         """Return the lines of one finding, each with its line end."""
         return "".join(map(csv_line, self.rows_of(finding, machine)))
 
-    def text(self, findings: Iterable[Finding], machine: Machine) -> str:
-        """Return the whole file."""
-        return self.header() + "".join(self.rows(finding, machine) for finding in findings)
-
 
 def _predictions(finding: Finding) -> list[tuple[RankedTerms, Term]]:
     return [(ranked, term) for ranked in finding.lists for term in ranked.terms]

@@ -8,16 +8,19 @@ from urllib.parse import quote
 from service.errors import ImageFetchFailed
 from service.iiif.allowance import MOST_VALUES
 from service.images.fetch import MAX_URL_CHARACTERS
+from service.json_extent import json_extent
 
 Document = dict[str, Any]
 
 _MOST_LABEL_CHARACTERS = 500
+_MOST_PIXELS_A_SIDE = 2**31
+_MOST_DIGITS = 20
 _RESERVED = "%/:?#[]@!$&'()*+,;=~"
 
 
 def values_of(body: bytes) -> int:
-    """Return how many values a JSON document has at most, without reading it."""
-    return sum(body.count(mark) for mark in (b",", b"[", b"{"))
+    """Return how many values a JSON document has at most, without parsing it; more than MOST_VALUES are not counted."""
+    return json_extent(body, MOST_VALUES).values
 
 
 def parsed(body: bytes, most_values: int = MOST_VALUES) -> Document:
@@ -63,11 +66,24 @@ def http_uri(value: object) -> str | None:
         return None
     if not value.lower().startswith(("http://", "https://")):
         return None
+    start = value.find("/", len("https://"))
+    # A host is no text to be percent-encoded: it becomes what the DNS has for it, or nothing.
+    host, rest = (value, "") if start < 0 else (value[:start], value[start:])
     try:
-        encoded = quote(value, _RESERVED)
+        encoded = (host if host.isprintable() and " " not in host else quote(host, _RESERVED)) + quote(rest, _RESERVED)
     except UnicodeEncodeError:
         return None
     return encoded if len(encoded) <= MAX_URL_CHARACTERS else None
+
+
+def pixels(entry: Document, key: str) -> int:
+    """Return a number of pixels, which some write as text; 0 where there is none that can be."""
+    value = entry.get(key)
+    if isinstance(value, str) and len(value) < _MOST_DIGITS and value.strip().isdecimal():
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and 0 < value < _MOST_PIXELS_A_SIDE else 0
 
 
 def label(entry: Document) -> str | None:

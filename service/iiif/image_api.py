@@ -1,34 +1,44 @@
-"""A IIIF image and the shortest side that a model needs -> the URL of the smallest size of it that its server gives.
+"""A IIIF image and the shortest side that a model needs -> what to ask its server for, the smallest that serves first.
 
 Source: IIIF Image API 2.1.1 and 3.0.0, and their documents on compliance. Version 1.1 differs in one word.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import unquote
 
 from service.errors import ImageFetchFailed
-from service.iiif.document import Document, kind, objects, texts, uri
+from service.iiif.document import Document, kind, objects, pixels, texts, uri
+from service.iiif.tiles import Box, TileGrid, smallest_grid
 from service.images.fetch import MAX_URL_CHARACTERS
 
-_INFORMATION = "/info.json"
 _IMAGE = re.compile(
     r"(?P<base>https?://.+)"
     r"/(?P<region>full|square|(?:pct:)?[0-9.]+(?:,[0-9.]+){3})"
     r"/\^?(?:full|max|pct:[0-9.]+|!?[0-9]*,[0-9]*)"
     r"/(?P<rotation>!?[0-9.]+)"
-    r"/(?P<quality>default|native|color|colour|gray|grey|bitonal)\.[A-Za-z0-9]+",
+    r"/(?P<quality>default|native|color|colour|gray|grey|bitonal)\.[A-Za-z0-9]+(?:\?.*)?",
     re.IGNORECASE,
 )
+_ASKED_INFORMATION = re.compile(r"/info\.json(?:\?[^/]*)?$")
 # What contexts and profiles begin with; that of version 1 was at Stanford's library.
-_VERSION = re.compile(r"https?://(?:iiif\.io/api/image|[a-z.-]{1,40}/iiif/image-api)/([123])")
+_VERSION = re.compile(r"https?://(?:iiif\.io/api/image|[a-z.-]{1,40}/iiif/image-api)/(?:([123])|compliance)")
 _MOST_NAME = 200  # characters of what is searched for a version or a level
 _LEVEL = re.compile(r"level([012])")
-_PROTOCOL = "http://iiif.io/api/image"
-_MOST_PIXELS_A_SIDE = 2**31
+_PROTOCOL = re.compile(r"https?://iiif\.io/api/image/?")
+_SERVICE = re.compile(r"ImageService([123]?)")
+_NAMED_FORMATS = ("preferredFormats", "formats", "extraFormats")
+_FORMATS = ("jpg", "png", "webp", "gif", "tif", "avif", "jp2")
 _MUCH_LARGER = 4
 """How many times the pixels of a size that is made one that is listed may have, which the server need not make."""
+
+_MOST_LISTED = 2
+"""How many of the sizes that a server lists are asked for, where it does not give the one before."""
+
+WHOLE = ("full/full", "full/max")
+"""Region and size of all that a server gives of an image, in one version and the other."""
 
 Size = tuple[int, int]
 
@@ -52,7 +62,7 @@ class ImageUri:
         if len(text) > MAX_URL_CHARACTERS:
             return None
         text = text.partition("#")[0]
-        if text.endswith(_INFORMATION):
+        if _ASKED_INFORMATION.search(text):
             return cls(base_uri(text), image=False, own=False)
         found = _IMAGE.fullmatch(text)
         if not found:
@@ -62,99 +72,140 @@ class ImageUri:
 
 
 def base_uri(text: str) -> str:
-    """Return the base URI that is meant by itself, with a slash behind it, or by its info.json."""
-    return text.partition("#")[0].removesuffix(_INFORMATION).rstrip("/")
+    """Return the base URI that is meant by itself, with a slash behind it, or by its info.json, with a query or not."""
+    return _ASKED_INFORMATION.sub("", text.partition("#")[0]).rstrip("/")
 
 
 def is_image_information(document: Document) -> bool:
     """Say whether a document describes an image, as `info.json` does."""
-    return _version(document) is not None and "width" in document and "height" in document
+    return _version(document) is not None and ("width" in document or "height" in document)
 
 
 def is_image_service(entry: Document) -> bool:
     """Say whether a `service` of a picture speaks the Image API, by its type or as version 2 has it."""
-    profile = next(texts(entry.get("profile")), "")
-    return (
-        kind(entry).startswith("ImageService")
-        or _version(entry) is not None
-        or bool(_VERSION.match(profile[:_MOST_NAME]))
-    )
+    return _version(entry) is not None
 
 
 @dataclass(frozen=True)
 class ImageInformation:
     """What a server says of an image in its `info.json`.
 
-    base:       the URI that sizes are asked for under
+    bases:      the URIs that sizes are asked for under: the one that it names, and the one that it was found under
     version:    of the Image API: 1, 2 or 3
-    width, height: of the image itself, in pixels
+    width, height: of the image itself, in pixels; 0 where it does not say
     sizes:      widths and heights that it has at hand
     max_width, max_height, max_area: more is not given, in pixels
     scales:     whether it makes any other width
+    format:     of the pictures that it has at hand: jpg, which all have to have, unless it names others alone
+    document:   what else it says
     """
 
-    base: str
+    bases: tuple[str, ...]
     version: int
     width: int
     height: int
     sizes: tuple[Size, ...]
-    max_width: int
-    max_height: int
-    max_area: int
+    max_width: float
+    max_height: float
+    max_area: float
     scales: bool
+    format: str
+    document: Document
 
     @classmethod
     def read(cls, document: Document, asked: str) -> Self:
         """Read a document that was found under this base URI. Raises ImageFetchFailed where it describes no image."""
         version = _version(document)
-        width, height = _pixels(document, "width"), _pixels(document, "height")
-        if version is None or not width or not height:
+        if version is None:
             raise ImageFetchFailed("The document is no IIIF image information that can be used.")
+        width, height = pixels(document, "width"), pixels(document, "height")
         # Versions 1 and 2 keep what goes beyond a level in the profile itself.
         said = [document, *objects(document.get("profile"))]
         max_width = _least(said, "maxWidth")
         level = _LEVEL.search(next(texts(document.get("profile")), "")[:_MOST_NAME])
         features = {name for part in said for key in ("extraFeatures", "supports") for name in texts(part.get(key))}
-        sizes = [(_pixels(size, "width"), _pixels(size, "height")) for size in objects(document.get("sizes"))]
+        formats = [name for part in said for key in _NAMED_FORMATS for name in texts(part.get(key)) if name in _FORMATS]
+        scales = (level is not None and level[1] != "0") or "sizeByW" in features
+        sizes = [(pixels(size, "width"), pixels(size, "height")) for size in objects(document.get("sizes"))]
         return cls(
-            _base(document, asked),
+            tuple(dict.fromkeys((_base(document, asked), asked))),
             version,
-            width,
-            height,
+            width if height else 0,
+            height if width else 0,
             tuple((wide, high) for wide, high in sizes if wide and high),
-            max_width or width,
-            _least(said, "maxHeight") or max_width or height,
-            _least(said, "maxArea") or width * height,
-            scales=(level is not None and level[1] != "0") or "sizeByW" in features,
+            max_width or float("inf"),
+            _least(said, "maxHeight") or max_width or float("inf"),
+            _least(said, "maxArea") or float("inf"),
+            scales=scales,
+            format="jpg" if scales or not formats or "jpg" in formats else formats[0],
+            document=document,
         )
 
-    def url(self, short_side: int) -> str:
-        """Return the URL of the smallest size whose shorter side has so many pixels, else of the largest that is given.
+    def requests(self, short_side: int) -> Iterator[str | TileGrid]:
+        """Yield what may follow a base URI, best first: region and size of a picture, or a grid of tiles.
 
-        A size that is listed comes before one that has to be made, unless it is much larger; none is larger than the
-        image itself.
+        The first is the smallest size whose shorter side has so many pixels, else the largest that is given. A size
+        that is listed comes before one that has to be made, unless it is much larger; none is larger than the image.
+        What follows is for servers that do not give what they say they do.
         """
-        quality = "native" if self.version == 1 else "default"
-        return f"{self.base}/full/{self._size(short_side)}/0/{quality}.jpg"
+        asked = [*self._sizes(short_side)]
+        grid = None
+        if self.width:
+            grid = smallest_grid(self.document, self.version, self.width, self.height, short_side)
+        # Where nothing is made of it, the whole may be a hundred times what the tiles are that serve.
+        tiles_first = grid is not None and grid.factor > 1 and not self.scales
+        seen: set[str | TileGrid] = set()
+        for request in (*asked, grid if tiles_first else None, *self._whole(), grid):
+            if request is not None and request not in seen:
+                seen.add(request)
+                yield request
 
-    def _size(self, short_side: int) -> str:
-        whole = "max" if self.version >= 3 or not self._given(self.width, self.height) else "full"
-        shorter = min(self.width, self.height)
-        listed = [size for size in self.sizes if min(size) >= short_side and self._given(*size)]
-        # Rounded up, for servers round the height that goes with a width down, or to the nearest.
-        made = (-(-short_side * self.width // shorter), -(-short_side * self.height // shorter))
-        size = min(listed, key=_area) if listed else None
-        can_make = self.scales and self._given(*made)
-        if can_make and (size is None or _area(size) > _MUCH_LARGER * _area(made)):
-            return whole if made == (self.width, self.height) else f"{made[0]},"
-        if size is None or size == (self.width, self.height):
-            return whole
-        return f"{size[0]},{size[1]}" if self.version >= 3 else f"{size[0]},"
+    def url(self, base: str, region_and_size: str) -> str:
+        """Return the URL of a picture below one of the bases."""
+        return f"{base}/{region_and_size}/0/{'native' if self.version == 1 else 'default'}.{self.format}"
+
+    def urls_of_tile(self, base: str, grid: TileGrid, box: Box) -> list[str]:
+        """Return the URLs that a tile may have, in an order that is that of the grid's other tiles."""
+        named = [self.url(base, form) for form in grid.forms(box)]
+        if self.format != "jpg":
+            return named
+        # Trees of files may have another format and not say so. Each region is written canonically first.
+        canonical = named[:: len(named) // 2] if grid.count == 1 else named[:1]
+        return [*named, *(url.removesuffix("jpg") + other for other in ("png", "webp") for url in canonical)]
+
+    def _sizes(self, short_side: int) -> Iterator[str]:
+        """Yield the sizes that serve, each as its version has it, then as others do."""
+        sizes = sorted((size for size in self.sizes if min(size) >= short_side and self._given(*size)), key=_area)
+        sizes = sizes[:_MOST_LISTED]
+        if self.scales and self.width:
+            shorter = min(self.width, self.height)
+            # Rounded up, for servers round the height that goes with a width down, or to the nearest.
+            made = (-(-short_side * self.width // shorter), -(-short_side * self.height // shorter))
+            if self._given(*made):
+                listed_serves = sizes and _area(sizes[0]) <= _MUCH_LARGER * _area(made)
+                sizes.insert(1 if listed_serves else 0, made)
+        for spelt in (self._canonical, self._otherwise):
+            for size in sizes:
+                if size == (self.width, self.height):
+                    yield from self._whole()
+                else:
+                    yield f"full/{spelt(size)}"
+
+    def _canonical(self, size: Size) -> str:
+        # Version 3 allows what version 2 prescribes, and servers make it in both; what is listed may be a file.
+        return f"{size[0]},{size[1]}" if self.version >= 3 and size in self.sizes else f"{size[0]},"
+
+    def _otherwise(self, size: Size) -> str:
+        return f"{size[0]}," if self.version >= 3 and size in self.sizes else f"{size[0]},{size[1]}"
+
+    def _whole(self) -> tuple[str, ...]:
+        limited = self.width > 0 and not self._given(self.width, self.height)
+        return WHOLE[::-1] if self.version >= 3 or limited else WHOLE
 
     def _given(self, width: int, height: int) -> bool:
         return (
-            width <= min(self.width, self.max_width)
-            and height <= min(self.height, self.max_height)
+            width <= min(self.width or width, self.max_width)
+            and height <= min(self.height or height, self.max_height)
             and width * height <= self.max_area
         )
 
@@ -165,10 +216,16 @@ def _area(size: Size) -> int:
 
 def _version(entry: Document) -> int | None:
     """Return the version of the Image API that an object speaks; None where it speaks none."""
-    for context in texts(entry.get("@context")):
-        if found := _VERSION.match(context[:_MOST_NAME]):
-            return int(found[1])
-    if entry.get("protocol") != _PROTOCOL and not kind(entry).startswith("ImageService"):
+    for named in (*texts(entry.get("@context")), *list(texts(entry.get("profile")))[:1]):
+        if found := _VERSION.match(named[:_MOST_NAME]):
+            return int(found[1] or 1)
+        if _LEVEL.fullmatch(named[:_MOST_NAME]):
+            return 3
+    service = _SERVICE.fullmatch(kind(entry)[:_MOST_NAME])
+    if service and service[1]:
+        return int(service[1])
+    protocol = next(texts(entry.get("protocol")), "")[:_MOST_NAME]
+    if not service and not _PROTOCOL.fullmatch(protocol):
         return None
     return 3 if "id" in entry else 2
 
@@ -187,12 +244,6 @@ def _base(document: Document, asked: str) -> str:
     return f"{scheme}://{max(found, named, key=len)}" if unquote(found) == unquote(named) else given
 
 
-def _pixels(entry: Document, key: str) -> int:
-    """Return a number of pixels, 0 where there is none that can be."""
-    value = entry.get(key)
-    return value if type(value) is int and 0 < value < _MOST_PIXELS_A_SIDE else 0
-
-
 def _least(said: list[Document], key: str) -> int:
     """Return the least that is said of a limit, 0 where nothing is."""
-    return min((pixels for part in said if (pixels := _pixels(part, key))), default=0)
+    return min((number for part in said if (number := pixels(part, key))), default=0)

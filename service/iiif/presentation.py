@@ -8,23 +8,31 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from service.errors import GazeError, ImageFetchFailed
-from service.iiif.document import Document, http_uri, kind, label, objects, uri
+from service.iiif.document import Document, http_uri, kind, label, objects, texts, uri
 from service.iiif.image_api import base_uri, is_image_service
+from service.images.fetch import MAX_URL_CHARACTERS
 
 # By version 3; by 2.1, by 2.0.
 _PARTS = ("items", "members", "collections", "manifests")
 _WRAPPED = {"Choice": ("items", "default", "item"), "SpecificResource": ("source", "full")}
 _MOST_WRAPPINGS = 4
+_NAMES = ("urn:", "info:", "tag:", "ark:", "doi:", "hdl:", "did:")
+"""What identifies a canvas, besides http and https, wherever it is read."""
+
+_Image = tuple[str, bool, str | None]
+"""A picture as Canvas has it: `image`, `is_service` and `own_image`."""
 
 
 @dataclass(frozen=True)
 class Canvas:
     """A picture that a IIIF URI leads to.
 
-    id, manifest: URIs of the canvas and of its manifest; None where the URI was one of an image
+    id, manifest: URIs of the canvas and of its manifest, which with the canvas's place stands for an id that the canvas
+                  lacks; None where the URI was one of an image
     label:        of the canvas, on one line
     image:        the base URI of an image service, else the picture's own URL
     is_service:   which of the two `image` is
+    own_image:    the picture's own URL where `image` is a service, if it has one
     """
 
     id: str | None
@@ -32,6 +40,7 @@ class Canvas:
     manifest: str | None
     image: str
     is_service: bool
+    own_image: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,7 @@ class Part:
     """A manifest or collection that a collection lists.
 
     document: None where the collection only refers to it
-    follows:  whether it is the next page of the collection that names it last
+    follows:  whether it is the next page of the collection that names it last, and so no deeper than that
     """
 
     uri: str
@@ -62,26 +71,42 @@ def entries(document: Document, found_at: str) -> Iterator[Canvas | Broken | Par
     Raises ImageFetchFailed where the document is neither.
     """
     own = uri(document) or found_at
-    if kind(document) == "Manifest":
+    meant = kind(document) or _kind_by_contents(document)
+    if meant == "Manifest":
         return _canvases(document, own)
-    if kind(document) == "Collection":
+    if meant == "Collection":
         return _parts(document, own)
     raise ImageFetchFailed("The document is neither a IIIF manifest nor a IIIF collection.")
 
 
+def _kind_by_contents(document: Document) -> str:
+    """Return what a document that does not say it must be, by what only a manifest or only a collection holds."""
+    held = list(objects(document.get("items")))
+    kinds = set(map(kind, held))
+    if "sequences" in document or "Canvas" in kinds or any(next(_paintings(entry), None) for entry in held):
+        return "Manifest"
+    is_collection = any(key in document for key in _PARTS[1:]) or not kinds.isdisjoint(("Manifest", "Collection"))
+    return "Collection" if is_collection else ""
+
+
 def _parts(collection: Document, own: str) -> Iterator[Broken | Part]:
-    for key in _PARTS:
-        listed = collection.get(key)
-        for place, entry in enumerate(listed if isinstance(listed, list) else ()):
-            named = uri(entry) if isinstance(entry, dict) else http_uri(entry)
-            whole = isinstance(entry, dict) and ("sequences" in entry or any(held in entry for held in _PARTS))
-            pointer = f"{own}#/{key}/{place}"
-            if whole:
-                yield Part(named or pointer, entry)
-            elif named:
-                yield Part(named)
-            else:
-                yield Broken(pointer, ImageFetchFailed("This entry of the collection has no id that can be fetched."))
+    pages_follow = not any(page in collection for page in ("next", "first"))
+    listed = [
+        (f"{own}#/{key}/{place}", entry)
+        for key in _PARTS
+        if isinstance(collection.get(key), list)
+        for place, entry in enumerate(collection[key])
+    ]
+    for number, (pointer, entry) in enumerate(listed, start=1):
+        named = uri(entry) if isinstance(entry, dict) else http_uri(entry)
+        whole = isinstance(entry, dict) and ("sequences" in entry or any(held in entry for held in _PARTS))
+        follows = number == len(listed) and pages_follow and _is_page_behind([entry for _, entry in listed])
+        if whole:
+            yield Part(named or pointer, entry, follows=follows)
+        elif named:
+            yield Part(named, follows=follows)
+        else:
+            yield Broken(pointer, ImageFetchFailed("This entry of the collection has no id that can be fetched."))
     for page in ("next", "first"):
         if page in collection:
             named = http_uri(collection[page])
@@ -92,6 +117,12 @@ def _parts(collection: Document, own: str) -> Iterator[Broken | Part]:
             return
     if not any(isinstance(collection.get(key), list) for key in _PARTS):
         yield Broken(own, ImageFetchFailed("The collection lists nothing."))
+
+
+def _is_page_behind(listed: list[object]) -> bool:
+    """Say whether the last of a collection's entries goes on with it: the one collection behind what is none."""
+    *before, last = (isinstance(entry, dict) and kind(entry) == "Collection" for entry in listed)
+    return last and bool(before) and not any(before)
 
 
 def _canvases(manifest: Document, own: str) -> Iterator[Canvas | Broken]:
@@ -108,31 +139,38 @@ def _canvases(manifest: Document, own: str) -> Iterator[Canvas | Broken]:
 
 
 def _canvas(entry: object, manifest: str, pointer: str) -> Canvas | Broken:
-    if not isinstance(entry, dict) or kind(entry) != "Canvas":
+    # What does not say what it is stands where only canvases do.
+    if not isinstance(entry, dict) or kind(entry) not in ("Canvas", ""):
         return Broken(pointer, ImageFetchFailed("This entry of the manifest is no canvas."))
-    canvas_id = uri(entry)
-    if not canvas_id:
-        return Broken(pointer, ImageFetchFailed("This canvas has no id that is an http or https URI."))
+    canvas_id = uri(entry) or _name(entry) or pointer
     for annotation in _paintings(entry):
         if found := _image(annotation.get("body", annotation.get("resource"))):
             return Canvas(canvas_id, label(entry), manifest, *found)
     return Broken(canvas_id, ImageFetchFailed("No image that can be fetched is painted on this canvas."))
 
 
+def _name(entry: Document) -> str | None:
+    """Return an id that is no address, and names the same thing wherever it stands; None where there is none."""
+    named = entry.get("id", entry.get("@id"))
+    if not isinstance(named, str) or len(named) > MAX_URL_CHARACTERS or not named.isprintable():
+        return None
+    return named if named.lower().startswith(_NAMES) else None
+
+
 def _paintings(canvas: Document) -> Iterator[Document]:
-    """Yield the annotations that paint a canvas."""
-    annotations = [entry for page in objects(canvas.get("items")) for entry in objects(page.get("items"))]
-    for annotation in (*annotations, *objects(canvas.get("images"))):
-        motivation = annotation.get("motivation")
-        if any(
-            isinstance(one, str) and one.rpartition(":")[2] == "painting"
-            for one in (motivation if isinstance(motivation, list) else [motivation])
-        ):
+    """Yield the annotations that paint a canvas: those that say so, then those that do not say what they do there."""
+    paged = [entry for page in objects(canvas.get("items")) for entry in objects(page.get("items"))]
+    annotations = [*paged, *objects(canvas.get("images"))]
+    for annotation in annotations:
+        if any(one.rpartition(":")[2] == "painting" for one in texts(annotation.get("motivation"))):
+            yield annotation
+    for annotation in annotations:
+        if annotation.get("motivation") is None:
             yield annotation
 
 
-def _image(body: object, wrappings: int = 0) -> tuple[str, bool] | None:
-    """Return the first picture of a body: its service or its own URL, and whether it is a service; None if none is."""
+def _image(body: object, wrappings: int = 0) -> _Image | None:
+    """Return the first picture of a body; None if it has none."""
     for candidate in objects(body):
         found = None
         if kind(candidate) in _WRAPPED and wrappings < _MOST_WRAPPINGS:
@@ -145,10 +183,10 @@ def _image(body: object, wrappings: int = 0) -> tuple[str, bool] | None:
     return None
 
 
-def _own_image(picture: Document) -> tuple[str, bool] | None:
+def _own_image(picture: Document) -> _Image | None:
+    own = uri(picture)
     for service in objects(picture.get("service")):
         service_uri = uri(service)
         if service_uri and is_image_service(service):
-            return base_uri(service_uri), True
-    own = uri(picture)
-    return (own, False) if own else None
+            return base_uri(service_uri), True, own
+    return (own, False, None) if own else None

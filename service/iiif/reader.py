@@ -1,15 +1,28 @@
-"""A IIIF URI of any kind -> the pictures that it leads to, and for each the URL that serves a model best."""
+"""A IIIF URI of any kind -> the pictures that it leads to, and each of them at the size that serves a model best."""
 
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from service.errors import GazeError, ImageFetchFailed
+from service.errors import GazeError, ImageFetchFailed, ImageFetchTimeout, ImageTooLarge, UrlNotAllowed
 from service.iiif.allowance import Allowance
 from service.iiif.document import Document, parsed, values_of
-from service.iiif.image_api import ImageInformation, ImageUri, base_uri, is_image_information
+from service.iiif.image_api import WHOLE, ImageInformation, ImageUri, base_uri, is_image_information
 from service.iiif.presentation import Broken, Canvas, Part, entries
+from service.iiif.tiles import TileGrid
 from service.images.fetch import ImageFetcher
+from service.images.tiled import Tile, TiledImage
+
+_FAILURES = (ImageFetchFailed, ImageFetchTimeout, ImageTooLarge, UrlNotAllowed)
+_BETTER_SHARE = 0.6
+"""Of the time there is, for a better address than one that was given."""
+
+_START = 64
+_MARK = b"\xef\xbb\xbf \t\r\n"
+_TEXT = (b"<", b"{", b"[")
+"""What pages and messages begin with that some servers send in place of a picture, as if all were well."""
+
+_OVERWORKED = (429, 502, 503, 504)
 
 
 class IiifReader:
@@ -43,6 +56,7 @@ class IiifReader:
         ImageFetchTimeout at the deadline.
         """
         self._require()
+        uri = uri.strip()
         if form := ImageUri.parse(uri):
             yield Canvas(None, None, None, uri if form.image else form.base, is_service=not form.image)
             return
@@ -56,26 +70,89 @@ class IiifReader:
             return
         yield from islice(self._walk(document, uri, deadline), most)
 
-    def image_url(self, image: Canvas | str, short_side: int, deadline: float = float("inf")) -> str:
-        """Return the URL to fetch a picture from: the smallest size whose shorter side has so many pixels.
+    def fetch_image(self, image: Canvas | str, short_side: int, deadline: float = float("inf")) -> bytes | TiledImage:
+        """Return a picture at the smallest size whose shorter side has so many pixels, else as it stands.
 
         image: a canvas, or any URI of an image of the Image API
-        A part, a turned image and a quality of its own are taken as they are, and so is a picture with no service.
-        Raises what ImageFetcher.fetch_document raises.
+        What a server says that it gives and then does not is left for the next best: two dozen addresses at most, and
+        once the tiles of a grid, within the one deadline. A part, a turned image and a quality of its own are taken as
+        they are, and so is a picture with no service.
+        Raises what ImageFetcher.fetch and fetch_document raise.
         """
         self._require()
         uri = image if isinstance(image, str) else image.image
         form = ImageUri.parse(uri)
         if (form and form.own) or (form is None and isinstance(image, Canvas) and not image.is_service):
-            return uri
+            return self._fetcher.fetch(uri, deadline)
+        own = image.own_image if isinstance(image, Canvas) else None
+        as_it_stands = uri if form and form.image else own
         base = form.base if form else base_uri(uri)
+        if as_it_stands is None:
+            return self._smallest(base, short_side, deadline)
+        now = time.monotonic()
         try:
-            information = ImageInformation.read(self._document(base + "/info.json", deadline), base)
-        except ImageFetchFailed:
-            if form and form.image:
-                return uri
-            raise
-        return information.url(short_side)
+            # A host that is silent leaves time for the way back.
+            return self._smallest(base, short_side, now + _BETTER_SHARE * (deadline - now))
+        except _FAILURES:
+            if time.monotonic() >= deadline:
+                raise
+        return self._fetcher.fetch(as_it_stands, deadline)
+
+    def _smallest(self, base: str, short_side: int, deadline: float) -> bytes | TiledImage:
+        information = ImageInformation.read(self._document(base + "/info.json", deadline), base)
+        refusal: GazeError | None = None
+        for number, request in enumerate(information.requests(short_side)):
+            # A server that does not know its own address is asked where it was found.
+            is_sure = number == 0 or request in WHOLE
+            for place in information.bases if is_sure else information.bases[:1]:
+                self._require()
+                try:
+                    return self._asked(information, place, request, deadline)
+                except _FAILURES as error:
+                    if not _is_of_this_address(error) or time.monotonic() >= deadline:
+                        raise
+                    refusal = refusal if isinstance(refusal, ImageTooLarge) else error
+        raise refusal or ImageFetchFailed
+
+    def _asked(
+        self, information: ImageInformation, base: str, request: str | TileGrid, deadline: float
+    ) -> bytes | TiledImage:
+        if isinstance(request, TileGrid):
+            return self._tiled(information, base, request, deadline)
+        return self._picture(information.url(base, request), deadline)
+
+    def _picture(self, url: str, deadline: float, max_bytes: int | None = None) -> bytes:
+        encoded = self._fetcher.fetch(url, deadline, max_bytes)
+        if encoded[:_START].lstrip(_MARK).startswith(_TEXT) or not encoded:
+            raise ImageFetchFailed("The image's host sent something else than an image.")
+        return encoded
+
+    def _tiled(self, information: ImageInformation, base: str, grid: TileGrid, deadline: float) -> TiledImage:
+        self._allowance.take_tiles(grid.count)
+        tiles: list[Tile] = []
+        left = self._fetcher.max_bytes
+        form: int | None = None
+        for box in grid.boxes():
+            urls = information.urls_of_tile(base, grid, box)
+            if form is None:
+                form, encoded = self._first_form(urls, deadline)
+            else:
+                self._require()
+                encoded = self._picture(urls[form], deadline, left)
+            left = max(1, left - len(encoded))
+            tiles.append(Tile(encoded, box))
+        return TiledImage(*grid.size, tuple(tiles))
+
+    def _first_form(self, urls: list[str], deadline: float) -> tuple[int, bytes]:
+        """Return which of the ways to write a tile its server knows, and that tile."""
+        for number, url in enumerate(urls):
+            self._require()
+            try:
+                return number, self._picture(url, deadline)
+            except ImageFetchFailed as error:
+                if number == len(urls) - 1 or not _is_of_this_address(error) or time.monotonic() >= deadline:
+                    raise
+        raise ImageFetchFailed
 
     def _document(self, uri: str, deadline: float) -> Document:
         self._allowance.take_document()
@@ -119,3 +196,10 @@ class IiifReader:
         if part.document:
             self._allowance.take_document()
         return entries(part.document or self._document(part.uri, deadline), part.uri)
+
+
+def _is_of_this_address(error: GazeError) -> bool:
+    """Say whether another address may well do better: the host was neither slow nor overworked."""
+    if isinstance(error, ImageFetchFailed):
+        return error.host_status not in _OVERWORKED
+    return not isinstance(error, ImageFetchTimeout)

@@ -3,31 +3,49 @@
 import hashlib
 import io
 import re
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from importlib import import_module
 
 from PIL import ExifTags, GifImagePlugin, Image, UnidentifiedImageError
 
 from service.errors import ImageDimensions, ImageTooLarge, UndecodableImage, UnsupportedImageFormat
 from service.images import colour, heif, jpeg, jpeg2000, png
 from service.images.pillow_errors import BROKEN, problems_told
+from service.images.tiff.directory import is_tiff
 from service.images.upright import TO_UPRIGHT, Upright, upright_size
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000")
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "JPEG2000")
 """Pillow's names of the formats that it opens itself; an MPO is opened as a JPEG, with more pictures behind it."""
 
 _JPEG = ("JPEG", "MPO")
 
+_IMPORTED_LATE = (
+    "service.images.tiff.picture",
+    *(
+        f"PIL.{name}ImagePlugin"
+        for name in ("Avif", "Bmp", "Gif", "Jpeg", "Jpeg2K", "Mpo", "Png", "Ppm", "Tiff", "WebP")
+    ),
+    *(
+        "PIL.ImageChops",
+        "PIL.ImageSequence",
+        "PIL.ImageMath",
+        "encodings.utf_16",
+        "encodings.utf_16_le",
+        "encodings.utf_16_be",
+        "service.images.tiff.picture",  # with its codecs
+    ),
+)
+
 MAX_ASPECT_RATIO = 100
 """A longer shape would, once its short side is the model's input, be larger than the picture that was sent."""
 
-_OWN_BYTES = {"WEBP": 12, "AVIF": 12, "TIFF": 4}
+_OWN_BYTES = {"WEBP": 12, "AVIF": 12}
 """What decoders take of each pixel at most, as measured, beside the picture itself; others take a few rows.
 
-libwebp has two canvases of its own and gives Pillow a third, libavif has the planes and gives Pillow a copy, and a TIFF
-may be in one strip.
+libwebp has two canvases of its own and gives Pillow a third, libavif has the planes and gives Pillow a copy.
 """
 
 _MAX_PIXELS_A_BYTE = 512
@@ -37,7 +55,7 @@ MAX_CLAIMED_PIXELS = 2_000_000_000
 """What a header may say of a picture that is decoded at a smaller size, since it costs time even so."""
 
 _BEGINNING = re.compile(
-    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF....WEBP|II[*+]\0|MM\0[*+]|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0"
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF....WEBP|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0"
     rb"|\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51|....ftyp(avi[fs]|mif1|msf1|hei[cxms]|hev[cxms])",
     re.DOTALL,
 )
@@ -86,10 +104,17 @@ class DecodedImage:
     decoded_at: tuple[int, int] | None = None
     warnings: tuple[str, ...] = ()
 
-    @cached_property
+    @property
     def rgb(self) -> Image.Image:
-        """The upright RGB image as a whole. Raises ImageDimensions or UndecodableImage."""
+        """The upright RGB image as a whole, made anew each time. Raises ImageDimensions or UndecodableImage."""
         return self.upright.whole()
+
+
+def import_decoders() -> None:
+    """Import all that would else be imported when the first picture wants it, which a closed process cannot do."""
+    for module in _IMPORTED_LATE:
+        import_module(module)
+    heif.register()
 
 
 def min_short_side_for(image_size: int) -> int:
@@ -108,9 +133,10 @@ def decode(
     """Return the first frame as an upright RGB image: rotated as EXIF says, in sRGB, on white where it is transparent.
 
     min_short_side: pixels of a short side that serves. Where it is given, what is larger than the limits is decoded at
-    the smallest size that keeps so many, if the format has one: a JPEG at a half, a quarter or an eighth, which libjpeg
-    does for a part of the time and of the memory, a JPEG 2000 at one of its resolution levels.
-    fast: whether a JPEG within the limits is so decoded too.
+    the smallest size that keeps so many, if the file has one: a JPEG at a half, a quarter or an eighth, which libjpeg
+    does for a part of the time and of the memory, a JPEG 2000 at one of its resolution levels, a TIFF as the smallest
+    copy of itself that it has.
+    fast: whether a JPEG or a TIFF within the limits is so decoded too.
     before_pixels: is called with the bytes that the decoder may take, when the pixels are about to be decoded, and says
     whether they are there; if not, it is tried all the same.
     Dimensions are checked before pixels are decoded. Raises ImageTooLarge, UnsupportedImageFormat, ImageDimensions or
@@ -122,6 +148,8 @@ def decode(
     warned: tuple[str, ...] = ()
     code_points = heif.code_points(encoded)
     with problems_told():
+        if is_tiff(encoded) and len(encoded) >= _LEAST_BYTES:
+            return _decode_tiff(encoded, sha256, limits, min_short_side, before_pixels, fast=fast)
         if encoded.startswith(png.SIGNATURE):
             encoded, warned, code_points = png.essential(encoded)
         image = _open(encoded)
@@ -140,7 +168,6 @@ def decode(
         has_memory = before_pixels(_bytes_to_decode(image, whole))
         if image.format == "HEIF" and not has_memory:
             raise MemoryError  # without which libheif would end the process
-        turn = _turn_kept_from_pillow(image) if image.format == "TIFF" else None
         try:
             image.load()
         except BROKEN:
@@ -160,12 +187,44 @@ def decode(
             raise UndecodableImage("The image is a broken HEIF: its pixels are not as many as it says.")
         _complete(image, encoded, wanted)
         warned += _name_colours(image, code_points)
-        upright = Upright(image, _turn(image) if turn is None else turn)  # a PNG may say it behind its pixels
+        upright = Upright(image, _turn(image))  # a PNG may say it behind its pixels
     # What the answer says of the size is what was sent.
     width, height = upright_size(whole, upright.turn) if reduced else upright.size
     decoded_at = upright.size if reduced else None
     image_format = "JPEG" if image.format in _JPEG else str(image.format)
     return DecodedImage(upright, width, height, image_format, sha256, decoded_at, warned)
+
+
+def _decode_tiff(
+    encoded: bytes,
+    sha256: str,
+    limits: ImageLimits,
+    min_short_side: int | None,
+    before_pixels: Callable[[int], bool],
+    *,
+    fast: bool,
+) -> DecodedImage:
+    """Decode a TIFF as decode() does; what is reduced is its smallest copy that serves, where the file has one."""
+    # Its codecs are for the processes that can be killed, not for those that only know decode().
+    from service.images.tiff.picture import Tiff  # noqa: PLC0415
+
+    tiff = Tiff(encoded)
+    width, height = tiff.size
+    _check_dimensions(tiff.size, limits.max_pixels if min_short_side is None else sys.maxsize)
+    if min_short_side is not None and (fast or width * height > limits.max_pixels):
+        tiff.reduce(min_short_side, limits.max_pixels)
+    _check_dimensions(tiff.decoded_size, limits.max_pixels)
+    has_memory = before_pixels(tiff.decoder_bytes())
+    try:
+        decoded = tiff.decoded()
+    except BROKEN:
+        if not has_memory:  # codecs say the same of both
+            raise MemoryError from None
+        raise
+    upright = Upright(decoded.image, TO_UPRIGHT.get(tiff.orientation))
+    width, height = upright_size(tiff.size, upright.turn)
+    decoded_at = None if upright.size == (width, height) else upright.size
+    return DecodedImage(upright, width, height, "TIFF", sha256, decoded_at, decoded.warnings)
 
 
 def _reduce(image: Image.Image, encoded: bytes, min_short_side: int | None) -> None:
@@ -265,11 +324,3 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     except BROKEN:
         orientation = None  # a picture is no worse for broken EXIF
     return TO_UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-
-
-def _turn_kept_from_pillow(tiff: Image.Image) -> Image.Transpose | None:
-    """Return what makes the picture upright; Pillow would turn a TIFF itself, which takes a second picture's memory."""
-    turn = _turn(tiff)
-    if turn is not None:
-        del tiff.getexif()[ExifTags.Base.Orientation]
-    return turn

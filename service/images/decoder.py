@@ -10,17 +10,15 @@ and not with the wait for memory, and it takes pickles from a process that reads
 
 import contextlib
 import ctypes
-import os
+import hashlib
+import math
 import pickle
-import socket
-import subprocess
-import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -37,9 +35,11 @@ from service.errors import (
     UnsupportedImageFormat,
 )
 from service.images.decode import PICTURE_BYTES, ImageLimits, decode
-from service.images.decoding_process import IDLE_SECONDS, PROCESS_BYTES, SMALL_BYTES, WORKING_BYTES
+from service.images.decoding_process import PROCESS_BYTES, SMALL_BYTES, WORKING_BYTES
 from service.images.frames import Frames
 from service.images.ordinary import is_ordinary
+from service.images.pillow_errors import NEEDS_MEMORY
+from service.images.processes import DECODING_PROGRAM, DecodingProcess
 from service.images.turns import Turns
 
 log = structlog.get_logger()
@@ -51,11 +51,20 @@ Inputs = Mapping[str, NDArray[Any]]
 Prepare = Callable[..., Inputs]
 """Called with an upright RGB image, and with the cores that are free for it, by name."""
 
+Shapes = Mapping[str, tuple[str, tuple[int, ...]]]
+"""The type and the shape of arrays, by name, as numpy's array interface spells them."""
+
 _ERRORS = {error.code: error for error in (ImageTooLarge, UnsupportedImageFormat, ImageDimensions, UndecodableImage)}
 _SLOT_BYTES = 200_000_000
 """What all that decodes may take, for each that may do so at a time."""
 
 _ORDINARY_BYTES = 70_000_000
+_MOST_WAITING = 2
+"""How many may wait for a process behind those that take long: each of them has one of the service's places."""
+
+_WEBP_CANVASES = 2 * 4 * 16_384**2
+_MAX_SENTENCE, _MAX_WARNINGS = 500, 10  # characters of the one, and how many of the other
+
 _LIBC = ctypes.CDLL(None)
 
 
@@ -94,19 +103,35 @@ class Decoder:
     """Decodes so many pictures at a time, of which all but one may be out of the ordinary where there are several.
 
     seconds: how long one picture may take in a process of its own; None for DECODE_SECONDS
+    program: what its processes run
     """
 
-    def __init__(self, limits: ImageLimits, slots: int, seconds: float | None = None) -> None:
+    def __init__(
+        self, limits: ImageLimits, slots: int, seconds: float | None = None, program: str = DECODING_PROGRAM
+    ) -> None:
         self._own_seconds = seconds
         self._limits = limits
-        self._slots = Turns(slots)
-        self._others = Turns(max(1, slots - 1))
+        self._slots = Turns(max(2, slots))  # so that one is left for ordinary pictures, on one core as well
+        self._others = Turns(max(1, slots - 1), most_waiting=_MOST_WAITING)
         # The largest picture is decoded however few slots there are.
         largest = PROCESS_BYTES + PICTURE_BYTES * limits.max_pixels + WORKING_BYTES
         self._others_bytes = max(_SLOT_BYTES * slots - _ORDINARY_BYTES * (slots - 1), largest)
         self._memory = Turns(self._others_bytes)
-        self._idle: list[_Process] = []
+        self._idle: list[DecodingProcess] = []
+        self._modules: frozenset[str] = frozenset()
+        self._program = program
         weakref.finalize(self, _end, self._idle)
+
+    @property
+    def max_pixels(self) -> int:
+        """What a picture may have."""
+        return self._limits.max_pixels
+
+    @property
+    def still_seconds(self) -> float:
+        """For how long no picture has come to its end though all slots are taken, where that is too long; else 0."""
+        still = self._slots.still_seconds
+        return still if still > self._seconds else 0.0
 
     @property
     def _seconds(self) -> float:
@@ -117,7 +142,7 @@ class Decoder:
         """Wait for a slot, and give what decodes this picture in it. Raises Overloaded if none was free in time."""
         deadline = time.monotonic() + self._seconds
         if is_ordinary(encoded):
-            with self._slots.turn():
+            with self._slots.turn(deadline):
                 yield partial(self._here, encoded)
         else:
             with self._others.turn(deadline), self._slots.turn(deadline):
@@ -144,11 +169,12 @@ class Decoder:
     ) -> PreparedImage:
         if len(encoded) > self._limits.max_bytes:
             raise ImageTooLarge(f"The image has more than the {self._limits.max_bytes} bytes that this service takes.")
-        portable = _portable(prepare)
-        with self._process(deadline) as process:
-            wanted = {"prepare": portable, "min_short_side": min_short_side, "fast": fast}
-            prepared = self._ask(process, encoded, wanted, deadline)
-        if portable:
+        portable = _pickled(prepare)
+        expected = _inputs_of(portable) if portable else None
+        with self._process(_module_of(prepare) if expected else "", deadline) as process:
+            wanted = {"prepare": prepare if expected else None, "min_short_side": min_short_side, "fast": fast}
+            prepared = self._ask(process, encoded, wanted, expected, deadline)
+        if expected:
             return prepared
         return replace(prepared, inputs=prepare(Image.fromarray(prepared.inputs["rgb"]), cores=cores))
 
@@ -156,32 +182,53 @@ class Decoder:
         """End the processes that have nothing to do."""
         _end(self._idle)
 
-    def _ask(self, process: "_Process", encoded: bytes, wanted: Mapping[str, Any], deadline: float) -> PreparedImage:
-        """Return what a process makes of the picture: without `prepare`, its RGB samples [height, width, 3]."""
-        asked = {**wanted, "limits": self._limits, "seconds": self._seconds}
-        frames = process.frames
+    def _ask(
+        self,
+        process: DecodingProcess,
+        encoded: bytes,
+        wanted: Mapping[str, Any],
+        expected: Shapes | None,
+        deadline: float,
+    ) -> PreparedImage:
+        """Return what a process makes of the picture: `expected`, or without it, its RGB samples [height, width, 3]."""
+        frames, given, own = process.frames, SMALL_BYTES, 2 * len(encoded)
+        # Where more is set aside to open a file, it is limited once that is known; so it has to ask.
+        set_aside = _set_aside(encoded)
+        wanted = {**wanted, "limits": self._limits, "given": 0 if set_aside else given}
         with ExitStack() as memory:
-            memory.enter_context(self._memory.turn(deadline, PROCESS_BYTES + SMALL_BYTES))
+            memory.enter_context(self._memory.turn(deadline, PROCESS_BYTES + given))
             process.begun = time.monotonic()
-            frames.send(pickle.dumps(asked))
+            process.limit(own + given + set_aside, self._seconds)
+            frames.send(pickle.dumps(wanted))
             frames.send(encoded)
+            sha256 = hashlib.sha256(encoded).hexdigest()  # meanwhile
             answer = frames.receive_fields()
             if "needed" in answer:
-                process.is_spent = True
-                share = min(PROCESS_BYTES + _positive(answer["needed"]), self._others_bytes)
-                memory.close()  # two that each waited for the rest would wait for ever
-                memory.enter_context(self._memory.turn(deadline, share))
-                process.begun = time.monotonic()
-                with contextlib.suppress(AttributeError):  # glibc's: what requests have left is given back first
-                    _LIBC.malloc_trim(0)
-                frames.send_fields(given=share - PROCESS_BYTES)
+                needed = _number(answer["needed"])
+                if needed > given:
+                    process.is_spent = True
+                    given = min(PROCESS_BYTES + needed, self._others_bytes) - PROCESS_BYTES
+                    memory.close()  # two that each waited for the rest would wait for ever
+                    memory.enter_context(self._memory.turn(deadline, PROCESS_BYTES + given))
+                    process.begun = time.monotonic()
+                    with contextlib.suppress(AttributeError):  # glibc's: what requests have left is given back first
+                        _LIBC.malloc_trim(0)
+                process.limit(own + given, self._seconds)
+                if process.has_taken_more(own + given):
+                    process.is_spent = True
+                    raise ImageDimensions(NEEDS_MEMORY)
+                frames.send_fields(enough=given >= needed)
                 answer = frames.receive_fields()
-            return _prepared(answer, frames)
+            return _read_answer(answer, frames, sha256, self._limits.max_pixels, expected)
 
     @contextmanager
-    def _process(self, deadline: float) -> Iterator["_Process"]:
-        """Take a process that has nothing to do, or start one; it is kept if it has answered, else killed."""
-        process = self._take_idle() or _Process()
+    def _process(self, module: str, deadline: float) -> Iterator[DecodingProcess]:
+        """Take a process that has nothing to do, or start one; it is kept if it has answered, else killed.
+
+        module: whose class it will be sent, or "" for none
+        """
+        self._modules |= {module} - {""}
+        process = self._take_idle(module) or DecodingProcess(self._modules, self._program)
         process.frames.deadline = deadline
         try:
             yield process
@@ -207,16 +254,16 @@ class Decoder:
         else:
             self._give_back(process)
 
-    def _take_idle(self) -> "_Process | None":
+    def _take_idle(self, module: str) -> DecodingProcess | None:
         while self._idle:
             with contextlib.suppress(IndexError):  # another thread was faster
                 process = self._idle.pop()
-                if process.is_usable():
+                if process.is_usable() and (not module or module in process.modules):
                     return process
                 process.kill()
         return None
 
-    def _give_back(self, process: "_Process") -> None:
+    def _give_back(self, process: DecodingProcess) -> None:
         if process.is_spent:
             process.kill()
         else:
@@ -224,84 +271,103 @@ class Decoder:
             self._idle.append(process)
 
 
-class _Process:
-    """A decoding process and the way to it."""
-
-    def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            command = [sys.executable, "-m", "service.images.decoding_process", str(theirs.fileno())]
-            # Threads of numpy's would each take memory and do nothing.
-            environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-            self._process = subprocess.Popen(  # noqa: S603  # nothing of it comes from outside
-                command,
-                stdin=subprocess.PIPE,  # its other end is closed when this process ends, whichever way
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # libtiff and others write what they think of a file
-                pass_fds=(theirs.fileno(),),
-                env=environment,
-            )
-        self.frames = Frames(ours)
-        self.begun = self.idle_since = time.monotonic()
-        self.is_spent = False  # what a large picture took is not always given back
-
-    @property
-    def pid(self) -> int:
-        """The process's number."""
-        return self._process.pid
-
-    @property
-    def code(self) -> int | None:
-        """What it ended with, a signal as a negative number; None while it runs."""
-        return self._process.returncode
-
-    def is_usable(self) -> bool:
-        """Say whether it is there, and will not end in this moment because it had nothing to do for long."""
-        return self._process.poll() is None and time.monotonic() - self.idle_since < IDLE_SECONDS - DECODE_SECONDS
-
-    def kill(self) -> None:
-        """End it, also where it is stopped, and return when it is gone."""
-        self._process.kill()
-        self._process.wait()
-        self.frames.close()
-        if self._process.stdin:
-            self._process.stdin.close()
-
-
-def _end(processes: list[_Process]) -> None:
+def _end(processes: list[DecodingProcess]) -> None:
     while processes:
         processes.pop().kill()
 
 
-def _positive(number: object) -> int:
-    """Return a number that a process said. Raises EOFError, as if it had died, where it is none."""
-    if not isinstance(number, int) or number <= 0:
-        raise EOFError
-    return number
+def _set_aside(encoded: bytes) -> int:
+    """Return what a decoder sets aside to open a file, and writes to only when it decodes: libwebp two canvases."""
+    return _WEBP_CANVASES if encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP" else 0
 
 
-def _portable(prepare: Prepare) -> Prepare | None:
+def _pickled(prepare: Prepare) -> bytes | None:
     """Return what another process can run as well, or None."""
     try:
-        pickle.dumps(prepare)
+        return pickle.dumps(prepare)
     except (pickle.PicklingError, AttributeError, TypeError):
         return None
-    return prepare
 
 
-def _prepared(answer: dict[str, Any], frames: Frames) -> PreparedImage:
+def _module_of(prepare: Prepare) -> str:
+    return str(getattr(prepare, "__module__", type(prepare).__module__))
+
+
+@lru_cache(maxsize=64)
+def _inputs_of(pickled: bytes) -> Shapes | None:
+    """Return the type and the shape of what is prepared, by name, or None where it depends on the picture."""
+    prepare = pickle.loads(pickled)  # noqa: S301  # pickled here
+    wide, high = (prepare(Image.new("RGB", size)) for size in ((64, 48), (48, 64)))
+    shapes = {name: (values.dtype.str, values.shape) for name, values in wide.items()}
+    return shapes if shapes == {name: (values.dtype.str, values.shape) for name, values in high.items()} else None
+
+
+def _read_answer(
+    answer: Mapping[str, Any], frames: Frames, sha256: str, max_pixels: int, expected: Shapes | None
+) -> PreparedImage:
+    """Return what a process said of a picture, and what it made of it.
+
+    It may have been taken over by what it read, so each field is checked, and no array is received that was not
+    `expected`; without it, the RGB samples alone, of no more than `max_pixels`. Raises EOFError where it says anything
+    else, as if it had died, or else what it says to be wrong with the picture.
+    """
     if "error" in answer:
-        raise _ERRORS[answer["error"]](answer["detail"])
-    inputs = {
-        name: np.frombuffer(frames.receive(), dtype).reshape(shape) for name, (dtype, shape) in answer["inputs"].items()
-    }
-    decoded_at = answer["decoded_at"]
+        raise _error(answer["error"])(_sentence(answer.get("detail")))
+    width, height = _number(answer.get("width")), _number(answer.get("height"))
+    decoded_at = answer.get("decoded_at")
+    if decoded_at is not None:
+        decoded_at = _size(decoded_at)
+    seen_width, seen_height = decoded_at or (width, height)
+    if seen_width * seen_height > max_pixels:
+        raise EOFError
+    shapes = expected or {"rgb": ("|u1", (seen_height, seen_width, 3))}
+    if answer.get("inputs") != {name: [dtype, list(shape)] for name, (dtype, shape) in shapes.items()}:
+        raise EOFError
+    warnings = answer.get("warnings")
+    if not isinstance(warnings, list) or len(warnings) > _MAX_WARNINGS:
+        raise EOFError
     return PreparedImage(
-        width=answer["width"],
-        height=answer["height"],
-        format=answer["format"],
-        sha256=answer["sha256"],
-        inputs=inputs,
-        decoded_at=(decoded_at[0], decoded_at[1]) if decoded_at else None,
-        warnings=tuple(answer["warnings"]),
+        width=width,
+        height=height,
+        format=_sentence(answer.get("format")),
+        sha256=sha256,
+        inputs={name: _array(frames, dtype, shape) for name, (dtype, shape) in shapes.items()},
+        decoded_at=decoded_at,
+        warnings=tuple(_sentence(warning) for warning in warnings),
     )
+
+
+def _array(frames: Frames, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    size = np.dtype(dtype).itemsize * math.prod(shape)
+    contents = frames.receive(size)
+    if len(contents) < size:
+        raise EOFError
+    values = np.frombuffer(contents, dtype).reshape(shape)
+    if not np.isfinite(values).all():
+        raise EOFError
+    return values
+
+
+def _error(code: object) -> type[GazeError]:
+    if not isinstance(code, str) or code not in _ERRORS:
+        raise EOFError
+    return _ERRORS[code]
+
+
+def _sentence(text: object) -> str:
+    if not isinstance(text, str) or not text.isprintable() or len(text) > _MAX_SENTENCE:
+        raise EOFError
+    return text
+
+
+def _size(pair: object) -> tuple[int, int]:
+    if not isinstance(pair, list) or len(pair) != 2:
+        raise EOFError
+    return _number(pair[0]), _number(pair[1])
+
+
+def _number(number: object) -> int:
+    """Return a number of pixels or bytes that a process said."""
+    if type(number) is not int or not 0 < number < 2**63:
+        raise EOFError
+    return number

@@ -1,31 +1,33 @@
 """A process that decodes one picture after the other for the one that started it, and may be killed at any time.
 
-    python -m service.images.decoding_process SOCKET
+    main(), with a socket's number as the first argument
 
-It ends when it has had nothing to do for a while, so that its memory returns, and is killed when standard input, a pipe
-that its parent holds, is closed: by whichever end the parent comes to, and even where this process is stopped.
+It is closed before it sees a picture: a decoder that was taken over finds no key, no file, no network and no other
+process, and cannot raise its limits, which its parent sets. It ends when it has had nothing to do for a while, so that
+its memory returns, and is killed when standard input, a pipe that its parent holds, is closed: by whichever end the
+parent comes to, and even where this process is stopped.
 """
 
 import contextlib
 import fcntl
 import os
 import pickle
-import resource
 import signal
 import socket
 import sys
 import time
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from service.errors import GazeError, ImageDimensions
-from service.images import heif
-from service.images.decode import DecodedImage, decode
+from service.images.decode import DecodedImage, decode, import_decoders
 from service.images.frames import Frames
 from service.images.pillow_errors import NEEDS_MEMORY
+from service.images.sandbox import close_process
 from service.images.upright import Upright
 
 IDLE_SECONDS = 60.0
@@ -46,38 +48,31 @@ def main() -> None:
     """Decode until nobody asks any more."""
     _end_with_parent()
     Path("/proc/self/oom_score_adj").write_text(f"{_OUT_OF_MEMORY_SCORE}\n", encoding="ascii")
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    heif.register()
     frames = Frames(socket.socket(fileno=int(sys.argv[1])))
-    before = _data_bytes()
     with contextlib.suppress(EOFError, OSError):  # nobody asks any more, TimeoutError among them
+        frames.deadline = time.monotonic() + IDLE_SECONDS
+        for module in frames.receive_fields()["modules"]:
+            import_module(module)
+        import_decoders()
+        frames.send_fields(missing=close_process())
         while True:
             frames.deadline = time.monotonic() + IDLE_SECONDS
-            _answer(frames, before)
+            _answer(frames)
 
 
-def _answer(frames: Frames, before: int) -> None:
+def _answer(frames: Frames) -> None:
     asked = pickle.loads(frames.receive())  # noqa: S301  # from the parent
     encoded = bytes(frames.receive())
-    _limit_seconds(asked["seconds"])
-    limit = before + 2 * len(encoded)
-    # To open a WebP, libwebp sets two canvases aside; it writes to them only when it decodes.
-    is_webp = encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP"
-    _limit_memory(resource.RLIM_INFINITY if is_webp else limit + SMALL_BYTES)
+    frames.deadline = None
     prepare = asked["prepare"] or _samples
 
     def ask_for_memory(decoder_bytes: int) -> bool:
         needed = decoder_bytes + WORKING_BYTES
-        given = SMALL_BYTES
-        if needed > given:
-            frames.send_fields(needed=needed)
-            given = frames.receive_fields()["given"]
-        _limit_memory(limit + given)
-        if _data_bytes() > limit + given:
-            raise MemoryError
-        return bool(given >= needed)
+        if needed <= asked["given"]:
+            return True
+        frames.send_fields(needed=needed)
+        return bool(frames.receive_fields()["enough"])
 
-    frames.deadline = None
     try:
         decoded = decode(encoded, asked["limits"], asked["min_short_side"], ask_for_memory, fast=asked["fast"])
         inputs = prepare(decoded.upright)
@@ -87,7 +82,6 @@ def _answer(frames: Frames, before: int) -> None:
         frames.send_fields(error=ImageDimensions.code, detail=NEEDS_MEMORY)
     else:
         _send(frames, decoded, inputs)
-    _limit_memory(resource.RLIM_INFINITY)
 
 
 def _send(frames: Frames, decoded: DecodedImage, inputs: Mapping[str, np.ndarray[Any, Any]]) -> None:
@@ -95,7 +89,6 @@ def _send(frames: Frames, decoded: DecodedImage, inputs: Mapping[str, np.ndarray
         width=decoded.width,
         height=decoded.height,
         format=decoded.format,
-        sha256=decoded.sha256,
         decoded_at=decoded.decoded_at,
         warnings=decoded.warnings,
         inputs={name: [values.dtype.str, values.shape] for name, values in inputs.items()},
@@ -113,21 +106,3 @@ def _end_with_parent() -> None:
     fcntl.fcntl(sys.stdin, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(sys.stdin, _F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(sys.stdin, fcntl.F_SETFL, fcntl.fcntl(sys.stdin, fcntl.F_GETFL) | os.O_ASYNC)
-
-
-def _limit_seconds(seconds: float) -> None:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime + seconds) + 2, resource.RLIM_INFINITY))
-
-
-def _limit_memory(limit: int) -> None:
-    # Not the address space, of which glibc and decoders with threads set much aside that they do not use.
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.RLIM_INFINITY))
-
-
-def _data_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5]) * resource.getpagesize()
-
-
-if __name__ == "__main__":
-    main()

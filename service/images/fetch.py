@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError
@@ -21,6 +21,7 @@ from urllib3.exceptions import HTTPError
 from service import __version__
 from service.errors import GazeError, ImageFetchFailed, ImageFetchTimeout, ImageTooLarge, UrlNotAllowed
 from service.images.addresses import FetchPolicy, IPAddress
+from service.images.urls import encoded, redirected
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -61,8 +62,10 @@ class _Wanted:
     def too_large(self) -> GazeError:
         return self.excess(f"The {self.name} has more than the {self.max_bytes} bytes that this service takes.")
 
-    def failed(self, how: str) -> ImageFetchFailed:
-        return ImageFetchFailed(f"The {self.name}'s host {how}.")
+    def failed(self, how: str, status: int | None = None) -> ImageFetchFailed:
+        failure = ImageFetchFailed(f"The {self.name}'s host {how}.")
+        failure.host_status = status
+        return failure
 
     def unresolved(self) -> ImageFetchFailed:
         return ImageFetchFailed(f"The name of the {self.name}'s host could not be resolved.")
@@ -90,13 +93,20 @@ class ImageFetcher:
         self._resolve = resolve
         self._tls = ssl.create_default_context()
 
-    def fetch(self, url: str, deadline: float = float("inf")) -> bytes:
+    @property
+    def max_bytes(self) -> int:
+        """What one picture may have."""
+        return self._image.max_bytes
+
+    def fetch(self, url: str, deadline: float = float("inf"), max_bytes: int | None = None) -> bytes:
         """Return the bytes behind a URL, at most ten redirects on.
 
-        deadline: on time.monotonic()'s clock, besides the limit of this fetcher's own.
+        deadline:  on time.monotonic()'s clock, besides the limit of this fetcher's own.
+        max_bytes: of them, where it is less than the limit of this fetcher's own.
         Raises UrlNotAllowed, ImageFetchFailed, ImageFetchTimeout or ImageTooLarge.
         """
-        return self._fetch(url, deadline, self._image)
+        image = self._image if max_bytes is None else replace(self._image, max_bytes=max_bytes)
+        return self._fetch(url, deadline, image)
 
     def fetch_document(self, url: str, deadline: float = float("inf"), max_bytes: int = 16 * 1024 * 1024) -> bytes:
         """Return the bytes of a JSON document behind a URL, at most ten redirects on.
@@ -130,19 +140,25 @@ class ImageFetcher:
             answer.begin()
             location: str | None = answer.headers["Location"]
             if answer.status in _REDIRECTS and location:
-                return _redirected(url, location, wanted)
+                return _redirected(parts.geturl(), location, wanted)
             if answer.status != 200:
-                raise wanted.failed(f"answered with status {answer.status}")
+                raise wanted.failed(f"answered with status {answer.status}", answer.status)
             body = _read(answer, wanted)
-            if received.has_more():
+            if answer.headers["Content-Encoding"] and received.has_more():
+                # What is packed may have been counted unpacked, and be cut.
                 raise wanted.failed("sent more than it announced")
+            # Whatever else comes belongs to no answer, and goes with the connection.
             return body
 
     def _vetted(self, url: str) -> tuple[SplitResult, str, int]:
         if not self._policy.enabled:
             raise UrlNotAllowed("This service fetches no URLs; send the image itself.")
         try:
-            if len(url) > MAX_URL_CHARACTERS or not url.isascii() or not url.isprintable() or " " in url:
+            if len(url) > MAX_URL_CHARACTERS:
+                raise ValueError
+            # From here on there is one text, for whoever vets, resolves, connects and asks.
+            url = encoded(url)
+            if not url.isascii() or not url.isprintable() or " " in url:
                 raise ValueError
             parts = urlsplit(url)
             port = parts.port
@@ -281,7 +297,7 @@ def _request(parts: SplitResult, accept: str) -> bytes:
 
 def _redirected(url: str, location: str, wanted: _Wanted) -> str:
     try:
-        return urljoin(url, location)
+        return redirected(url, location)
     except ValueError:
         raise UrlNotAllowed(f"The {wanted.name}'s host redirected to what is no URL.") from None
 

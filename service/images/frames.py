@@ -1,6 +1,7 @@
 """What the service and a decoding process say to each other: JSON and bytes, each preceded by its length.
 
-Nothing of what comes back is code, because it comes from a process that reads hostile files.
+Nothing of what comes back is code, because it comes from a process that reads hostile files; and nothing is longer than
+the service expects it to be.
 """
 
 import json
@@ -10,7 +11,7 @@ import time
 from typing import Any
 
 _LENGTH = struct.Struct(">Q")
-_MAX_BYTES = 4 * 1024**3
+_MAX_FIELDS_BYTES = 65_536
 
 
 class Frames:
@@ -30,10 +31,13 @@ class Frames:
         self._set_timeout()
         self._connection.sendall(contents)
 
-    def receive(self) -> bytearray:
-        """Return the next bytes that were sent."""
+    def receive(self, most: int | None = None) -> bytearray:
+        """Return the next bytes that were sent. Raises EOFError, before it takes memory, if they are more than `most`.
+
+        most: None where the other end is trusted
+        """
         length = _LENGTH.unpack(self._exactly(_LENGTH.size))[0]
-        if length > _MAX_BYTES:
+        if most is not None and length > most:
             raise EOFError
         return self._exactly(length)
 
@@ -42,9 +46,25 @@ class Frames:
         self.send(json.dumps(fields).encode())
 
     def receive_fields(self) -> dict[str, Any]:
-        """Return what `send_fields` sent."""
-        fields: dict[str, Any] = json.loads(self.receive())
+        """Return what `send_fields` sent. Raises EOFError if it is no such thing, as if the other end had died."""
+        try:
+            fields = json.loads(self.receive(_MAX_FIELDS_BYTES))
+        except (ValueError, RecursionError):
+            raise EOFError from None
+        if not isinstance(fields, dict):
+            raise EOFError
         return fields
+
+    def is_silent(self) -> bool:
+        """Say whether there is nothing to be received, which the other end sent unasked or by ending."""
+        self._connection.settimeout(0)
+        try:
+            self._connection.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
     def close(self) -> None:
         """End the connection."""

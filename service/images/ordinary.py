@@ -8,9 +8,11 @@ import re
 import struct
 import zlib
 
+from service.images.profiles import MAX_PLAIN_BYTES, is_plain
+
 _MAX_PIXELS = 8_000_000
-_MAX_SCANNED_PIXELS = 80_000_000
-"""Of a JPEG, all scans together: each goes over the whole picture again, however few bytes it has."""
+_MAX_SCANNED = 300_000_000
+"""Coefficients of a JPEG, all scans together: each goes over the whole picture again, however few bytes it has."""
 
 _MAX_METADATA = 65_536
 """Bytes of EXIF, XMP, thumbnails and the like; more take Pillow longer to read through."""
@@ -18,8 +20,8 @@ _MAX_METADATA = 65_536
 _MAX_PACKED_METADATA = 16_384
 """As much of a PNG, where each byte may unpack to a thousand."""
 
-_MAX_PROFILE = 4_096
-"""Bytes of an ICC profile; in larger ones there is room for tables that take Little CMS minutes."""
+_MAX_DECODED = 70_000_000
+"""Bytes that libjpeg may take: of the picture, and where it comes in several scans, of its coefficients as well."""
 
 _MAX_SEGMENTS = 100
 _DEEP = 16
@@ -32,6 +34,11 @@ _JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
 _FRAMES = (0xC0, 0xC1, 0xC2)  # sequential, extended sequential, progressive
 _TABLES = (0xC4, 0xDB, 0xDD)
 _SCAN, _PROFILE = 0xDA, 0xE2
+_ICC = b"ICC_PROFILE\0"
+_ICC_HEAD = len(_ICC) + 2  # the number of the part, and of all parts
+_PIXEL_BYTES = 4
+_PACKED_TEXTS = (b"zTXt", b"iTXt")
+_EXIF_IN_TEXT = b"Raw profile type exif"  # may unpack to so much that Pillow reads through it for a second
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 """What ends a scan's data: not an FF among them, not a restart in them, not what fills up to a marker."""
 
@@ -50,30 +57,43 @@ def is_ordinary(encoded: bytes) -> bool:
 
 def _is_ordinary_jpeg(encoded: bytes) -> bool:
     """Go from segment to segment as libjpeg does, to the end of the picture."""
-    place, pixels, metadata, scans = len(_JPEG), 0, 0, 0
+    place, metadata, scans, profiles = len(_JPEG), 0, 0, 0
+    pixels, coefficients = 0, 0.0
     for _ in range(_MAX_SEGMENTS):
         prefix, kind, length = struct.unpack_from(">BBH", encoded, place)
         if prefix != 0xFF or metadata > _MAX_METADATA:
             return False
-        place += 2 + length
+        begin, place = place + 4, place + 2 + length
         if kind == _SCAN:
             scans += 1
             marker = _MARKER.search(encoded, place)
             if marker is None:
                 return False
             if marker[0] == _END:
-                return 0 < pixels <= _MAX_PIXELS and pixels * scans <= _MAX_SCANNED_PIXELS
+                needed = _PIXEL_BYTES * pixels + (2 * coefficients if scans > 1 else 0)
+                return 0 < pixels <= _MAX_PIXELS and needed <= _MAX_DECODED and coefficients * scans <= _MAX_SCANNED
             place = marker.start()
         elif kind in _FRAMES and not pixels:
-            height, width = struct.unpack_from(">HH", encoded, place - length + 3)
-            pixels = height * width
+            pixels, coefficients = _of_frame(encoded, begin)
         elif kind == 0xFE or 0xE0 <= kind <= 0xEF:
             metadata += length
-            if kind == _PROFILE and length > _MAX_PROFILE:
-                return False
+            if kind == _PROFILE and encoded.startswith(_ICC, begin):
+                profiles += 1
+                if profiles > 1 or not is_plain(encoded[begin + _ICC_HEAD : place]):
+                    return False
         elif kind not in _TABLES:
             return False
     return False
+
+
+def _of_frame(encoded: bytes, begin: int) -> tuple[int, float]:
+    """Return the pixels of a JPEG, and the coefficients of all its components, as its frame's header says them."""
+    height, width, components = struct.unpack_from(">HHB", encoded, begin + 1)
+    factors = [(code >> 4, code & 15) for code in encoded[begin + 7 : begin + 6 + 3 * components : 3]]
+    most = max((across for across, _ in factors), default=0) * max((down for _, down in factors), default=0)
+    if not most:
+        return 0, 0.0
+    return width * height, width * height * sum(across * down for across, down in factors) / most
 
 
 def _is_ordinary_png(encoded: bytes) -> bool:
@@ -92,9 +112,15 @@ def _is_ordinary_png(encoded: bytes) -> bool:
             metadata += length
             if metadata > _MAX_PACKED_METADATA or (kind == b"tRNS" and encoded[24] == _DEEP):
                 return False
-            if kind == b"iCCP":
-                packed = encoded[place + 8 : place + 8 + length].partition(b"\0")[2][1:]
-                if len(zlib.decompressobj().decompress(packed, _MAX_PROFILE + 1)) > _MAX_PROFILE:
-                    return False
+            if not _is_cheap_chunk(kind, encoded[place + 8 : place + 8 + length]):
+                return False
         place += 12 + length
     return False
+
+
+def _is_cheap_chunk(kind: bytes, contents: bytes) -> bool:
+    """Say whether what a chunk unpacks to is read through at once."""
+    if kind == b"iCCP":
+        packed = contents.partition(b"\0")[2][1:]
+        return is_plain(zlib.decompressobj().decompress(packed, MAX_PLAIN_BYTES + 1))
+    return kind not in _PACKED_TEXTS or not contents.startswith(_EXIF_IN_TEXT)

@@ -113,8 +113,7 @@ class _Conversion:
     """Makes RGB of a picture, or of a band of its rows, since no pixel depends on another."""
 
     def __init__(self, image: Image.Image) -> None:
-        wide = image.mode.startswith("I") or image.mode == "F"
-        self._white = _white(image) if wide else None
+        self._white = _white(image) if image.mode.startswith("I") else None
         self._transparent = image.info.get("transparency")
         self._icc = image.info.get("icc_profile")
         self._transforms: dict[str, ImageCms.ImageCmsTransform | None] = {}
@@ -144,12 +143,10 @@ class _Conversion:
 
 
 def _white(image: Image.Image) -> float:
-    """Return the sample that is white in a grey picture of 16-bit, 32-bit or float samples."""
+    """Return the sample that is white in a grey picture of 16-bit or 32-bit samples."""
     width, height = image.im.size
     bands = (image.crop((0, top, width, bottom)) for top, bottom in _rows(width, height))
     brightest = max(float(_finite(band).max()) for band in bands)
-    if image.mode == "F":
-        return next((white for white in (1.0, 255.0, 65535.0) if brightest <= white), brightest)
     return max(65535.0 if image.mode.startswith("I;16") or brightest > 255.0 else 255.0, brightest)
 
 
@@ -159,7 +156,7 @@ def _finite(image: Image.Image) -> NDArray[np.float32]:
 
 
 def _to_eight_bits(image: Image.Image, white: float, transparent: object) -> Image.Image:
-    """Return a grey picture of 16-bit, 32-bit or float samples as mode L: Pillow's own convert() only clips.
+    """Return a grey picture of 16-bit or 32-bit samples as mode L: Pillow's own convert() only clips.
 
     transparent: the sample that is transparent, which makes it mode LA, or None
     """

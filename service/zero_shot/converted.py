@@ -26,7 +26,7 @@ IMAGE_TOWER, TEXT_TOWER = "image_tower.xml", "text_tower.xml"
 TOKENIZER = "tokenizer.json"
 SAMPLE_FEATURES = "sample_features.npy"
 _MODEL = "model.json"
-_FORMAT = 2
+_FORMAT = 3
 """Raised when older entries must not be used any more."""
 
 
@@ -107,7 +107,7 @@ def load_converted(
             tokenizer = PhraseTokenizer.read(folder / TOKENIZER, description.max_tokens, converted.padding)
         else:
             # Imported here, because it brings torch, which most models can do without.
-            from service.zero_shot.torch_backend import load_tokenizer  # noqa: PLC0415
+            from service.zero_shot.processors import load_tokenizer  # noqa: PLC0415
 
             tokenizer = load_tokenizer(files, description.max_tokens)
         backend = OpenVinoBackend(folder / IMAGE_TOWER, folder / TEXT_TOWER, precision, threads)

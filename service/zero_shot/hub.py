@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import structlog
 from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -28,6 +29,8 @@ from huggingface_hub.utils import logging as hub_logging
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from service.errors import CorruptModel, ModelUnavailable, StartError, UnsuitableModel
+
+log = structlog.get_logger()
 
 DEMO = "demo"
 DEFAULT_MODEL = "openai/clip-vit-base-patch32"
@@ -82,6 +85,10 @@ def fetch(model: str, revision: str | None) -> ModelFiles:
     """
     if model == DEMO or _is_directory(model):
         return locate(model, revision)
+    if constants.HF_HUB_CACHE.startswith("~"):
+        raise ModelUnavailable(
+            f"This user has no home to keep {model} in; set HF_HOME to a folder that can be written to."
+        )
     revision = revision or _pinned_revision(model)
     if constants.HF_HUB_OFFLINE or _COMMIT.fullmatch(revision):
         # A commit never changes, so what lies in the cache needs no look at the hub.
@@ -99,13 +106,16 @@ def fetch(model: str, revision: str | None) -> ModelFiles:
         raise
     except Exception as error:  # noqa: BLE001  # the client raises whatever a broken answer made it stumble over
         explained = _explained(error, model, revision)
-        if not _hub_is_away(error):
+        if not (_hub_is_away(error) or _cannot_be_kept(error)):
             raise explained from None
         # A branch or tag that was fetched before serves on meanwhile.
         try:
             files = locate(model, revision)
         except StartError:
             raise explained from None
+        log.warning(
+            "the model in the cache may be older than the hub's", revision=files.revision, reason=str(explained)
+        )
     else:
         files = locate(model, revision)
     _check_contents(files)
@@ -365,6 +375,10 @@ def _chain(error: BaseException | None) -> Iterable[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _cannot_be_kept(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC)
 
 
 def _hub_is_away(error: Exception) -> bool:

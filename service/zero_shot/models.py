@@ -17,7 +17,6 @@ from service.zero_shot.converted import (
     read_converted,
     write_unsuitable,
 )
-from service.zero_shot.encoder import ClipEncoder
 from service.zero_shot.hub import ModelFiles, fingerprint
 from service.zero_shot.openvino_backend import OpenVinoBackend, processor_has_bfloat16
 
@@ -50,7 +49,8 @@ def load_model(
 ) -> LoadedModel:
     """Return the model; `waiting` is called if another process is converting it.
 
-    compare: whether a model that was converted before is compared with torch's features once more.
+    compare: whether a model that was converted before is compared with torch's features once more, and one that torch
+    runs is proved; each is proved when it is converted.
 
     On a CPU OpenVINO is faster than torch and gives the same features, which is checked when a model is converted;
     where it does not, torch runs the model.
@@ -71,7 +71,10 @@ def load_model(
         if computing.backend == "openvino":
             raise InvalidSettings(f"GAZE_BACKEND is openvino, which cannot run {files.model_id}: {loaded.reason}.")
         log.info("torch runs the model", reason=loaded.reason)
-    return _load_torch(files, device, computing.precision, computing.threads)
+    loaded = _load_torch(files, device, computing.precision, computing.threads)
+    if compare:
+        _prove(loaded, files)
+    return loaded
 
 
 def _check_precision(precision: str) -> None:
@@ -87,6 +90,12 @@ def _load_torch(files: ModelFiles, device: str, precision: str, threads: int) ->
     from service.zero_shot.torch_backend import load_torch  # noqa: PLC0415
 
     return load_torch(files, device, precision, threads)
+
+
+def _prove(loaded: LoadedModel, files: ModelFiles) -> None:
+    from service.zero_shot.proof import prove  # noqa: PLC0415  # as above
+
+    prove(loaded, files)
 
 
 def _load_openvino(
@@ -115,7 +124,7 @@ def _convert(
     from service.zero_shot.conversion import convert, save_converted  # noqa: PLC0415  # as above
 
     in_torch = _load_torch(files, "cpu", "float32", threads)
-    ClipEncoder(in_torch).check_answers()
+    _prove(in_torch, files)
     conversion = convert(in_torch, threads)
     if isinstance(conversion, Unsuitable):
         if conversion.lasting:

@@ -1,10 +1,10 @@
 """lists/ -> PhraseList(name, labels, template, uris, hash).
 
 A folder of lists holds one file a list, named after it, and may hold a `lists.toml` that says more about them. A
-file is either CSV with the header `label,uri` (the second column may be missing), or plain text with one label a line.
+file is either CSV with the header `label,uri`, in capitals or not, of which the second column may be missing, or plain
+text with one label a line.
 """
 
-import csv
 import hashlib
 import io
 import json
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from service.csv_files import BrokenCsv, CsvRows
 from service.errors import InvalidList
 
 OWN_LIST = "phrases"
@@ -25,6 +26,7 @@ OWN_LIST = "phrases"
 LIST_NAME = re.compile(r"[a-z0-9_-]{1,64}")
 MAX_PHRASE_CHARACTERS = 1_000
 MAX_FILE_BYTES = 64 * 1024 * 1024
+_COLUMNS = ("label", "uri")
 _DETAILS = ("title", "description", "template", "source", "licence")
 _URI = re.compile(r"(https?://[^\s/?#]+|urn:[^\s:]+:)\S*")
 
@@ -182,23 +184,18 @@ def _read_text(file: Path) -> str:
 
 
 def _csv_rows(file: Path, text: str) -> Iterator[tuple[int, str, str]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        header = next(reader, [])
-        if header not in (["label"], ["label", "uri"]):
+        rows = CsvRows(io.StringIO(text, newline=""), _COLUMNS)
+        while rows.header and not rows.header[-1]:  # separators too many
+            rows.header.pop()
+        if rows.header not in (["label"], ["label", "uri"], ["uri", "label"]):
             raise InvalidList(f"{file}, line 1: the first line must be 'label,uri' or 'label'.")
-        for row in reader:
-            if not row:
-                continue
-            if len(row) > len(header):
-                raise InvalidList(
-                    f"{file}, line {reader.line_num}: there are more fields than in the first line; "
-                    "put a label that has a comma in double quotes."
-                )
-            label, uri = [*row, ""][:2]
-            yield reader.line_num, label.strip(), uri.strip()
-    except csv.Error as error:
-        raise InvalidList(f"{file}, line {reader.line_num}: {error}.") from None
+        for line, cells in rows:
+            named = dict(zip(rows.header, cells, strict=True))
+            yield line, named["label"], named.get("uri", "")
+    except BrokenCsv as error:
+        hint = "; put a label that has a comma in double quotes" if "more fields" in str(error) else ""
+        raise InvalidList(f"{file}, line {error.line}: {error}{hint}.") from None
 
 
 def _text_rows(_file: Path, text: str) -> Iterator[tuple[int, str, str]]:

@@ -10,22 +10,18 @@ import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
-from PIL import Image
 
 from service.errors import CorruptModel, InvalidSettings, UnsuitableModel
 from service.zero_shot.backend import LoadedModel
-from service.zero_shot.features import ImageInputs, ModelDescription, Prepare
+from service.zero_shot.features import ImageInputs, ModelDescription
 from service.zero_shot.hub import ModelFiles, check_family, weight_files
-from service.zero_shot.preparation import Preparation
-from service.zero_shot.tokenizer import Padding, PhraseTokenizer
+from service.zero_shot.processors import load_preparation, phrase_tokenizer, tokenizer_of
 
 _CLASSES: dict[str, Any] = {
     "clip": transformers.CLIPModel,
     "siglip": transformers.SiglipModel,
     "siglip2": transformers.Siglip2Model,
 }
-_PREPARED_BY_US = ("CLIPImageProcessorPil", "SiglipImageProcessorPil")
-"""The processors that Preparation does the work of."""
 _WANT_OF_MEMORY = ("CUDA error: out of memory", "_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED")
 """What torch's errors say of it that have no class of their own."""
 
@@ -123,13 +119,16 @@ def load_torch(files: ModelFiles, device: str, precision: str, threads: int) -> 
     place = _device(device)
     dtype = _dtype(precision, place)
     family = check_family(files.directory / "config.json", files.model_id)["model_type"]
-    tokenizer, processor = _load_processors(files)
+    tokenizer = tokenizer_of(files, family)
+    prepare = load_preparation(files, family)
     model = _load_model(files, family).eval()
     if len(tokenizer) > model.config.text_config.vocab_size:
         raise CorruptModel(
             f"The tokenizer of {files.model_id} has more tokens than the model; the files in {files.directory} "
             "do not belong together."
         )
+    if family == "clip":
+        _check_end(files, tokenizer, model.config.text_config.eos_token_id)
     scale = float(model.logit_scale.detach().exp())
     if not math.isfinite(scale):
         raise CorruptModel(f"The logit scale of {files.model_id} is no number; its weights are broken.")
@@ -159,60 +158,9 @@ def load_torch(files: ModelFiles, device: str, precision: str, threads: int) -> 
     return LoadedModel(
         description,
         backend,
-        preparation_of(processor) or _prepare_by(processor),
-        _phrase_tokenizer(tokenizer, family, description.max_tokens),
+        prepare,
+        phrase_tokenizer(tokenizer, family, description.max_tokens),
     )
-
-
-def preparation_of(processor: Any) -> Preparation | None:
-    """Return what one of transformers' processors does to a picture, or None if it does what Preparation cannot."""
-    if type(processor).__name__ not in _PREPARED_BY_US or getattr(processor, "do_pad", None):
-        return None
-    if not (processor.do_resize and processor.do_rescale and processor.do_normalize):
-        return None
-    size = processor.size
-    crop: tuple[int, int] | None = None
-    if getattr(processor, "do_center_crop", False):
-        crop = (processor.crop_size.height, processor.crop_size.width)
-        if not size.shortest_edge or size.shortest_edge < max(crop):
-            return None  # the picture would have to be filled up
-    if size.longest_edge or size.max_height or not (size.shortest_edge or (size.height and size.width)):
-        return None
-    return Preparation(
-        shortest_edge=size.shortest_edge,
-        size=None if size.shortest_edge else (size.height, size.width),
-        crop=crop,
-        resample=int(processor.resample),
-        rescale_factor=float(processor.rescale_factor),
-        mean=tuple(processor.image_mean),
-        std=tuple(processor.image_std),
-    )
-
-
-def _prepare_by(processor: Any) -> Prepare:
-    def prepare(image: Image.Image, cores: int = 1) -> ImageInputs:  # noqa: ARG001  # a processor has no use for them
-        return {name: array[0] for name, array in processor(images=[image], return_tensors="np").items()}
-
-    return prepare
-
-
-def load_tokenizer(files: ModelFiles, max_tokens: int) -> PhraseTokenizer:
-    """Load a model's tokenizer alone. Raises CorruptModel or UnsuitableModel."""
-    family = check_family(files.directory / "config.json", files.model_id)["model_type"]
-    return _phrase_tokenizer(_load_processors(files)[0], family, max_tokens)
-
-
-def _phrase_tokenizer(tokenizer: Any, family: str, max_tokens: int) -> PhraseTokenizer:
-    def encode(phrases: list[str], limit: int | None) -> list[list[int]]:
-        cut: dict[str, Any] = {} if limit is None else {"truncation": True, "max_length": limit}
-        token_ids: list[list[int]] = tokenizer(phrases, **cut)["input_ids"]
-        return token_ids
-
-    # CLIP takes each phrase as it is; SigLIP was trained on phrases filled up to the full length.
-    siglip = family != "clip"
-    padding = Padding(tokenizer.pad_token_id, tokenizer.padding_side == "left") if siglip else None
-    fast = getattr(tokenizer, "backend_tokenizer", None)
-    return PhraseTokenizer(encode, max_tokens, padding, fast.to_str() if fast else None)
 
 
 def _dtype(precision: str, place: torch.device) -> torch.dtype:
@@ -230,21 +178,6 @@ def _device(device: str) -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(device)
-
-
-def _load_processors(files: ModelFiles) -> tuple[Any, Any]:
-    here: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    auto_processor: Any = transformers.AutoImageProcessor
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(files.directory, **here)
-        processor = auto_processor.from_pretrained(files.directory, backend="pil", **here)
-        tokenizer(["a picture"])
-    except Exception as error:  # these loaders raise whatever the broken file made them stumble over
-        raise CorruptModel(
-            f"The tokenizer or image processor of {files.model_id} cannot be loaded ({type(error).__name__}); "
-            f"put whole files into {files.directory}."
-        ) from error
-    return tokenizer, processor
 
 
 def _load_model(files: ModelFiles, family: str) -> Any:
@@ -272,6 +205,28 @@ def _load_model(files: ModelFiles, family: str) -> Any:
             f"{len(report['mismatched_keys'])} have another shape; put whole files into {files.directory}."
         )
     return model
+
+
+def _check_end(files: ModelFiles, tokenizer: Any, end: Any) -> None:
+    """Raise CorruptModel if CLIP's text tower would not find the token that ends a phrase.
+
+    Its features are those at that token: the highest of all where config.json says 2, as it once did everywhere, else
+    the first of the id that it says; where there is none, those at the first token, the same for every phrase.
+    (transformers' CLIPTextModel.forward)
+    """
+    (*words, last), (*_, other_last) = tokenizer(["a red circle on a blue background", "oil on canvas"])["input_ids"]
+    if last != other_last or last in words:
+        raise CorruptModel(
+            f"The tokenizer of {files.model_id} ends phrases with no token of its own (eos_token), and CLIP's features "
+            f"are read there; put the files into {files.directory} that the model was trained with."
+        )
+    if end != last and not (end == 2 and last > max(words)):
+        said = end if isinstance(end, int) else "none"
+        raise CorruptModel(
+            f"The text_config of {files.model_id} has {said} as eos_token_id, and its tokenizer ends phrases with "
+            f"{last}, so every phrase would have the same features; if they belong together, write {last} there in "
+            f"{files.directory / 'config.json'}."
+        )
 
 
 def _image_size(vision_config: Any) -> int:

@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -114,6 +115,34 @@ class Load:
         if not keeps or response.getheader("Connection") == "close":
             connection.close()
         return response.status
+
+
+def ask_patiently(
+    service: Service, body: bytes, media_type: str, callers: int, seconds: float
+) -> tuple[list[float], Counter[int]]:
+    """Let so many ask again and again; who is refused comes back after a second. Return how long 200s took, and all."""
+    took: list[float] = []
+    statuses: Counter[int] = Counter()
+    over = time.monotonic() + seconds
+
+    def ask(number: int) -> None:
+        time.sleep(number / callers)
+        while time.monotonic() < over:
+            connection = http.client.HTTPConnection(service.address.removeprefix("http://"), timeout=60)
+            began = time.monotonic()
+            connection.request("POST", "/v1/gaze", body, {"Content-Type": media_type})
+            response = connection.getresponse()
+            response.read()
+            connection.close()
+            statuses[response.status] += 1
+            if response.status == 200:
+                took.append(time.monotonic() - began)
+            else:
+                time.sleep(1)
+
+    with ThreadPoolExecutor(callers) as crowd:
+        list(crowd.map(ask, range(callers)))
+    return took, statuses
 
 
 def status_of(service: Service, path: str) -> int:

@@ -28,7 +28,7 @@ FAULTS: dict[int, tuple[str, str]] = {
     20: ("private and special addresses in every spelling", "422; no socket is opened"),
     21: ("names with a public and a private address; names that change", "422; the vetted address is used"),
     22: ("redirects to such addresses, 11 of them, a loop", "422, 502"),
-    23: ("endless body; a wrong length; gzip bomb", "502 or 413 at the cap"),
+    23: ("endless body; a wrong length; gzip bomb", "502 or 413 at the cap; what is more than announced is left"),
     24: ("a byte a second; DNS that hangs; TLS that stalls", "504 at one deadline"),
     25: ("bad certificate, wrong name, 404, 500, reset", "502"),
     26: ("a museum's own network, allowed", "200; metadata stays refused"),
@@ -52,6 +52,14 @@ FAULTS: dict[int, tuple[str, str]] = {
     44: ("one client floods; a made-up X-Forwarded-For", "429 for that client alone"),
     45: ("line ends or 10 kB in X-Request-ID", "replaced; one log line"),
     46: ("two callers at once", "never each other's answer"),
+    47: ("SIGHUP with a broken list, or a model that is gone", "the old workers go on; the log says why; nothing lost"),
+    48: ("bodies of 60 MB without a key, or over the quota", "401 or 429 before the body is read"),
+    49: ("64 callers, 1, 2 and 4 workers", "as many places in all; accepted p99 within 1.25 x"),
+    61: ("profiles, metadata and filters that cost seconds a kilobyte", "422 in time; other pictures within 1 s"),
+    62: ("bodies that grow 50-fold when parsed", "refused before; under 100 MB more; health within 1 s"),
+    63: ("a foreign page in a visitor's browser; a foreign Host", "403; 421"),
+    64: ("56 callers that do not read answers of megabytes", "others are answered as before; memory bounded"),
+    65: ("a decoder that was taken over", "no key, file, socket or process; 422"),
 }
 """By number: the fault, and what the caller must get."""
 

@@ -2,19 +2,24 @@
 
 import base64
 import json
+import select
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from itertools import count
 from typing import Any
 
 import pytest
 
+from service.settings import STREAMED_SLOTS, STREAMED_SLOTS_EACH
 from tests.conftest import CACHE, encoded, noise
+from tests.faults.callers import wait_for
 from tests.problem_shape import checked_problem
 from tests.running_service import Service, served
+from tests.test_refusals import split
 from tests.wire import Answer, connect, read_answer
 
 OLD, NEW = "zq7oldkeyzq", "zq7newkeyzq"
@@ -165,6 +170,67 @@ def test_a_trusted_proxys_word_is_taken(limited: Service, seen: Callable[[str], 
     seen("a trusted proxy's clients are counted each")
 
 
+@pytest.mark.fault(44)
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [(b"Content-Length: +1", 400), (b"X-A: a\r\n" * 60_000, 413)],
+    ids=["in a thread", "in the loop"],
+)
+def test_a_trusted_proxys_word_is_taken_for_what_never_reached_the_app(
+    limited: Service, head: bytes, status: int
+) -> None:
+    before = len(limited.lines("request"))
+    assert ask(limited, "127.0.0.77", b"X-Forwarded-For: 203.0.113.9", head, path="/v1/lists").status == status
+    wait_for(lambda: len(limited.lines("request")) > before, 10)
+    assert limited.lines("request")[-1]["client"] == ("203.0.113.9" if status == 400 else "127.0.0.77")
+
+
+@pytest.mark.fault(11)
+@pytest.mark.parametrize("peer", ["its own", "a proxy's"])
+def test_one_address_cannot_hold_all_that_read_chunks(limited: Service, seen: Callable[[str], None], peer: str) -> None:
+    """Half of them stall; the others of that address are refused, and another address is answered."""
+    stalling, quiet = new_peer(), new_peer()
+
+    def of(address: str) -> tuple[str, tuple[bytes, ...]]:
+        if peer == "its own":
+            return address, ()
+        return "127.0.0.77", (f"X-Forwarded-For: {address}".encode(),)
+
+    head = b"POST /v1/gaze HTTP/1.1\r\nHost: gaze\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked"
+    port = int(limited.address.rpartition(":")[2])
+    with ExitStack() as held:
+
+        def begin(address: str) -> socket.socket:
+            source, headers = of(address)
+            made = socket.create_connection(("127.0.0.1", port), timeout=20, source_address=(source, 0))
+            held.enter_context(made).sendall(b"\r\n".join([head, *headers, b"", b""]) + b"1\r\n{\r\n")
+            return made
+
+        stalled = [begin(stalling) for _ in range(STREAMED_SLOTS)]
+        select.select(stalled, [], [], 5)
+        time.sleep(0.5)
+        answered = select.select(stalled, [], [], 0)[0]
+        for each in answered:
+            answer = read_answer(each)
+            checked_problem(503, answer.headers, answer.body, "overloaded")
+        assert len(answered) == STREAMED_SLOTS - STREAMED_SLOTS_EACH
+        for _ in range(3):
+            whole = begin(quiet)
+            whole.sendall(b"1\r\n}\r\n0\r\n\r\n")
+            assert read_answer(whole).status == 422
+    wait_for(lambda: upload_in_chunks(limited, *of(stalling)) == 422, 10)  # they are free again
+    seen(f"{len(answered)} of {STREAMED_SLOTS} stalled uploads in chunks of one address refused, another's answered")
+
+
+def upload_in_chunks(service: Service, peer: str, headers: tuple[bytes, ...]) -> int:
+    chunked = b"Transfer-Encoding: chunked", b"Content-Type: application/json"
+    port = int(service.address.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=20, source_address=(peer, 0)) as connection:
+        head = b"\r\n".join([b"POST /v1/gaze HTTP/1.1", b"Host: gaze", *chunked, *headers, b"", b""])
+        connection.sendall(head + b"2\r\n{}\r\n0\r\n\r\n")
+        return read_answer(connection).status
+
+
 GARBLED = [
     b"",
     b",,,",
@@ -195,6 +261,100 @@ def test_no_header_moves_the_app(limited: Service, header: bytes) -> None:
         answer = ask(limited, peer, header, path="/livez")
         assert (answer.status, json.loads(answer.body)) == (200, {"status": "alive"})
     assert not limited.lines("defect")
+
+
+MEGABYTES = 60
+CALLERS = 8
+FRAMED = {
+    "length": (f"Content-Length: {MEGABYTES * 2**20}".encode(), b"", b""),
+    "chunks": (b"Transfer-Encoding: chunked", b"100000\r\n", b"\r\n"),
+}
+
+
+def upload(service: Service, peer: str, framing: str, *headers: bytes) -> tuple[bytes, float]:
+    """Send a body of 60 MB as far as it is taken; return the answer's bytes, and after how many seconds they came."""
+    coding, before, after = FRAMED[framing]
+    port = int(service.address.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=20, source_address=(peer, 0)) as connection:
+        began = time.monotonic()
+        head = [b"POST /v1/gaze HTTP/1.1", b"Host: gaze", b"Content-Type: application/json", coding, *headers]
+        connection.sendall(b"\r\n".join([*head, b"", b""]))
+        answered = 0.0
+        with suppress(ConnectionError):
+            for _ in range(MEGABYTES):
+                connection.sendall(before + b" " * 2**20 + after)
+                if not answered and select.select([connection], [], [], 0)[0]:
+                    answered = time.monotonic() - began
+        answer = connection.recv(65536)
+        answered = answered or time.monotonic() - began
+        return answer + b"".join(iter(lambda: connection.recv(65536), b"")), answered
+
+
+def rise(service: Service, what: Callable[[], Any]) -> float:
+    """Return by how many megabytes the service grew meanwhile, at most."""
+    before = most = service.resident_bytes()
+    doing = threading.Thread(target=what)
+    doing.start()
+    while doing.is_alive():
+        most = max(most, service.resident_bytes())
+        time.sleep(0.01)
+    doing.join()
+    return (most - before) / 2**20
+
+
+@pytest.mark.fault(48)
+@pytest.mark.parametrize("framing", FRAMED)
+@pytest.mark.parametrize("expecting", [(), (b"Expect: 100-continue",)], ids=["", "expecting"])
+def test_a_body_without_a_key_is_not_read(
+    closed: Service, seen: Callable[[str], None], framing: str, expecting: tuple[bytes, ...]
+) -> None:
+    headers = (*expecting, b"Authorization: Bearer zq7wrongkeyzq", b"Origin: https://museum.example")
+    request_ids = [f"without-a-key-{framing}-{len(expecting)}-{number}" for number in range(CALLERS)]
+    answers: list[tuple[bytes, float]] = []
+
+    def ask_all() -> None:
+        with ThreadPoolExecutor(CALLERS) as callers:
+            sent = [
+                callers.submit(upload, closed, new_peer(), framing, *headers, f"X-Request-ID: {each}".encode())
+                for each in request_ids
+            ]
+            answers.extend(each.result(60) for each in sent)
+
+    ask_all()  # what a worker needs once is no caller's cost
+    answers.clear()
+    grown = rise(closed, ask_all)
+    for answer, _ in answers:
+        status, told, body = split(answer)  # nothing before it, and no 100
+        assert status == 401
+        assert told["WWW-Authenticate"] == "Bearer"
+        assert told["Access-Control-Allow-Origin"] == "https://museum.example"
+        checked_problem(401, told, body, "unauthorized")
+    for request_id in request_ids:
+        [line, _] = closed.lines_of(request_id)
+        assert (line["status"], line["code"], line["route"]) == (401, "unauthorized", "/v1/gaze")
+    slowest = max(seconds for _, seconds in answers)
+    assert grown < CALLERS
+    seen(f"{CALLERS} × 401 after {slowest:.2f} s at most, {grown:.1f} MB more")
+
+
+@pytest.mark.fault(48)
+@pytest.mark.parametrize("framing", FRAMED)
+def test_a_body_over_the_quota_is_not_read(limited: Service, seen: Callable[[str], None], framing: str) -> None:
+    proxied = f"X-Forwarded-For: {new_peer()}".encode()
+    assert [ask(limited, "127.0.0.77", proxied).status for _ in range(21)] == [200] * 20 + [429]
+    # Nothing of the body is sent, so nobody can wait for it.
+    answer = ask(limited, "127.0.0.77", proxied, FRAMED[framing][0], path="/v1/gaze")
+    checked_problem(429, answer.headers, answer.body, "rate_limited")
+    assert (answer.status, int(answer.headers["Retry-After"]) > 0) == (429, True)
+    assert ask(limited, "127.0.0.77", f"X-Forwarded-For: {new_peer()}".encode()).status == 200
+    seen("429 by the head alone, and by the address that a proxy tells")
+
+
+@pytest.mark.fault(44)
+def test_a_large_body_is_counted_once(limited: Service) -> None:
+    body = json.dumps({"unknown": " " * 100_000}).encode()
+    peer = new_peer()
+    assert [ask(limited, peer, path="/v1/gaze", body=body).status for _ in range(21)] == [422] * 20 + [429]
 
 
 @pytest.mark.fault(45)

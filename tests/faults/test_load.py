@@ -21,6 +21,7 @@ from benchmarks.reference_clip import make_reference_clip
 from service.cores import available_cores
 from service.settings import SLOTS
 from tests.conftest import CACHE, encoded
+from tests.faults.callers import ask_patiently, wait_for
 from tests.faults.test_requests import POST, assert_answers
 from tests.problem_shape import checked_problem
 from tests.running_service import Service, served
@@ -75,6 +76,34 @@ def test_ten_times_the_load(seen: Seen, tmp_path: Path, model: str) -> None:
     assert max(measured.probes) <= 0.100
     assert measured.goodput_kept >= 0.95, measured.said()
     assert measured.capacity_kept >= 0.95, measured.said()
+
+
+@pytest.mark.timed
+@pytest.mark.fault(49)
+def test_more_workers_make_nobody_wait_longer(seen: Seen, tmp_path: Path) -> None:
+    body, each = costly(), (1, 2, 4)
+    took: dict[int, list[float]] = {workers: [] for workers in each}
+    with ExitStack() as running:
+        services = {
+            workers: running.enter_context(
+                served(
+                    CACHE, tmp_path / f"log{workers}", environment={"GAZE_WORKERS": str(workers), "GAZE_THREADS": ""}
+                )
+            )
+            for workers in each
+        }
+        for workers, service in services.items():
+            service.wait()
+            wait_for(lambda: len(service.lines("ready")) == workers, 30)  # noqa: B023  # it is called in this turn alone
+            ask_patiently(service, body, BOUNDARY, 64, 2)
+        for _ in range(6):  # by turns, since what else runs here comes and goes
+            for workers, service in services.items():
+                seconds, statuses = ask_patiently(service, body, BOUNDARY, 64, 8)
+                assert set(statuses) == {200, 503}
+                took[workers] += seconds
+    alone = p99(took[1])
+    seen("; ".join(f"{workers}: {len(took[workers])} accepted, p99 {p99(took[workers]):.3f} s" for workers in each))
+    assert max(p99(took[workers]) for workers in each) <= 1.25 * alone
 
 
 def is_closed(connection: socket.socket) -> bool:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from statistics import median
 from typing import Any
 
 import pytest
@@ -279,6 +280,59 @@ def test_slow_heads(service: Service, seen: Seen) -> None:
             connection.close()
     assert max(closed) <= 10
     seen(f"{len(closed)} closed within {max(closed):.1f} s; {probing.assert_answered()}; uploads answered")
+
+
+@pytest.mark.fault(64)
+def test_callers_that_do_not_read_large_answers(service: Service, seen: Seen) -> None:
+    phrases = [f"{number} {'%' * 900}" for number in range(1000)]
+    asked = json.dumps({"images": [IMAGE] * 4, "phrases": {"own": phrases}, "top_k": None}).encode()
+    request = POST + f"Content-Type: application/json\r\nContent-Length: {len(asked)}\r\n\r\n".encode() + asked
+    size = len(exchange(service.address, request).body)
+    assert size > 3 * 10**6
+    alone = median(seconds_of(lambda: assert_answers(service)) for _ in range(10))
+    before, callers = service.resident_bytes(), 56
+    with contextlib.ExitStack() as held:
+        connections = [held.enter_context(connect_with_little_room(service)) for _ in range(callers)]
+        waiting = list(connections)
+        until = time.monotonic() + 60
+        while waiting and time.monotonic() < until:  # whoever finds no place asks again
+            connection = waiting.pop(0)
+            begun = b""
+            with contextlib.suppress(ConnectionError):  # it is refused before all is sent
+                connection.sendall(request)
+                begun = connection.recv(12)
+            if begun != b"HTTP/1.1 200":
+                connection.close()
+                connection = held.enter_context(connect_with_little_room(service))
+                waiting.append(connection)
+        assert not waiting
+        with Probing(service) as probing:
+            answered = [seconds_of(lambda: assert_answers(service)) for _ in range(20)]
+            time.sleep(1)
+        grown = (service.resident_bytes() - before) / 2**20
+    health = probing.assert_answered()
+    seen(
+        f"{callers} answers of {size / 10**6:.1f} MB unread: a question takes {max(answered):.2f} s at most (alone "
+        f"{alone:.2f} s), {health}, {grown:.0f} MB more"
+    )
+    assert max(answered) < 1
+    assert grown < 150
+    assert_answers(service)
+
+
+def connect_with_little_room(service: Service) -> socket.socket:
+    """Return a connection whose system takes only some kilobytes of an answer that nobody reads."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.settimeout(30)
+    connection.connect(("127.0.0.1", int(service.address.rpartition(":")[2])))
+    return connection
+
+
+def seconds_of(what: Callable[[], object]) -> float:
+    began = time.monotonic()
+    what()
+    return time.monotonic() - began
 
 
 @pytest.fixture(scope="module")

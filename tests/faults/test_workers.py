@@ -1,16 +1,21 @@
 """The life of a worker: its model hangs or lacks memory; it is killed, told to end, told to load anew."""
 
 import os
+import shutil
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from service.settings import SLOTS
+from service.zero_shot.hub import demo_folder
 from tests.conftest import CACHE
 from tests.faults.callers import LOST, REFUSED, Load, answer_to, question, readiness, status_of, wait_for
 from tests.faults.test_starts import GUNICORN
@@ -84,6 +89,24 @@ def test_an_inference_that_hangs(tmp_path: Path, seen: Seen) -> None:
         f"patience {PATIENCE:.0f} s: queued 503 after {waited:.1f} s, /livez 503 after {failed:.1f} s, "
         f"worker ends after {ended:.1f} s, ready {again:.1f} s later"
     )
+
+
+@pytest.mark.fault(49)
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_workers_share_the_places(tmp_path: Path, seen: Seen, workers: int) -> None:
+    hang = tmp_path / "hang"
+    with injected(tmp_path, GAZE_WORKERS=str(workers)) as service, ThreadPoolExecutor(3 * SLOTS) as callers:
+        wait_for(partial(_started, service, workers), 30)
+        hang.touch()
+        asked = [callers.submit(answer_to, service, "/v1/gaze", question()) for _ in range(3 * SLOTS)]
+        try:
+            wait_for(lambda: sum(each.done() for each in asked) >= 2 * SLOTS, PATIENCE)
+            refused = [each.result()[0] for each in asked if each.done()]
+        finally:
+            hang.unlink()
+        assert refused == [503] * (2 * SLOTS)
+        assert Counter(each.result()[0] for each in asked) == {200: SLOTS, 503: 2 * SLOTS}
+    seen(f"{workers} worker(s): {SLOTS} of {3 * SLOTS} at once have places")
 
 
 @pytest.mark.fault(39)
@@ -172,6 +195,123 @@ def _reload(tmp_path: Path, seen: Seen, tries: int) -> None:
     )
 
 
+OWN = "an owl\na hare\n"
+BROKEN = "label,uri\na hare,https://museum.example/hare\na hare,https://museum.example/hare\n"
+
+
+def _labels(service: Service) -> list[str]:
+    return [item["label"] for item in answer_to(service, "/v1/lists/own")[2]["items"]]
+
+
+def _reload_broken(tmp_path: Path, seen: Seen, tries: int, workers: int = 1) -> None:
+    lists, answered = tmp_path / "lists", 0
+    lists.mkdir()
+    own, broken = lists / "own.txt", lists / "animals.csv"
+    own.write_text(OWN, encoding="utf-8")
+    environment = {"GAZE_LISTS_DIR": str(lists), "GAZE_WORKERS": str(workers)}
+    with served(CACHE, tmp_path / "log", environment=environment) as service:
+        service.wait()
+        wait_for(partial(_started, service, workers), 20)
+        old = service.workers()
+        for number in range(tries):
+            own.write_text(f"{OWN}number {number}\n", encoding="utf-8")
+            broken.write_text(BROKEN, encoding="utf-8")
+            with Load(service).going() as load:
+                wait_for(lambda: load.answered >= 20, 20)  # it is called in this turn alone
+                service.process.send_signal(signal.SIGHUP)
+                wait_for(partial(_refused, service, number + 1), 20)
+                before = load.answered
+                wait_for(lambda: load.answered >= before + 20, 20)  # noqa: B023
+            assert set(load.outcomes) == {200}, load.outcomes
+            answered += load.answered
+            assert service.workers() == old
+            assert _labels(service) == ["an owl", "a hare"]
+        for line in service.lines(NOT_READ):
+            assert line["level"] == "error"
+            assert "animals.csv" in line["reason"]
+            assert "line 3" in line["reason"]
+        broken.unlink()
+        with Load(service).going() as load:
+            service.process.send_signal(signal.SIGHUP)
+            wait_for(partial(_started, service, 2 * workers), 30)
+            wait_for(lambda: not set(old) & set(service.workers()), 30)
+        assert set(load.outcomes) == {200}, load.outcomes
+        assert _labels(service) == ["an owl", "a hare", f"number {tries - 1}"]
+        assert len(service.workers()) == workers
+    seen(f"{tries} broken lists, {workers} worker(s): {answered} requests, all 200; mended, the new ones answer")
+
+
+NOT_READ = "the lists are not read anew, and the old ones are served on"
+
+
+def _refused(service: Service, times: int) -> bool:
+    return len(service.lines(NOT_READ)) == times
+
+
+@pytest.mark.fault(47)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sighup_with_a_broken_list(tmp_path: Path, seen: Seen, workers: int) -> None:
+    _reload_broken(tmp_path, seen, 2, workers)
+
+
+@pytest.mark.fault(47)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sighup_while_the_model_is_gone(tmp_path: Path, seen: Seen, workers: int) -> None:
+    model, away = tmp_path / "model", tmp_path / "away"
+    shutil.copytree(demo_folder(), model)
+    environment = {"GAZE_MODEL": str(model), "GAZE_WORKERS": str(workers)}
+    with served(CACHE, tmp_path / "log", environment=environment) as service:
+        service.wait()
+        wait_for(partial(_started, service, workers), 20)
+        old = service.workers()
+        model.rename(away)
+        with Load(service).going() as load:
+            service.process.send_signal(signal.SIGHUP)
+            wait_for(lambda: len(service.lines("start failed")) == workers, 30)
+            wait_for(lambda: set(service.workers()) == set(old), 10)
+            began = load.answered
+            time.sleep(3)  # gunicorn looks each second whether there are enough workers, or too many
+            wait_for(lambda: load.answered >= began + 20, 20)
+            assert set(service.workers()) == set(old)
+            away.rename(model)
+            service.process.send_signal(signal.SIGHUP)
+            wait_for(partial(_started, service, 2 * workers), 30)
+            wait_for(lambda: not set(old) & set(service.workers()), 30)
+        assert set(load.outcomes) == {200}, load.outcomes
+        assert len(service.workers()) == workers
+        assert len(service.lines("start failed")) == workers
+        service.process.send_signal(signal.SIGTERM)
+        ended = wait_for(lambda: service.process.poll() is not None, 30)
+        assert service.process.returncode == 0
+    seen(
+        f"{workers} worker(s), model gone: {load.answered} requests, all 200; back, it is loaded; out in {ended:.1f} s"
+    )
+
+
+@pytest.mark.fault(47)
+def test_a_worker_that_dies_while_the_model_is_gone(tmp_path: Path, seen: Seen) -> None:
+    model, away = tmp_path / "model", tmp_path / "away"
+    shutil.copytree(demo_folder(), model)
+    environment = {"GAZE_MODEL": str(model), "GAZE_WORKERS": "2"}
+    with served(CACHE, tmp_path / "log", environment=environment) as service:
+        service.wait()
+        wait_for(partial(_started, service, 2), 20)
+        model.rename(away)
+        killed, other = service.workers()
+        os.kill(killed, signal.SIGKILL)
+        wait_for(lambda: bool(service.lines("a worker could not start; the others go on until SIGHUP")), 20)
+        time.sleep(2)
+        assert service.workers() == [other]
+        assert len(service.lines("start failed")) == 1
+        assert answer_to(service, "/v1/gaze", question())[0] == 200
+        away.rename(model)
+        service.process.send_signal(signal.SIGHUP)
+        wait_for(partial(_started, service, 4), 30)
+        wait_for(partial(_gone, service, other), 30)
+        assert len(service.workers()) == 2
+    seen("one of two dies, model gone: the other goes on, without a loop of starts")
+
+
 @pytest.mark.fault(34)
 def test_a_worker_that_is_killed(tmp_path: Path, seen: Seen) -> None:
     _kill(tmp_path, seen, 2)
@@ -194,6 +334,7 @@ def test_sighup_under_load(tmp_path: Path, seen: Seen) -> None:
         pytest.param(_kill, marks=pytest.mark.fault(34)),
         pytest.param(_terminate, marks=pytest.mark.fault(40)),
         pytest.param(_reload, marks=pytest.mark.fault(40)),
+        pytest.param(_reload_broken, marks=pytest.mark.fault(47)),
     ],
 )
 def test_twenty_times(twenty: Callable[[Path, Seen, int], None], tmp_path: Path, seen: Seen) -> None:

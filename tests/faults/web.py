@@ -54,7 +54,7 @@ ANSWERS: Mapping[str, Answer] = {
     "/endless-chunk": endlessly(CHUNKED + b"-1\r\n", bytes(1_000_000)),
     "/announced": b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n" + PNG,
     "/shorter": b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (len(PNG) + 1) + PNG,
-    "/longer": b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (len(PNG) - 1) + PNG,
+    "/longer": http(PNG) + http(b"another answer, which nobody asked for"),
     "/bomb": http(BOMB, "Content-Encoding: gzip"),
     "/bomb-in-bomb": http(gzip.compress(BOMB), "Content-Encoding: gzip, gzip"),
     "/byte-a-second": slowly(OPEN, b"x", 1),

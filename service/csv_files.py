@@ -1,0 +1,123 @@
+"""CSV as people's programs write it -> the names in its first line, and rows with their line numbers.
+
+RFC 4180, with what Excel, LibreOffice and databases do otherwise: other separators, a first line `sep=;`, blanks around
+quotes, separators and whole rows too many, and ="0012" for a text that looks like a number.
+"""
+
+import csv
+import re
+from collections.abc import Collection, Iterable, Iterator
+from itertools import chain
+
+_SEPARATORS = ",;\t|"
+_NOTHING = f" {_SEPARATORS}\r\n"
+_SAID = re.compile(r'"?sep=(.)"?[,;\t|]*', re.IGNORECASE)
+_EXCELS_TEXT = re.compile(r'="(.*)"', re.DOTALL)
+
+_MOST_CHARACTERS = 16 * 1024 * 1024
+"""Of one field; in front of a quote that nothing closes, all the rest of a file is one."""
+
+csv.field_size_limit(_MOST_CHARACTERS)
+
+
+class BrokenCsv(Exception):
+    """What cannot be read, with its line."""
+
+    def __init__(self, line: int, why: str) -> None:
+        super().__init__(why)
+        self.line = line
+
+
+class CsvRows:
+    """The rows of a CSV, read as they are asked for.
+
+    header:      the names in its first line, in lower case and without what is no letter or digit
+    passed_over: so many rows of nothing but separators were left out so far
+    """
+
+    def __init__(self, lines: Iterable[str], known: Collection[str]) -> None:
+        """Read the first line. Raises BrokenCsv.
+
+        lines: with their ends
+        known: names that the first line may have, by which its separator is told from other characters
+        """
+        self.passed_over = 0
+        self._before = 0
+        source = iter(lines)
+        first, said = self._first(source)
+        if "\0" in first:
+            raise BrokenCsv(self._before + 1, "there is a NUL character, as in UTF-16; save the file as UTF-8")
+        self.separator = said or _separator(first, known)
+        tidied = _tidied(chain([first], source), self.separator)
+        self._reader = csv.reader(tidied, delimiter=self.separator, skipinitialspace=True, strict=True)
+        self.header = [folded(name) for name in self._next() or ()]
+
+    @property
+    def _line(self) -> int:
+        return max(1, self._before + self._reader.line_num)
+
+    def _first(self, lines: Iterator[str]) -> tuple[str, str | None]:
+        """Return the first line that has a name, and the separator that was said before it."""
+        said = None
+        for line in lines:
+            if found := _SAID.fullmatch(line.rstrip("\r\n")):
+                said = found[1]
+            elif line.strip(_NOTHING):
+                return line, said
+            else:
+                self.passed_over += bool(line.strip())
+            self._before += 1
+        return "", said
+
+    def _next(self) -> list[str] | None:
+        try:
+            return next(self._reader, None)
+        except csv.Error as error:
+            raise BrokenCsv(self._line, str(error)) from None
+
+    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield each row that is not blank, with the line of its end: a cell for each name. Raises BrokenCsv."""
+        while (row := self._next()) is not None:
+            cells = [_text(cell) for cell in row]
+            if not any(cells):
+                self.passed_over += bool(row)
+                continue
+            width = len(self.header)
+            if any(cells[width:]):
+                raise BrokenCsv(self._line, "there are more fields than in the first line")
+            yield self._line, [*cells[:width], *[""] * (width - len(cells))]
+
+
+def folded(name: str) -> str:
+    """Return a column's name in lower case and without what is no letter or digit: objectnumber for Object_Number."""
+    return "".join(filter(str.isalnum, name.lower()))
+
+
+def _separator(header: str, known: Collection[str]) -> str:
+    def fit(separator: str) -> tuple[int, int]:
+        try:
+            names = next(csv.reader([header], delimiter=separator, skipinitialspace=True), [])
+        except csv.Error:
+            return 0, 0
+        return len({folded(name) for name in names}.intersection(known)), len(names)
+
+    return max(_SEPARATORS, key=fit)
+
+
+def _text(cell: str) -> str:
+    cell = cell.strip()
+    excels = _EXCELS_TEXT.fullmatch(cell)
+    return excels[1].replace('""', '"').strip() if excels else cell
+
+
+def _tidied(lines: Iterable[str], separator: str) -> Iterator[str]:
+    """Yield lines without the blanks between a closing quote and a separator, which csv takes for a mistake."""
+    quoted = False
+    for line in lines:
+        pieces = line.split('"')
+        for place, piece in enumerate(pieces):
+            if place:
+                quoted = not quoted
+            if place and not quoted and piece[:1] == " " and piece.lstrip(" ")[:1] in (separator, "\r", "\n", ""):
+                pieces[place] = piece.lstrip(" ")
+        yield '"'.join(pieces) if len(pieces) > 1 else line

@@ -1,0 +1,111 @@
+"""Pictures in tiles: put together they are the picture, and each is decoded under the limits that any picture has."""
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from fuzz.bombs import white_png
+from service.errors import CallerGone, GazeError, ImageDimensions, UndecodableImage, UnsupportedImageFormat
+from service.images.decode import ImageLimits
+from service.images.decoder import Decoder
+from service.images.tiled import Tile, TiledImage
+from tests.conftest import encoded, noise
+
+Box = tuple[int, int, int, int]
+BOXES: list[Box] = [(0, 0, 60, 50), (60, 0, 40, 50), (0, 50, 60, 20), (60, 50, 40, 20)]
+WHOLE = noise(100, 70)
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Iterator[Decoder]:
+    decoder = Decoder(ImageLimits(1_000_000, 8_000), 2)
+    yield decoder
+    decoder.close()
+
+
+def cut(box: Box) -> Image.Image:
+    left, top, width, height = box
+    return WHOLE.crop((left, top, left + width, top + height))
+
+
+def tiled(*tiles: bytes, format: str = "PNG") -> TiledImage:  # noqa: A002  # as Pillow names it
+    """Return the picture in these tiles, and what they lack in its own."""
+    own = [encoded(cut(box), format) for box in BOXES[len(tiles) :]]
+    return TiledImage(100, 70, tuple(Tile(*each) for each in zip((*tiles, *own), BOXES, strict=True)))
+
+
+def samples(image: Image.Image, cores: int = 1) -> dict[str, NDArray[np.uint8]]:
+    return {"rgb": np.asarray(image)}
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP"], ids=["decoded here", "decoded in a process of its own"])
+def test_tiles_make_the_picture(decoder: Decoder, format: str) -> None:  # noqa: A002  # as Pillow names it
+    def here(image: Image.Image, cores: int = 1) -> dict[str, NDArray[np.uint8]]:
+        return samples(image)
+
+    for prepare in (samples, here):
+        image = tiled(format=format).prepared(decoder, prepare)
+        assert (image.width, image.height, image.format) == (100, 70, format)
+        if format == "PNG":
+            assert np.array_equal(image.inputs["rgb"], np.asarray(WHOLE))
+        else:
+            assert np.abs(image.inputs["rgb"].astype(int) - np.asarray(WHOLE)).mean() < 30
+
+
+def test_the_hash_is_that_of_the_tiles_one_after_another(decoder: Decoder) -> None:
+    image = tiled()
+    together = b"".join(tile.encoded for tile in image.tiles)
+    assert image.prepared(decoder, samples).sha256 == hashlib.sha256(together).hexdigest()
+    assert len(image) == len(together)
+
+
+@pytest.mark.parametrize("size", [(59, 50), (61, 49), (60, 51)])
+def test_a_tile_that_was_rounded_otherwise_is_fitted(decoder: Decoder, size: tuple[int, int]) -> None:
+    other = encoded(Image.new("RGB", size, (255, 0, 0)), "PNG")
+    joined = tiled(other).prepared(decoder, samples).inputs["rgb"]
+    assert (joined[:50, :60] == (255, 0, 0)).all()
+    assert np.array_equal(joined[50:], np.asarray(WHOLE)[50:])
+    assert np.array_equal(joined[:, 60:], np.asarray(WHOLE)[:, 60:])
+
+
+@pytest.mark.parametrize(
+    ("tile", "error"),
+    [
+        (encoded(noise(62, 50), "PNG"), UndecodableImage),
+        (encoded(noise(60, 48), "PNG"), UndecodableImage),
+        (encoded(WHOLE, "PNG"), UndecodableImage),
+        (encoded(noise(60, 50), "PNG")[:2000], UndecodableImage),
+        (b"<svg/>", UnsupportedImageFormat),
+        (white_png(13_400, 13_200), ImageDimensions),
+        (white_png(8_001, 1), ImageDimensions),
+    ],
+    ids=["wider", "lower", "the whole", "cut", "text", "a bomb", "over the limit"],
+)
+def test_a_tile_that_is_none(decoder: Decoder, tile: bytes, error: type[GazeError]) -> None:
+    with pytest.raises(error):
+        tiled(tile).prepared(decoder, samples)
+
+
+@pytest.mark.parametrize(("width", "height"), [(101, 80), (1, 101), (2_000, 19)])
+def test_limits_are_those_of_the_whole_as_well(decoder: Decoder, width: int, height: int) -> None:
+    image = TiledImage(width, height, (Tile(encoded(noise(20, 20), "PNG"), (0, 0, 20, 20)),))
+    with pytest.raises(ImageDimensions):
+        image.prepared(decoder, samples)
+
+
+def test_nobody_who_waits_no_more_has_tiles_decoded(decoder: Decoder) -> None:
+    asked: list[str] = []
+
+    def require() -> None:
+        asked.append("asked")
+        if len(asked) == 3:
+            raise CallerGone
+
+    with pytest.raises(CallerGone):
+        tiled(encoded(cut(BOXES[0]), "PNG"), encoded(cut(BOXES[1]), "PNG"), b"never decoded").prepared(
+            decoder, samples, 1, require
+        )
