@@ -337,3 +337,19 @@ def test_a_progressive_jpeg_that_lacks_memory_is_told_why() -> None:
     with pytest.raises(ImageDimensions, match="progressive JPEG, of which all must be in memory at once"):
         decode(file[:-200], LIMITS, before_pixels=lambda _bytes: False)
     assert decode(file, LIMITS, before_pixels=lambda _bytes: False).rgb.size == (244, 188)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}])
+def test_a_jpeg_of_fewer_bytes_than_its_pixels_take_is_broken(options: dict[str, bool]) -> None:
+    file = encoded(noise(40, 30), "JPEG", **options)
+    large = file.replace(struct.pack(">BHH", 8, 30, 40), struct.pack(">BHH", 8, 990, 1000))
+    assert 512 * len(large) < 1000 * 990
+    with pytest.raises(UndecodableImage):
+        decode(large, LIMITS, 30)
+
+
+def test_a_large_jpeg_2000_of_few_bytes_is_not_decoded_small() -> None:
+    file = encoded(Image.new("RGB", (1200, 1000)), "JPEG2000", num_resolutions=6)
+    assert 512 * len(file) < 1200 * 1000
+    with pytest.raises(ImageDimensions, match="1 to 1000000 pixels"):
+        decode(file, ImageLimits(LIMITS.max_bytes, 1_000_000), 100)

@@ -48,6 +48,9 @@ _OWN_BYTES = {"WEBP": 12, "AVIF": 12}
 libwebp has two canvases of its own and gives Pillow a third, libavif has the planes and gives Pillow a copy.
 """
 
+_MAX_PIXELS_A_BYTE = 512
+"""A JPEG has a bit at least for each block of 64 pixels; a master of fewer costs more than what was sent is worth."""
+
 MAX_CLAIMED_PIXELS = 2_000_000_000
 """What a header may say of a picture that is decoded at a smaller size, since it costs time even so."""
 
@@ -154,7 +157,10 @@ def decode(
         _check_dimensions(whole, limits.max_pixels if min_short_side is None else MAX_CLAIMED_PIXELS)
         if image.format == "JPEG2000" and jpeg2000.lacks_end(encoded):
             raise UndecodableImage
-        is_large = whole[0] * whole[1] > limits.max_pixels
+        has_few_bytes = whole[0] * whole[1] > _MAX_PIXELS_A_BYTE * len(encoded)
+        if has_few_bytes and image.format in _JPEG:
+            raise UndecodableImage  # what is not there, libjpeg fills up with grey
+        is_large = whole[0] * whole[1] > limits.max_pixels and not has_few_bytes
         wanted = min_short_side if is_large or (fast and image.format in _JPEG) else None
         _reduce(image, encoded, wanted)
         reduced = image.size != whole
