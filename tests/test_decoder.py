@@ -1,6 +1,7 @@
 """Pictures out of the ordinary are decoded in processes that may hang and die, to the same numbers."""
 
 import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -358,3 +359,76 @@ def test_a_process_holds_no_socket_but_its_own(decoder: Decoder) -> None:
     sockets = [link for link in Path(f"/proc/{child.pid}/fd").iterdir() if str(link.readlink()).startswith("socket:")]
     assert len(sockets) == 1
     assert Path(f"/proc/{child.pid}/oom_score_adj").read_text(encoding="ascii").strip() == "900"
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def stay_here(image: Image.Image, cores: int = 1) -> ImageInputs:
+    raise ValueError("defect")
+
+
+LARGE_TIFF = encoded(Image.new("RGB", (7_000, 4_000), "red"), "TIFF", compression="tiff_adobe_deflate")
+WAYS: dict[str, tuple[bytes, Any, type[Exception] | None]] = {
+    "answered": (TIFF, PREPARE, None),
+    "answered here": (encoded(noise(30, 20)), PREPARE, None),
+    "large": (LARGE_TIFF, PREPARE, None),
+    "samples": (TIFF, lambda image, **_: {"size": np.array(image.size)}, None),
+    "broken": (TIFF[:5000], PREPARE, UndecodableImage),
+    "broken here": (encoded(noise(30, 20))[:60], PREPARE, UndecodableImage),
+    "too many bytes": (TIFF + bytes(8 * 1024**2), PREPARE, ImageTooLarge),
+    "too little memory": (
+        encoded(Image.new("RGB", (7_000, 7_000), "red"), "WEBP", method=0),
+        PREPARE,
+        ImageDimensions,
+    ),
+    "hangs": (jpeg_with_profile(profile_of_stages(6_800)), PREPARE, UndecodableImage),
+    "defect": (TIFF, lambda image, **_: stay_here(image), ValueError),
+    "defect here": (encoded(noise(30, 20)), stay_here, ValueError),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_memory_slots_and_processes_are_given_back(decoder: Decoder, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    file, prepare, error = WAYS[way]
+    ask(decoder, TIFF)
+    before = descriptors()
+    monkeypatch.setattr(module, "DECODE_SECONDS", 2.0 if way == "hangs" else 8.0)
+    for _ in range(3):  # what each of them kept would be too much for the next
+        with pytest.raises(error) if error else contextlib.nullcontext(), decoder.slot(file) as decode_in_slot:
+            decode_in_slot(prepare)
+        assert len(processes()) <= 1
+    monkeypatch.setattr(module, "DECODE_SECONDS", 8.0)
+    with decoder._memory.turn(time.monotonic(), decoder._others_bytes):
+        pass
+    with decoder._slots.turn(time.monotonic(), 2), decoder._others.turn(time.monotonic()):
+        pass
+    assert descriptors() <= before
+    assert ask(decoder, TIFF).width == 300
+
+
+def test_what_had_a_large_picture_ends_and_its_memory_returns(decoder: Decoder) -> None:
+    ask(decoder, LARGE_TIFF)
+    assert not processes()
+
+
+def test_two_large_pictures_at_once_do_not_wait_for_each_others_memory() -> None:
+    decoder = Decoder(LIMITS, 3)
+    with ThreadPoolExecutor(2) as callers:
+        both = [callers.submit(ask, decoder, LARGE_TIFF) for _ in range(2)]
+        assert [one.result(20).width for one in both] == [7_000, 7_000]
+    decoder.close()
+
+
+@pytest.mark.parametrize("end", ["close", "forget"])
+def test_processes_end_with_their_decoder(end: str) -> None:
+    decoder = Decoder(LIMITS, 2)
+    ask(decoder, TIFF)
+    assert len(processes()) == 1
+    if end == "close":
+        decoder.close()
+    else:
+        del decoder
+        gc.collect()
+    assert not processes()

@@ -321,3 +321,11 @@ def test_check_says_in_one_sentence_why_a_model_cannot_answer(
     loaded = replace(load_ours(folders / "clip", CACHE), prepare=raising(error))
     with pytest.raises(told, match=reason):
         ClipEncoder(loaded).check_answers()
+
+
+def test_a_remembered_phrase_does_not_keep_its_batch_in_memory(clip: ClipEncoder) -> None:
+    clip.encode_text(["a fine kettle", "a fine bottle"], remember=True)
+    remembered = clip._phrase_cache.find(["a fine kettle"])
+    assert remembered["a fine kettle"].features.base is None
+    clip.encode_text(["a phrase of one question"])
+    assert not clip._phrase_cache.find(["a phrase of one question"])

@@ -1,0 +1,64 @@
+"""A picture that was read, or could not be read, leaves nothing behind."""
+
+import sys
+import time
+
+import pytest
+
+from service.admission import Admission
+from service.api.claim import Claim
+from service.api.pictures import PictureParts, PictureReader, StageTimes
+from service.api.query import ImageSource
+from service.errors import GazeError
+from service.images.addresses import FetchPolicy
+from service.images.decode import ImageLimits
+from service.images.decoder import Decoder
+from service.images.fetch import FetchLimits, ImageFetcher
+from service.zero_shot.preparation import Preparation
+from tests.conftest import encoded, noise
+
+LIMITS = ImageLimits(1024**2, 1_000_000)
+PREPARE = Preparation(2, None, (2, 2), 3, 1 / 255, (0.5, 0.4, 0.3), (0.2, 0.2, 0.2))
+
+
+@pytest.fixture
+def parts() -> PictureParts:
+    admission = Admission(4, 4)
+    admission.take()  # which the request has that reads
+    fetcher = ImageFetcher(FetchPolicy.parse("off"), FetchLimits(LIMITS.max_bytes, 5.0))
+    return PictureParts(fetcher, admission, Decoder(LIMITS, 2), LIMITS, cores=2, fast=False)
+
+
+def reader(parts: PictureParts) -> PictureReader:
+    return PictureReader(parts, Claim(time.monotonic() + 30), StageTimes(), 224)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
+def test_a_broken_picture_is_not_kept_by_what_is_said_of_it(parts: PictureParts, file_format: str) -> None:
+    whole = encoded(noise(300, 200), file_format)
+    broken = whole[: len(whole) // 2]
+    source = ImageSource("upload", None, broken)
+    before = sys.getrefcount(broken)
+    error = reader(parts).read(source, PREPARE, 448)
+    assert isinstance(error, GazeError)
+    assert (error.__context__, error.__traceback__) == (None, None)
+    assert sys.getrefcount(broken) == before
+
+
+def test_a_picture_that_was_read_is_not_kept_either(parts: PictureParts) -> None:
+    file = encoded(noise(300, 200))
+    before = sys.getrefcount(file)
+    picture = reader(parts).read(ImageSource("upload", None, file), PREPARE, 448)
+    assert not isinstance(picture, GazeError)
+    assert picture.inputs["pixel_values"].shape == (3, 2, 2)
+    assert sys.getrefcount(file) == before
+
+
+def test_places_are_as_before_whatever_became_of_a_picture(parts: PictureParts) -> None:
+    for source in (
+        ImageSource("url", None, "http://gaze.invalid/"),
+        ImageSource("base64", None, "!"),
+        ImageSource("upload", None, b"A picture of a river."),
+    ):
+        assert isinstance(reader(parts).read(source, PREPARE, 448), GazeError)
+        assert parts.admission.taken == 1
