@@ -21,7 +21,7 @@ _SIGNATURES = {
     "PNG": rb"\x89PNG\r\n\x1a\n....IHDR",
     "WEBP": rb"RIFF....WEBPVP8[ LX]",
     "GIF": rb"GIF8[79]a",
-    "TIFF": rb"II\*\0|MM\0\*",
+    "TIFF": rb"II[*+]\0|MM\0[*+]",
     "BMP": rb"BM",
     "AVIF": rb".{4}ftyp.*?(?=....meta)",
     "HEIF": rb".{4}ftyp.*?(?=....meta)",

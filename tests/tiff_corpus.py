@@ -491,6 +491,13 @@ def ranges() -> Iterator[Case]:
     yield Case("12 bits in 16, unsaid", written(twelve[..., 0], photometric="minisblack"), dim, 0)
     file = written(twelve[..., 0], photometric="minisblack", extratags=[(281, 3, 1, 100, True)])
     yield Case("12 bits in 16, a wrong maximum", file, dim, 0)
+    file = written(twelve[..., 0], photometric="minisblack", extratags=[(281, 4, 1, 70_000, True)])
+    yield Case("12 bits in 16, a maximum of more bits", file, dim, 0)
+    for dtype, low, high in (("i2", -1000, 3000), ("f4", -2.0, 6.0)):
+        samples = (light(1)[..., 0] * (high - low) + low).astype(dtype)
+        limits: list[tuple[int, int, int, Any, bool]] = [(340, 12, 1, low, True), (341, 12, 1, high, True)]
+        file = written(samples, photometric="minisblack", extratags=limits)
+        yield Case(f"{dtype} from {low} to {high}", file, rgb(shown(samples[..., None] - float(low), high - low)), 1)
     heights = (light(1)[..., 0] * 1000).astype("f4")
     holes = heights.copy()
     holes[3:9, 3:9] = -9999.0

@@ -188,7 +188,7 @@ def _white_of_alpha(page: Page, seen: Range, white: float) -> float:
 
 
 def _said_range(page: Page) -> tuple[float, float] | None:
-    """Return the darkest and brightest sample that the file says it has, None where it says nothing."""
+    """Return the darkest and brightest sample that the file says it has, None where it says no less than the depth."""
     if page.bits <= 8 or page.colours not in (Colours.GREY, Colours.RGB):
         return None
     lowest, highest = (0, 281) if page.kind == "u" else (340, 341)
@@ -197,6 +197,8 @@ def _said_range(page: Page) -> tuple[float, float] | None:
     if not brightest.size or not np.isfinite(brightest.astype(np.float64)).all():
         return None
     white = float(brightest.max())
+    if page.kind != "f" and white >= 2 ** (page.bits - (page.kind == "i")) - 1:
+        return None
     black = min(0.0, float(np.nan_to_num(darkest.astype(np.float64)).min())) if darkest.size else 0.0
     return (black, white) if white > 0.0 else None
 
