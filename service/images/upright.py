@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from service.images.pillow_errors import problems_told
+from service.images.profiles import without_float_pipelines
 
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom, as Pillow has them."""
@@ -180,7 +181,7 @@ def _transform(mode: str, icc: object) -> ImageCms.ImageCmsTransform | None:
     if not isinstance(icc, bytes):
         return None
     try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(without_float_pipelines(icc)))
         if "srgb" in ImageCms.getProfileDescription(profile).lower():
             return None
         return ImageCms.ImageCmsTransform(profile, _SRGB, mode, "RGB")
