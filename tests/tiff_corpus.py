@@ -591,6 +591,10 @@ def by_pillow(case: Case) -> str:
     try:
         with Image.open(io.BytesIO(case.file)) as image:
             image.load()
+            if image.mode == "F":  # which it leaves to who asked
+                floats = np.asarray(image)[..., None]
+                white = next((white for white in (1.0, 255.0, 65535.0) if floats.max() <= white), floats.max())
+                return _judged(case, rgb(shown(floats, white)), 1.0)
             # It takes the upper 8 of 16 bits, which no one sees.
             return _judged(case, np.asarray(Upright(image, None).whole()), 1.0)
     except Exception:  # noqa: BLE001  # whatever it says
