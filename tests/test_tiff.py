@@ -15,20 +15,8 @@ from PIL import Image
 
 from service.errors import ImageDimensions, UndecodableImage
 from service.images.decode import ImageLimits, decode
-from tests.tiff_corpus import (
-    GROUPS,
-    HEIGHT,
-    LIMITS,
-    WIDTH,
-    Case,
-    Tags,
-    by_gaze,
-    counted,
-    handmade,
-    of_pages,
-    plain,
-    written,
-)
+from tests.tiff_corpus import GROUPS, LIMITS, Case, by_gaze
+from tests.tiff_writing import HEIGHT, WIDTH, Tags, counted, handmade, of_pages, plain, written
 
 UNREAD = "TIFF of a kind that is not read: "
 

@@ -1,9 +1,10 @@
 """TIFF: the container is read here, within bounds; imagecodecs undoes the compressions.
 
-Measured on a corpus of every kind that tifffile writes (tests/tiff_corpus.py): Pillow decodes some kinds wrongly and
-says nothing; tifffile decodes nearly all, but fills up what is missing with zeros, reads tags of a dozen vendors at
-whatever cost, and decodes a segment of an image codec at whatever size that says. A directory of tags is simple; what
-is hard is in the codecs, and imagecodecs' take the size that may come out.
+Measured on 1,225 files of every kind that tifffile writes (tests/tiff_corpus.py): Pillow 13.0 refuses most of what it
+does not decode rightly, and shows 72 of them wrongly without a word; libvips 8.18, taken plainly, two in five.
+tifffile 2026.3.3 knows nearly all, but shows zeros where segments are left out, and decodes a JPEG of 81 megapixels for
+a strip of 81 pixels. A directory of tags is simple; what is hard is in the codecs, and imagecodecs' take the size that
+may come out.
 
     directory  header, directories, tags
     page       what one directory says of its picture, or why that kind is not read
@@ -12,5 +13,5 @@ is hard is in the codecs, and imagecodecs' take the size that may come out.
     samples    samples of any depth and kind -> 8 bits, as a person sees them
     picture    which of the file's pictures is meant, and its pixels
 
-Importing it loads every codec that is used, so that a process without files can decode.
+Importing `picture` loads every codec that is used, so that a process without files can decode.
 """
