@@ -57,6 +57,8 @@ def redirected(url: str, location: str) -> str:
 
 
 def _authority(authority: str) -> str:
+    if " " in authority:
+        raise ValueError("a blank in a host")
     if authority.isascii():
         return authority
     found = _HOST_AND_PORT.fullmatch(authority)
