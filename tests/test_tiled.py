@@ -1,10 +1,12 @@
 """Pictures in tiles: put together they are the picture, and each is decoded under the limits that any picture has."""
 
 import hashlib
+import io
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -65,6 +67,15 @@ def test_the_hash_is_that_of_the_tiles_one_after_another(decoder: Decoder) -> No
     together = b"".join(tile.encoded for tile in image.tiles)
     assert image.prepared(decoder, samples).sha256 == hashlib.sha256(together).hexdigest()
     assert len(image) == len(together)
+
+
+def test_what_a_decoder_warns_of_a_tile_is_said_of_the_picture(decoder: Decoder) -> None:
+    dark = np.full((50, 60), 900, np.uint16)
+    written = io.BytesIO()
+    tifffile.imwrite(written, dark, photometric="minisblack")
+    alone = TiledImage(60, 50, (Tile(written.getvalue(), (0, 0, 60, 50)),)).prepared(decoder, samples)
+    assert alone.warnings
+    assert tiled(written.getvalue()).prepared(decoder, samples).warnings == alone.warnings
 
 
 @pytest.mark.parametrize("size", [(59, 50), (61, 49), (60, 51)])

@@ -47,6 +47,7 @@ class TiledImage:
             raise ImageDimensions(f"The image must have 1 to {decoder.max_pixels} pixels.")
         whole = Image.new("RGB", (self.width, self.height))
         sha256 = hashlib.sha256()
+        warnings: dict[str, None] = {}
         last = self.tiles[-1]
         for tile in self.tiles:
 
@@ -59,7 +60,15 @@ class TiledImage:
             sha256.update(tile.encoded)
             with decoder.slot(tile.encoded) as decode:
                 part = decode(put_in_place, None, cores)
-        return replace(part, width=self.width, height=self.height, sha256=sha256.hexdigest())
+            warnings |= dict.fromkeys(part.warnings)
+        return replace(
+            part,
+            width=self.width,
+            height=self.height,
+            sha256=sha256.hexdigest(),
+            decoded_at=None,
+            warnings=tuple(warnings),
+        )
 
 
 def _fitted(image: Image.Image, size: tuple[int, int]) -> Image.Image:

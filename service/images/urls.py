@@ -35,6 +35,8 @@ def encoded(url: str) -> str:
         raise ValueError("control characters")
     found = _PARTS.fullmatch(url)
     if not found:
+        if url.lower().startswith(("http://", "https://")):
+            raise ValueError("a host that ends with what only some readers take for its end")
         return url
     path = quote(found["path"].replace("\\", "/"), _KEPT_IN_PATH)
     return f"{found['scheme']}{_authority(found['authority'])}{path}{quote(found['query'], _KEPT_IN_QUERY)}"
@@ -55,6 +57,8 @@ def redirected(url: str, location: str) -> str:
 
 
 def _authority(authority: str) -> str:
+    if " " in authority:
+        raise ValueError("a blank in a host")
     if authority.isascii():
         return authority
     found = _HOST_AND_PORT.fullmatch(authority)
