@@ -1,16 +1,18 @@
 """Pixels of the formats that Pillow decodes, against arithmetic or another library's decoder, kind by kind."""
 
+import io
 import struct
 
 import imagecodecs
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from fuzz.seeds import picture
 from service.errors import UndecodableImage
 from service.images.decode import ImageLimits, decode
 from tests.conftest import encoded, noise
+from tests.test_decode import WIDE_RGB
 
 LIMITS = ImageLimits(max_bytes=32 * 1024**2, max_pixels=1_000_000)
 STORED = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
@@ -272,3 +274,32 @@ def test_noise_of_a_phone_with_a_second_picture_behind_it() -> None:
     first = noise(64, 48)
     file = encoded(first, "MPO", save_all=True, append_images=[noise(64, 48, seed=9)], quality=95)
     assert off(samples_of(file), imagecodecs.jpeg8_decode(file)) <= 3
+
+
+def test_a_bmp_may_have_a_profile() -> None:
+    made = picture("RGB")
+    rows = np.asarray(made)[::-1, :, ::-1]
+    data = b"".join(np.ascontiguousarray(row).tobytes() + bytes(-3 * made.width % 4) for row in rows)
+    header = struct.pack("<IiiHHIIiiII", 124, *made.size, 1, 24, 0, len(data), 0, 0, 0, 0) + bytes(16) + b"DEBM"
+    header = header.ljust(108, b"\0") + struct.pack("<IIII", 4, 124 + len(data), len(WIDE_RGB), 0)
+    expected = ImageCms.profileToProfile(
+        made, ImageCms.ImageCmsProfile(io.BytesIO(WIDE_RGB)), ImageCms.createProfile("sRGB")
+    )
+    assert expected is not None
+    found = samples_of(bmp(header, data) + WIDE_RGB)
+    assert off(found, np.asarray(expected)) <= 1
+    assert off(found, np.asarray(made)) > 20
+
+
+@pytest.mark.parametrize("premultiplied", [False, True])
+def test_transparency_of_avif(premultiplied: bool) -> None:
+    made = picture("RGBA")
+    made.putalpha(picture("L", 9))
+    file = encoded(made, "AVIF", quality=100, subsampling="4:4:4", alpha_premultiplied=premultiplied)
+    assert off(samples_of(file), np.round(on_white(np.asarray(made)))) <= 4
+
+
+def test_inks_of_a_jpeg_2000() -> None:
+    inks = np.asarray(picture("CMYK", 3)).copy()
+    inks[..., 3] = 40
+    assert off(samples_of(encoded(Image.fromarray(inks, "CMYK"), "JPEG2000")), np.round(through_cmyk(inks))) <= 2

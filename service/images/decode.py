@@ -3,6 +3,7 @@
 import hashlib
 import io
 import re
+import struct
 import sys
 import warnings
 from collections.abc import Callable
@@ -284,10 +285,21 @@ def _complete(image: Image.Image, encoded: bytes, min_short_side: int | None) ->
         jpeg2000.complete_white(image, encoded, min_short_side)
     elif image.format == "BMP":
         _complete_alpha(image)
+        profile = _profile_of_bmp(encoded)
+        if profile:
+            image.info["icc_profile"] = profile
     elif isinstance(image, GifImagePlugin.GifImageFile) and _leaves_screen_bare(image):
         seen = Image.new("L", image.size, 0)
         seen.paste(255, image.dispose_extent)
         image.putalpha(seen)
+
+
+def _profile_of_bmp(encoded: bytes) -> bytes:
+    """Return the ICC profile of a bitmap with the longest of headers, or nothing. Source: BITMAPV5HEADER."""
+    if encoded[14:18] != b"\x7c\0\0\0" or encoded[70:74] != b"DEBM":
+        return b""
+    start, length = struct.unpack_from("<II", encoded, 126)
+    return encoded[14 + start : 14 + start + length]
 
 
 def _leaves_screen_bare(gif: GifImagePlugin.GifImageFile) -> bool:
