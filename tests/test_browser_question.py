@@ -20,9 +20,17 @@ def drag(page: Page, onto: str, **data: Any) -> None:
     assert box
     devtools = page.context.new_cdp_session(page)
     place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + 20}
-    for kind in ("dragEnter", "dragOver", "drop"):
-        carried = {"items": [], "dragOperationsMask": 1, **data}
+    carried = {"items": [], "dragOperationsMask": 1, **data}
+
+    def move(kind: str) -> None:
         devtools.send("Input.dispatchDragEvent", {"type": kind, **place, "data": carried})
+
+    # What the page says to a dragOver reaches the browser later; a drop before that is dropped nowhere. A hand waits.
+    move("dragEnter")
+    move("dragOver")
+    expect(page.locator(".drop.over")).to_have_count(1)
+    move("dragOver")
+    move("drop")
 
 
 def copy_picture(page: Page, text: str | None = None) -> None:

@@ -9,12 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 import pytest
 
-from tests.conftest import CACHE, REPOSITORY, free_port, wait_until_ready
+from tests.conftest import CACHE, REPOSITORY, free_port, serving, wait_until_ready
 from tests.problem_shape import MARKER, checked_problem
 from tests.test_query import GOOD
 from tests.wire import Answer, connect, exchange, read_answer
@@ -166,6 +167,28 @@ def test_answer_reaches_who_has_sent_more_than_the_request(server: str, head: st
         answer = read_answer(connection)
     assert answer.status in (200, 404, 400)
     assert len(answer.body) == int(answer.headers["Content-Length"])
+
+
+def test_what_was_held_of_requests_that_are_answered_is_held_no_more() -> None:
+    most = 100_000  # eight times as much may be half here at a time
+    head = f"{POST}Content-Length: {most - 1}\r\n\r\n".replace("json", "yaml")
+    with serving(GAZE_MODEL="demo", GAZE_URL_FETCH="off", GAZE_MAX_REQUEST_BYTES=str(most)) as address:
+        for _ in range(20):
+            with connect(address) as connection:
+                connection.sendall(head.encode() + b"x" * 60_000)
+                time.sleep(0.02)
+                connection.sendall(b"x" * (most - 1 - 60_000))
+                checked(read_answer(connection), 415, "unsupported_media_type")
+
+
+def test_a_head_that_comes_too_slowly_gets_no_answer(server: str) -> None:
+    with ExitStack() as held:
+        connections = [held.enter_context(connect(server)) for _ in range(3)]
+        for connection, beginning in zip(connections, (b"", b"GET / HT", HEAD.encode()), strict=True):
+            connection.sendall(beginning)
+        began = time.monotonic()
+        assert [connection.recv(1) for connection in connections] == [b""] * 3
+        assert 5 < time.monotonic() - began < 15
 
 
 @pytest.mark.parametrize(("version", "coding"), [("1.1", "length"), ("1.1", "chunks"), ("1.0", "length")])

@@ -329,6 +329,41 @@ def test_who_is_done_goes_home_and_does_not_run_the_next_ones_pass() -> None:
     assert backend.threads[-1] is late.thread
 
 
+class SlowPasses(Passes):
+    """Passes on which nobody looks at, or changes, how many lanes are free without a thread beside it doing so too."""
+
+    _lanes = 0
+
+    @property
+    def _free_lanes(self) -> int:
+        lanes = self._lanes
+        time.sleep(0.005)
+        return lanes
+
+    @_free_lanes.setter
+    def _free_lanes(self, lanes: int) -> None:
+        self._lanes = lanes
+
+
+def test_callers_that_come_at_the_same_moment_share_one_lane() -> None:
+    backend = SquareBackend(image_batch=1)
+    passes = SlowPasses(backend)
+    together = threading.Barrier(4)
+    got: list[float] = []
+
+    def ask_for(value: int) -> None:
+        together.wait(SECONDS)
+        got.extend(float(passes.image_features(pictures(value))[0, 1]) for _ in range(5))
+
+    threads = [threading.Thread(target=ask_for, args=(value,)) for value in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SECONDS)
+    assert sorted(got) == [0] * 5 + [1] * 5 + [4] * 5 + [9] * 5
+    assert (backend.most_running, passes._lanes) == (1, 1)
+
+
 @pytest.mark.parametrize(("lanes", "image_batch"), [(1, 1), (1, 8), (2, 4), (3, 2)])
 def test_many_callers_at_once_get_their_own(hasty_threads: None, lanes: int, image_batch: int) -> None:
     backend = SquareBackend(lanes, image_batch)
