@@ -94,7 +94,7 @@ REFUSED: dict[str, tuple[str, bytes | None, dict[str, Any]]] = {
     ),
     "base64": (
         "/v1/gaze",
-        f'{{"image": {{"base64": "{MARKER}"}}, "lists": ["tools"]}}'.encode(),
+        f'{{"image": {{"base64": "!{MARKER}"}}, "lists": ["tools"]}}'.encode(),
         {"status": 422, "code": "undecodable_image", "route": "/v1/gaze"},
     ),
 }
