@@ -106,6 +106,7 @@ def decode(
     before_pixels: Callable[[int], bool] = lambda _bytes: True,
     *,
     fast: bool = False,
+    sha256: str | None = None,
 ) -> DecodedImage:
     """Return the first frame as an upright RGB image: rotated as EXIF says, in sRGB, on white where it is transparent.
 
@@ -113,6 +114,7 @@ def decode(
     decoded at a half, a quarter or an eighth of its size, which libjpeg does for a part of the time and of the memory,
     as long as its short side keeps so many pixels.
     fast: whether one within the limits is so decoded too.
+    sha256: what to say of the bytes, where that is found out elsewhere.
     before_pixels: is called with the bytes that the decoder may take, when the pixels are about to be decoded, and says
     whether they are there; if not, it is tried all the same.
     Dimensions are checked before pixels are decoded. Raises ImageTooLarge, UnsupportedImageFormat, ImageDimensions or
@@ -120,7 +122,8 @@ def decode(
     """
     if len(encoded) > limits.max_bytes:
         raise ImageTooLarge(f"The image has more than the {limits.max_bytes} bytes that this service takes.")
-    sha256 = hashlib.sha256(encoded).hexdigest()
+    if sha256 is None:
+        sha256 = hashlib.sha256(encoded).hexdigest()
     with problems_told():
         image = _open(encoded)
         whole = image.size
