@@ -129,7 +129,8 @@ def _tidied(lines: Iterable[str], separator: str) -> Iterator[str]:
                 quoted = not quoted and opens
             if quoted:
                 continue
-            if place and closed and piece.lstrip(blanks)[:1] in (separator, "\r", "\n", ""):
+            ends = (separator, "\r", "\n", *[""][: place == len(pieces) - 1])
+            if place and closed and piece.lstrip(blanks)[:1] in ends:
                 pieces[place] = piece.lstrip(blanks)
             before = pieces[place].rstrip(blanks)
             opens = before.endswith(separator) or (not before and not place) or (closed and not pieces[place])

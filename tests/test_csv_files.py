@@ -77,6 +77,7 @@ def test_nothing_has_no_header(text: str) -> None:
         ("sep=;\nobject_number;file\n1;a.png;x\n", 3, "more fields"),
         ('object_number,file\n1,"a.png\n', 2, "unexpected end"),
         ('object_number,file\n1,"a" and b\n', 2, "expected after"),
+        ('object_number,file\n1,"a" "b"\n', 2, "expected after"),
         ("object_number,file\n1," + "x" * (16 * 1024 * 1024 + 1), 2, "field limit"),
     ],
 )
