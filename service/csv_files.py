@@ -1,7 +1,8 @@
 """CSV as people's programs write it -> the names in its first line, and rows with their line numbers.
 
 RFC 4180, with what Excel, LibreOffice and databases do otherwise: other separators, a first line `sep=;`, blanks around
-quotes, separators and whole rows too many, and ="0012" for a text that looks like a number.
+quotes, separators and whole rows too many, ="0012" for a text that looks like a number, and the character that ended
+files on DOS.
 """
 
 import csv
@@ -11,7 +12,9 @@ from itertools import chain
 
 _SEPARATORS = ",;\t|"
 _NOTHING = f" {_SEPARATORS}\r\n"
-_SAID = re.compile(r'"?sep=(.)"?[,;\t|]*', re.IGNORECASE)
+_SAID = re.compile(r'"?sep *= *(\\t|.) *"?[,;\t|]*', re.IGNORECASE)
+_BLANKS = " \t\N{NO-BREAK SPACE}"
+_END_OF_FILE = "\x1a"
 _EXCELS_TEXT = re.compile(r'="(.*)"', re.DOTALL)
 
 _MOST_CHARACTERS = 16 * 1024 * 1024
@@ -61,7 +64,7 @@ class CsvRows:
         said = None
         for line in lines:
             if found := _SAID.fullmatch(line.rstrip("\r\n")):
-                said = found[1]
+                said = found[1].replace("\\t", "\t")
             elif line.strip(_NOTHING):
                 return line, said
             else:
@@ -105,19 +108,32 @@ def _separator(header: str, known: Collection[str]) -> str:
 
 
 def _text(cell: str) -> str:
-    cell = cell.strip()
+    cell = cell.strip().strip(_END_OF_FILE)
     excels = _EXCELS_TEXT.fullmatch(cell)
     return excels[1].replace('""', '"').strip() if excels else cell
 
 
 def _tidied(lines: Iterable[str], separator: str) -> Iterator[str]:
-    """Yield lines without the blanks between a closing quote and a separator, which csv takes for a mistake."""
+    """Yield lines without the blanks around a quoted field, which csv takes for a mistake or for part of it.
+
+    A quote within a field that does not begin with one is a character like any other.
+    """
+    blanks = _BLANKS.replace(separator, "")
     quoted = False
     for line in lines:
         pieces = line.split('"')
+        opens = False
         for place, piece in enumerate(pieces):
+            closed = quoted
             if place:
-                quoted = not quoted
-            if place and not quoted and piece[:1] == " " and piece.lstrip(" ")[:1] in (separator, "\r", "\n", ""):
-                pieces[place] = piece.lstrip(" ")
+                quoted = not quoted and opens
+            if quoted:
+                continue
+            ends = (separator, "\r", "\n", *[""][: place == len(pieces) - 1])
+            if place and closed and piece.lstrip(blanks)[:1] in ends:
+                pieces[place] = piece.lstrip(blanks)
+            before = pieces[place].rstrip(blanks)
+            opens = before.endswith(separator) or (not before and not place) or (closed and not pieces[place])
+            if opens and place < len(pieces) - 1:
+                pieces[place] = before
         yield '"'.join(pieces) if len(pieces) > 1 else line

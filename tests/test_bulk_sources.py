@@ -107,6 +107,12 @@ def test_table_without_its_columns_is_told(tmp_path: Path, name: str) -> None:
         found(tmp_path / name)
 
 
+def test_table_of_another_encoding_is_no_picture(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_bytes("object_number,file\nÖl,größe.png\n".encode("cp1252"))
+    with pytest.raises(InvalidRequest, match="this is not UTF-8"):
+        found(tmp_path / "t.txt")
+
+
 def test_text_on_one_endless_line_is_no_table(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("object_number,file," * 100_000)
     (tmp_path / "u.txt").write_text("a" * 1_000_000 + ",object_number,file\n")

@@ -23,6 +23,7 @@ def rows(path: Path, text: str | bytes) -> list[Item]:
     [
         "object_number,file\n1999.7,a.jpg\n2000.1,sub/b.jpg\n",
         "object_number,file\r\n1999.7,.\\a.jpg\r\n2000.1,sub\\b.jpg\r\n",
+        "object_number,file\n1999.7,%61.jpg\n2000.1,sub%2Fb.jpg\n",
         "object_number,file\n1999.7,file:a.jpg\n2000.1,file:sub/%62.jpg\n",
         "sep=;\r\nobject_number;file\r\n1999.7;a.jpg\r\n;\r\n2000.1;sub/b.jpg;\r\n",
         "object_number,file\n1999.7,a.jpg\n2000.1,sub/b.jpg\n".encode("utf-16"),
@@ -95,9 +96,9 @@ def test_name_in_the_other_normal_form_is_found(tmp_path: Path, form: Literal["N
 
 def test_name_as_it_stands_comes_before_any_other_spelling(tmp_path: Path) -> None:
     (tmp_path / "img").mkdir()
-    for name in ("img\\a.png", "img/a.png", normalize("NFC", "ö"), normalize("NFD", "ö")):
+    for name in ("img\\a.png", "img/a.png", "b%20.png", "b .png", normalize("NFC", "ö"), normalize("NFD", "ö")):
         (tmp_path / name).touch()
-    for name in ("img\\a.png", normalize("NFC", "ö"), normalize("NFD", "ö")):
+    for name in ("img\\a.png", "b%20.png", normalize("NFC", "ö"), normalize("NFD", "ö")):
         assert rows(tmp_path, f"object_number,file\n7,{name}\n") == [Item("7", "file", str(tmp_path / name))]
 
 

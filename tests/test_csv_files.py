@@ -26,9 +26,14 @@ def rows(text: str) -> tuple[CsvRows, list[list[str]]]:
         ("sep=;\r\nobject_number;file;title\r\n1;a.png;Bowl, blue\r\n2;b.png;\r\n", 0),
         ('"SEP=;"\r\nobject_number;file;title\r\n1;a.png;Bowl, blue\r\n2;b.png;\r\n', 0),
         ("sep=\t\nobject_number\tfile\ttitle\n1\ta.png\tBowl, blue\n2\tb.png\n", 0),
+        ("SEP = ; \r\nobject_number;file;title\r\n1;a.png;Bowl, blue\r\n2;b.png;\r\n", 0),
+        ("sep=\\t\nobject_number\tfile\ttitle\n1\ta.png\tBowl, blue\n2\tb.png\n", 0),
         ("sep=~\nobject_number~file~title\n1~a.png~Bowl, blue\n2~b.png\n", 0),
         ('object_number, file, title\n1, a.png, "Bowl, blue"\n2, b.png, ""\n', 0),
         ('"object_number" , "file" ,"title" \r\n"1" , "a.png" , "Bowl, blue" \r\n"2" , "b.png" ,\r\n', 0),
+        ('object_number,file,title\n"1"\t,\xa0"a.png",\t"Bowl, blue"\xa0\n\xa0"2" ,b.png,\n', 0),
+        ('object_number\tfile\ttitle\n"1" \t "a.png"\t"Bowl, blue"\n2\tb.png\t \n', 0),
+        ('object_number,file,title\r\n1,a.png,"Bowl, blue"\r\n2,b.png,\r\n\x1a', 1),
         ('object_number,file,title,,\n1,a.png,"Bowl, blue",,\n2,b.png,,,,,\n', 0),
         ('object_number,file,title\n1,a.png,"Bowl, blue"\n,,\n2,b.png,\n , ,\n\n;;\n'.replace(";;", ",,,,"), 3),
         ('\n,,\nobject_number,file,title\n\n1,a.png,"Bowl, blue"\n2,b.png,\n\n', 1),
@@ -47,6 +52,8 @@ def test_dialects_say_the_same(text: str, passed_over: int) -> None:
 def test_quotes_lines_and_blanks_within_quotes_stay() -> None:
     _, found = rows('object_number,file\n"a "" , b","x\ny"\n 5" wide ,c\n')
     assert found == [['a " , b', "x\ny"], ['5" wide', "c"]]
+    _, found = rows('object_number,file\n5" wide,c\n"6"" , "" ,\t""8""",""" , a"\n')
+    assert found == [['5" wide', "c"], ['6" , " ,\t"8"', '" , a']]
 
 
 def test_rows_come_with_the_line_of_their_end() -> None:
@@ -70,6 +77,7 @@ def test_nothing_has_no_header(text: str) -> None:
         ("sep=;\nobject_number;file\n1;a.png;x\n", 3, "more fields"),
         ('object_number,file\n1,"a.png\n', 2, "unexpected end"),
         ('object_number,file\n1,"a" and b\n', 2, "expected after"),
+        ('object_number,file\n1,"a" "b"\n', 2, "expected after"),
         ("object_number,file\n1," + "x" * (16 * 1024 * 1024 + 1), 2, "field limit"),
     ],
 )

@@ -136,6 +136,24 @@ def test_text_files(tmp_path: Path, contents: str, labels: tuple[str, ...]) -> N
     )
 
 
+@pytest.mark.parametrize(
+    "contents",
+    [
+        "label,uri\nhay,http://a.example/1\n",
+        "Label;URI;\r\nhay;http://a.example/1;\r\n",
+        "URI\tLabel\nhttp://a.example/1\thay\n",
+    ],
+)
+def test_csv_that_is_called_text_is_a_csv(tmp_path: Path, contents: str) -> None:
+    read = one_list(tmp_path, {"crops.txt": contents})
+    assert (read.labels, read.uris) == (("hay",), ("http://a.example/1",))
+
+
+@pytest.mark.parametrize("name", ["crops.csv", "crops.txt"])
+def test_end_of_a_file_of_dos_is_no_label(tmp_path: Path, name: str) -> None:
+    assert one_list(tmp_path, {name: "label\r\nhay\r\n\x1a"}).labels[-1] == "hay"
+
+
 def test_what_lists_toml_says_of_a_list_is_used(tmp_path: Path) -> None:
     about = 'title = "Crops"\ndescription = "What grows."\ntemplate = "a field of {}"\nsource = "Us"\nlicence = "CC0"\n'
     read = one_list(tmp_path, {"lists.toml": f"[crops]\n{about}", "crops.txt": "hay\n{}\n"})

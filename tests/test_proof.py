@@ -69,9 +69,29 @@ def with_words_that_weigh_nothing(folder: Path) -> None:
     tiny_models.change_weights(folder, lambda weights: [weights[name].zero_() for name in names])
 
 
+def with_pictures_that_weigh_nothing(folder: Path) -> None:
+    name = "vision_model.post_layernorm.weight"
+    tiny_models.change_weights(folder, lambda weights: weights[name].zero_())
+
+
+def with_the_tokenizer_of_gpt_2(folder: Path) -> None:
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    tiny_models.write_json(folder / "tokenizer_config.json", {**settings, "tokenizer_class": "GPT2Tokenizer"})
+
+
+@pytest.mark.parametrize("max_tokens", [6, 8, 10])
+def test_model_of_a_short_window_passes(clip_folder: Path, tmp_path: Path, max_tokens: int) -> None:
+    folder = shutil.copytree(clip_folder, tmp_path / "model")
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    tiny_models.write_json(folder / "tokenizer_config.json", {**settings, "model_max_length": max_tokens})
+    proved(folder)
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
+        (with_pictures_that_weigh_nothing, "To model two pictures of other colours are the same"),
+        (with_the_tokenizer_of_gpt_2, r"other tokens than its family's own, CLIPTokenizer, of \d+ in \d+"),
         (with_a_tokenizer_that_keeps_capitals, r"other tokens than its family's own, CLIPTokenizer, of \d+ in \d+"),
         (with_words_that_weigh_nothing, "To model the phrases 'a red circle' and 'a blue square' are the same"),
     ],

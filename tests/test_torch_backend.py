@@ -216,6 +216,29 @@ def with_an_end_below_other_tokens(folder: Path) -> None:
     tiny_models.write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
 
 
+def of_fewer_layers(tower: str) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        contents = json.loads((folder / "config.json").read_text())
+        contents[f"{tower}_config"]["num_hidden_layers"] -= 1
+        tiny_models.write_json(folder / "config.json", contents)
+
+    return spoil
+
+
+def without_half_of_the_merges(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    merges = (folder / "merges.txt").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "merges.txt").write_text("".join(merges[: len(merges) // 2]), encoding="utf-8")
+
+
+def with_a_window_of(tokens: int) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        contents = json.loads((folder / "tokenizer_config.json").read_text())
+        tiny_models.write_json(folder / "tokenizer_config.json", {**contents, "model_max_length": tokens})
+
+    return spoil
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
@@ -231,6 +254,10 @@ def with_an_end_below_other_tokens(folder: Path) -> None:
         (with_a_broken_tokenizer, "tokenizer of model cannot be loaded"),
         (with_a_broken_processor, "preprocessor_config.json of model cannot be read"),
         (with_a_larger_vocabulary, "more tokens than the model"),
+        (of_fewer_layers("text"), "leaves out 16 of its weights, such as 'text_model.encoder.layers.1"),
+        (of_fewer_layers("vision"), "leaves out 16 of its weights, such as 'vision_model.encoder.layers.1"),
+        (without_half_of_the_merges, "cannot make 24448 of its 48894 words, because their merges are missing"),
+        (with_a_window_of(0), "has 0 as model_max_length"),
     ],
 )
 def test_model_that_is_not_whole_is_refused(
@@ -241,6 +268,23 @@ def test_model_that_is_not_whole_is_refused(
     with pytest.raises(CorruptModel, match=reason) as told:
         load(folder)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("without", ["post_processor", "eos_token", "pad_token"])
+def test_siglip_whose_phrases_have_no_end_or_no_filling_is_refused(tmp_path: Path, without: str) -> None:
+    folder = tiny_models.write_siglip(tmp_path / "model", tokenizer="GemmaTokenizer")
+    name = "tokenizer.json" if without == "post_processor" else "tokenizer_config.json"
+    contents = json.loads((folder / name).read_text(encoding="utf-8"))
+    changed = {"tokenizer_class": "PreTrainedTokenizerFast"} if name == "tokenizer_config.json" else {}
+    tiny_models.write_json(folder / name, {**contents, without: None, **changed})
+    with pytest.raises(CorruptModel, match="does not end phrases with a token of its own"):
+        load(folder)
+
+
+def test_weights_that_belong_to_neither_tower_are_left_out(clip_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(clip_folder, tmp_path / "model")
+    change_weights(folder, lambda weights: weights.update({"classifier.weight": torch.zeros(3, 8)}))
+    assert load(folder).description.feature_size == 8
 
 
 class LeavesATrace:

@@ -29,7 +29,7 @@ _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 def is_table(path: Path, encoding: str | None = None) -> bool:
     """Say whether a file is such a table, by its first line."""
     try:
-        with _rows(path, encoding, _MOST_OF_A_HEADER) as rows:
+        with _rows(path, encoding, _MOST_OF_A_HEADER, errors="replace") as rows:
             return _NUMBER in rows.header and any(name in rows.header for name in _PICTURES)
     except InvalidRequest:
         return False
@@ -51,11 +51,11 @@ def rows_of(path: Path, passed: "Counter[str] | None" = None, encoding: str | No
 
 
 @contextmanager
-def _rows(path: Path, encoding: str | None, most: int = -1) -> Iterator[CsvRows]:
+def _rows(path: Path, encoding: str | None, most: int = -1, errors: str = "strict") -> Iterator[CsvRows]:
     """Give a table's rows; where `most` says how many characters of a line are read, only the first of them count."""
     try:
         encoding = _encoding(path, encoding)
-        with path.open(encoding=encoding, newline="") as file:
+        with path.open(encoding=encoding, errors=errors, newline="") as file:
             yield CsvRows(iter(partial(file.readline, most), ""), (_NUMBER, *_PICTURES))
     except BrokenCsv as error:
         _refuse(path, error.line, str(error))
@@ -116,12 +116,14 @@ def _path_of(url: str) -> str:
 
 
 def _as_it_is_spelt(folder: str, place: str) -> str:
-    """Return the path of a file that may be named as Windows or macOS do, with backslashes or in another normal form.
+    """Return the path of a file that may be named as Windows, macOS or a URL do: backslashes, another normal form, %20.
 
     What is there under the name as it stands is what is meant.
     """
-    paths = [os.path.abspath(os.path.join(folder, one)) for one in (place, place.replace("\\", "/"))]  # noqa: PTH100, PTH118  # which leave links alone
-    if place.isascii() and "\\" not in place:  # as nearly all are, and a disk far away need not be asked of each
+    paths = [os.path.abspath(os.path.join(folder, one)) for one in (place, place.replace("\\", "/"), unquote(place))]  # noqa: PTH100, PTH118  # which leave links alone
+    if place.isascii() and not {"\\", "%"}.intersection(
+        place
+    ):  # as nearly all are, and a disk far away need not be asked of each
         return paths[0]
     for path in paths:
         spelt = os.sep

@@ -142,10 +142,11 @@ def _read_list(file: Path, details: dict[str, str]) -> PhraseList:
         )
     if file.stem == OWN_LIST:
         raise InvalidList(f"{file}: the name '{OWN_LIST}' is kept for phrases that callers send; rename the file.")
-    rows = _csv_rows if file.suffix == ".csv" else _text_rows
+    text = _read_text(file)
+    rows = _csv_rows if file.suffix == ".csv" or _begins_like_a_csv(text) else _text_rows
     labels: dict[str, int] = {}
     uris: list[str | None] = []
-    for line, label, uri in rows(file, _read_text(file)):
+    for line, label, uri in rows(file, text):
         if not label:
             raise InvalidList(f"{file}, line {line}: the label is empty.")
         if len(label) > MAX_PHRASE_CHARACTERS:
@@ -198,7 +199,15 @@ def _csv_rows(file: Path, text: str) -> Iterator[tuple[int, str, str]]:
         raise InvalidList(f"{file}, line {error.line}: {error}{hint}.") from None
 
 
+def _begins_like_a_csv(text: str) -> bool:
+    """Say whether the first line names the two columns of a CSV, which would be an odd phrase."""
+    try:
+        return set(_COLUMNS).issubset(CsvRows(io.StringIO(text, newline=""), _COLUMNS).header)
+    except BrokenCsv:
+        return False
+
+
 def _text_rows(_file: Path, text: str) -> Iterator[tuple[int, str, str]]:
     for line, label in enumerate(text.split("\n"), start=1):
-        if label.strip():
-            yield line, label.strip(), ""
+        if label := label.strip().strip("\x1a"):
+            yield line, label, ""

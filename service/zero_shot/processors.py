@@ -171,7 +171,7 @@ def reference_tokens(files: ModelFiles, ours: PhraseTokenizer) -> ReferenceToken
         reference_class, ready = transformers.PreTrainedTokenizerFast, _canonicalised
     elif kind and kind[1] == "BPE" and family != "clip" and settings.get("do_lower_case") is not False:
         name, reference_class = "Siglip2Tokenizer", transformers.Siglip2Tokenizer
-    elif family == "clip" and '"end_of_word_suffix":"</w>"' in (ours.file_contents or ""):
+    elif kind and kind[1] == "BPE" and family == "clip" and '</w>":' in (ours.file_contents or ""):
         name, reference_class = "CLIPTokenizer", transformers.CLIPTokenizer
     else:
         return None

@@ -1,7 +1,9 @@
 """TorchBackend: a model in torch, on a CPU or a CUDA device; loads models in transformers' format."""
 
+import json
 import math
 import queue
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -24,6 +26,13 @@ _CLASSES: dict[str, Any] = {
 }
 _WANT_OF_MEMORY = ("CUDA error: out of memory", "_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED")
 """What torch's errors say of it that have no class of their own."""
+
+_OF_A_TOWER = re.compile(r"(text|vision)_model\.(?!embeddings\.position_ids)")
+_LEAST_TOKENS = 3
+"""One of a phrase, and those that begin and end it."""
+
+_MOST_UNMADE = 0.01
+"""The share of a vocabulary that may be of no use, as added words are that a file does not name as such."""
 
 
 class TorchBackend:
@@ -127,8 +136,17 @@ def load_torch(files: ModelFiles, device: str, precision: str, threads: int) -> 
             f"The tokenizer of {files.model_id} has more tokens than the model; the files in {files.directory} "
             "do not belong together."
         )
+    _check_merges(files, tokenizer)
     if family == "clip":
         _check_end(files, tokenizer, model.config.text_config.eos_token_id)
+    else:
+        _check_end_of_siglip(files, tokenizer)
+    max_tokens = min(model.config.text_config.max_position_embeddings, tokenizer.model_max_length)
+    if max_tokens < _LEAST_TOKENS:
+        raise CorruptModel(
+            f"The tokenizer_config.json of {files.model_id} has {max_tokens} as model_max_length, which holds no "
+            f"phrase; correct it in {files.directory}."
+        )
     scale = float(model.logit_scale.detach().exp())
     if not math.isfinite(scale):
         raise CorruptModel(f"The logit scale of {files.model_id} is no number; its weights are broken.")
@@ -142,7 +160,7 @@ def load_torch(files: ModelFiles, device: str, precision: str, threads: int) -> 
         image_size=_image_size(model.config.vision_config),
         patch_size=int(model.config.vision_config.patch_size),
         feature_size=_feature_size(model),
-        max_tokens=min(model.config.text_config.max_position_embeddings, tokenizer.model_max_length),
+        max_tokens=max_tokens,
         logit_scale=scale,
         logit_bias=float(model.logit_bias.detach()) if hasattr(model, "logit_bias") else 0.0,
     )
@@ -204,7 +222,42 @@ def _load_model(files: ModelFiles, family: str) -> Any:
             f"The weights of {files.model_id} are not whole: {len(report['missing_keys'])} are missing and "
             f"{len(report['mismatched_keys'])} have another shape; put whole files into {files.directory}."
         )
+    # What config.json leaves out of a tower, transformers leaves out, too.
+    left_out = [name for name in report["unexpected_keys"] if _OF_A_TOWER.search(name)]
+    if left_out:
+        raise CorruptModel(
+            f"The config.json of {files.model_id} leaves out {len(left_out)} of its weights, such as "
+            f"{left_out[0][:80]!a}; put the one into {files.directory} that belongs to them."
+        )
     return model
+
+
+def _check_merges(files: ModelFiles, tokenizer: Any) -> None:
+    """Raise CorruptModel if CLIP's tokenizer lacks some of the merges that make the words of its vocabulary."""
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    contents = json.loads(fast.to_str())["model"] if fast else {}
+    if contents.get("type") != "BPE" or not contents.get("end_of_word_suffix"):
+        return
+    made = {"".join(merge if isinstance(merge, list) else merge.split(" ")) for merge in contents["merges"]}
+    end, special = contents["end_of_word_suffix"], set(tokenizer.get_added_vocab())
+    words = [word for word in contents["vocab"] if len(word.removesuffix(end)) > 1 and word not in special]
+    unmade = sum(word not in made for word in words)
+    if unmade > _MOST_UNMADE * len(words):
+        raise CorruptModel(
+            f"The tokenizer of {files.model_id} cannot make {unmade} of its {len(words)} words, because their merges "
+            f"are missing; put the whole merges.txt or tokenizer.json into {files.directory}."
+        )
+
+
+def _check_end_of_siglip(files: ModelFiles, tokenizer: Any) -> None:
+    """Raise CorruptModel if a SigLIP's tokenizer does not end phrases with the token that all it learnt from had."""
+    ids = tokenizer(["a red circle"])["input_ids"][0]
+    end, filling = tokenizer.eos_token_id, tokenizer.pad_token_id
+    if end is None or filling is None or end not in ids[-1:]:
+        raise CorruptModel(
+            f"The tokenizer of {files.model_id} does not end phrases with a token of its own (eos_token), or has none "
+            f"to fill them up with (pad_token); put the files into {files.directory} that the model was trained with."
+        )
 
 
 def _check_end(files: ModelFiles, tokenizer: Any, end: Any) -> None:
