@@ -113,6 +113,8 @@ CHAIN = profile_of_stages(300)
         profile(PLAIN).replace(b"XYZ ", b"Lab ", 1),
         profile({**PLAIN, **{b"x%03d" % number: b"" for number in range(9)}}),
     ],
+    # Not by the bytes: a profile says when it was made, and two processes that test make one each.
+    ids=("stages", "cut", "head", "A2B0", "rTRC", "long curve", "long name", "link", "CMYK", "Lab", "unknown tags"),
 )
 @pytest.mark.parametrize("make", [jpeg_with_profile, png_with_profile])
 def test_a_profile_of_more_than_matrix_and_curves_is_not(make: Callable[[bytes], bytes], icc: bytes) -> None:

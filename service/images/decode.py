@@ -25,7 +25,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "JPEG2000")
 _JPEG = ("JPEG", "MPO")
 
 _IMPORTED_LATE = (
-    "service.images.tiff.picture",
+    "service.images.tiff.picture",  # with its codecs
     *(
         f"PIL.{name}ImagePlugin"
         for name in ("Avif", "Bmp", "Gif", "Jpeg", "Jpeg2K", "Mpo", "Png", "Ppm", "Tiff", "WebP")
@@ -37,7 +37,6 @@ _IMPORTED_LATE = (
         "encodings.utf_16",
         "encodings.utf_16_le",
         "encodings.utf_16_be",
-        "service.images.tiff.picture",  # with its codecs
     ),
 )
 
@@ -131,6 +130,7 @@ def decode(
     before_pixels: Callable[[int], bool] = lambda _bytes: True,
     *,
     fast: bool = False,
+    sha256: str | None = None,
 ) -> DecodedImage:
     """Return the first frame as an upright RGB image: rotated as EXIF says, in sRGB, on white where it is transparent.
 
@@ -139,6 +139,7 @@ def decode(
     does for a part of the time and of the memory, a JPEG 2000 at one of its resolution levels, a TIFF as the smallest
     copy of itself that it has.
     fast: whether a JPEG or a TIFF within the limits is so decoded too.
+    sha256: what to say of the bytes, where that is found out elsewhere.
     before_pixels: is called with the bytes that the decoder may take, when the pixels are about to be decoded, and says
     whether they are there; if not, it is tried all the same.
     Dimensions are checked before pixels are decoded. Raises ImageTooLarge, UnsupportedImageFormat, ImageDimensions or
@@ -146,7 +147,8 @@ def decode(
     """
     if len(encoded) > limits.max_bytes:
         raise ImageTooLarge(f"The image has more than the {limits.max_bytes} bytes that this service takes.")
-    sha256 = hashlib.sha256(encoded).hexdigest()
+    if sha256 is None:
+        sha256 = hashlib.sha256(encoded).hexdigest()
     with problems_told():
         if is_tiff(encoded) and len(encoded) >= _LEAST_BYTES:
             return _decode_tiff(encoded, sha256, limits, min_short_side, before_pixels, fast=fast)
@@ -168,21 +170,7 @@ def decode(
         has_memory = before_pixels(_bytes_to_decode(image, whole))
         if image.format == "HEIF" and not has_memory:
             raise MemoryError  # without which libheif would end the process
-        try:
-            image.load()
-        except BROKEN:
-            if not has_memory and image.info.get("progressive"):
-                raise ImageDimensions(jpeg.PROGRESSIVE_NEEDS_MEMORY) from None
-            if not has_memory and image.format in _SAY_THE_SAME:
-                raise MemoryError from None
-            image.close()  # which lets its memory go
-            if image.format not in _JPEG:
-                raise
-            if not jpeg.lacks_only_its_end(encoded, wanted):
-                raise jpeg.error_of(encoded) from None
-            image = _open(encoded.removesuffix(b"\xff") + jpeg.END)
-            _reduce(image, encoded, wanted)
-            image.load()
+        image = _loaded(image, encoded, wanted, has_memory=has_memory)
         if image.format == "HEIF" and image.size != whole:
             raise UndecodableImage("The image is a broken HEIF: its pixels are not as many as it says.")
         _complete(image, encoded, container.boxes, wanted)
@@ -193,6 +181,26 @@ def decode(
     decoded_at = upright.size if reduced else None
     image_format = "JPEG" if image.format in _JPEG else str(image.format)
     return DecodedImage(upright, width, height, image_format, sha256, decoded_at, warned)
+
+
+def _loaded(image: Image.Image, encoded: bytes, wanted: int | None, *, has_memory: bool) -> Image.Image:
+    """Return the picture with its pixels; a JPEG that lacks nothing but its end is opened once more, with one."""
+    try:
+        image.load()
+    except BROKEN:
+        if not has_memory and image.info.get("progressive"):
+            raise ImageDimensions(jpeg.PROGRESSIVE_NEEDS_MEMORY) from None
+        if not has_memory and image.format in _SAY_THE_SAME:
+            raise MemoryError from None
+        image.close()  # which lets its memory go
+        if image.format not in _JPEG:
+            raise
+        if not jpeg.lacks_only_its_end(encoded, wanted):
+            raise jpeg.error_of(encoded) from None
+        image = _open(encoded.removesuffix(b"\xff") + jpeg.END)
+        _reduce(image, encoded, wanted)
+        image.load()
+    return image
 
 
 def _decode_tiff(

@@ -21,7 +21,7 @@ from benchmarks.reference_clip import make_reference_clip
 from service.cores import available_cores
 from service.settings import SLOTS
 from tests.conftest import CACHE, encoded
-from tests.faults.callers import ask_patiently, wait_for
+from tests.faults.callers import answer_to, ask_patiently, question, wait_for
 from tests.faults.test_requests import POST, assert_answers
 from tests.problem_shape import checked_problem
 from tests.running_service import Service, served
@@ -142,6 +142,8 @@ def test_more_callers_than_are_kept_while_some_refused_ones_still_send(tmp_path:
         assert refused
         # They linger for five seconds, and count among those that the service parts with where they are too many.
         idle = [sent(b"") for _ in range(1100)]
+        # Those who have places may not be answered yet.
+        wait_for(lambda: answer_to(service, "/v1/gaze", question())[0] == 200, 5)
         assert_answers(service)
         parted = sum(is_closed(connection) for connection in idle)
         assert service.workers() == [worker]
