@@ -2,13 +2,17 @@
 
 import functools
 import io
-from collections.abc import Iterator
+import struct
+import zlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import imagecodecs
 import numpy as np
+import pillow_heif
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageCms, PngImagePlugin
 
 from service.images import heif
 
@@ -61,7 +65,7 @@ def picture(mode: str, seed: int = 0, size: tuple[int, int] = (61, 47)) -> Image
 def seeds(file_format: str) -> tuple[bytes, ...]:
     """Return the files of a format, one of each variant."""
     files = tuple(_saved(file_format, mode, dict(options)) for mode, options in VARIANTS[file_format])
-    return (*files, *_further_tiffs()) if file_format == "TIFF" else files
+    return (*files, *_FURTHER[file_format]()) if file_format in _FURTHER else files
 
 
 def _further_tiffs() -> Iterator[bytes]:
@@ -89,6 +93,90 @@ def _further_tiffs() -> Iterator[bytes]:
         pyramid.write(colours, photometric="rgb", subifds=1, metadata=None)
         pyramid.write(colours[::2, ::2], photometric="rgb", subfiletype=1, metadata=None)
     yield file.getvalue()
+
+
+def _box(kind: bytes, *contents: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + sum(map(len, contents)), kind) + b"".join(contents)
+
+
+def _further_jpeg_2000s() -> Iterator[bytes]:
+    """Yield JPEG 2000s of kinds that Pillow does not write."""
+    colours = np.asarray(picture("RGB"))
+    codestream: dict[str, Any] = {"level": 0, "reversible": True, "codecformat": "j2k"}
+    start = _box(b"jP  ", b"\r\n\x87\n") + _box(b"ftyp", b"jp2 \0\0\0\0jp2 ")
+    boxes = (
+        (
+            colours[..., 1] >> 5,
+            _box(b"pclr", b"\0\x08\3\7\7\7", bytes(range(24))),
+            _box(b"cmap", b"\0\0\1\0\0\0\1\1\0\0\1\2"),
+        ),
+        (colours, _box(b"cdef", struct.pack(">10H", 3, 0, 0, 3, 1, 0, 2, 2, 0, 1))),
+        (colours, _box(b"colr", b"\2\0\0", ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())),
+    )
+    for samples, *said in boxes:
+        header = _box(b"ihdr", struct.pack(">IIHBBBB", 47, 61, samples.ndim, 7, 7, 0, 0))
+        coded = imagecodecs.jpeg2k_encode(np.ascontiguousarray(samples), **codestream)
+        yield start + _box(b"jp2h", header, *said, _box(b"colr", b"\1\0\0\0\0\0\x10")) + _box(b"jp2c", bytes(coded))
+    for channels, bits in ((3, 16), (1, 12), (3, 4), (4, 10), (2, 16)):
+        deep = (np.resize(colours, (47, 61, channels)).squeeze().astype(np.uint16) * 257) >> (16 - bits)
+        samples = deep.astype(np.uint8) if bits < 8 else deep
+        yield bytes(imagecodecs.jpeg2k_encode(samples, level=0, bitspersample=bits, reversible=True))
+
+
+def _further_pngs() -> Iterator[bytes]:
+    """Yield PNGs of deep samples, in the order of rows and interlaced ones, with a transparent value."""
+    rows = np.asarray(picture("RGB")).astype(">u2") * np.array(257, ">u2")
+    passes = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+    for parts in ([rows], [rows[top::down, left::across] for left, top, across, down in passes]):
+        data = zlib.compress(b"".join(b"\0" + row.tobytes() for part in parts for row in part))
+        header = struct.pack(">IIBBBBB", 61, 47, 16, 2, 0, 0, len(parts) > 1)
+        chunks = ((b"IHDR", header), (b"tRNS", rows[9, 9].tobytes()), (b"IDAT", data), (b"IEND", b""))
+        yield b"\x89PNG\r\n\x1a\n" + b"".join(
+            struct.pack(">I", len(contents)) + kind + contents + struct.pack(">I", zlib.crc32(kind + contents))
+            for kind, contents in chunks
+        )
+
+
+def _further_avifs() -> Iterator[bytes]:
+    """Yield AVIFs of more than 8 bits, and of grey."""
+    deep = np.asarray(picture("RGB")).astype(np.uint16)
+    yield bytes(imagecodecs.avif_encode(deep * 4, level=80, bitspersample=10, speed=9))
+    yield bytes(imagecodecs.avif_encode(deep * 16, level=80, bitspersample=12, pixelformat="444", speed=9))
+    yield bytes(imagecodecs.avif_encode(np.asarray(picture("L")), level=80, speed=9))
+
+
+def _further_heifs() -> Iterator[bytes]:
+    """Yield HEIFs of more than 8 bits."""
+    deep = np.asarray(picture("RGB")).astype(np.uint16) * 257
+    for channels in (deep, np.dstack([deep, deep[..., 1]])):
+        mode = "RGBA;16" if channels.shape[2] == 4 else "RGB;16"
+        file = io.BytesIO()
+        pillow_heif.encode(mode, (61, 47), np.ascontiguousarray(channels).tobytes(), file, quality=80)
+        yield file.getvalue()
+
+
+def _further_bitmaps() -> Iterator[bytes]:
+    """Yield bitmaps in runs, and of 16 bits a pixel."""
+    for bits, compression, data in (
+        (8, 1, (b"\x3d\5\0\0" * 47)[:-2] + b"\0\1"),
+        (4, 2, (b"\x3d\x57\0\0" * 47)[:-2] + b"\0\1"),
+        (16, 0, bytes(range(124)) * 47),
+    ):
+        colours = bytes(range(256)) * 4 if bits < 16 else b""
+        colours = colours[: 4 << bits] if bits < 8 else colours
+        header = struct.pack("<IiiHHIIiiII", 40, 61, 47, 1, bits, compression, len(data), 0, 0, 0, 0)
+        start = 14 + len(header) + len(colours)
+        yield b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start) + header + colours + data
+
+
+_FURTHER: dict[str, Callable[[], Iterator[bytes]]] = {
+    "TIFF": _further_tiffs,
+    "JPEG2000": _further_jpeg_2000s,
+    "PNG": _further_pngs,
+    "AVIF": _further_avifs,
+    "HEIF": _further_heifs,
+    "BMP": _further_bitmaps,
+}
 
 
 def _saved(file_format: str, mode: str, options: dict[str, Any]) -> bytes:

@@ -1,6 +1,7 @@
 """Colours that a file says in numbers are brought to sRGB, as arithmetic has it."""
 
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 
 from fuzz.bombs import png_chunk
 from fuzz.seeds import picture
+from service.images import colour
 from service.images.colour import HDR_WARNING
 from service.images.decode import ImageLimits, decode
 from tests.conftest import encoded
@@ -144,3 +146,16 @@ def test_what_is_hdr_is_warned_of(transfer: int) -> None:
     assert decoded.warnings == (HDR_WARNING,)
     assert decode(numbered(encoded(made, "AVIF"), 9, transfer), LIMITS).warnings == (HDR_WARNING,)
     assert decode(with_chunks(made, cicp(9, 1)), LIMITS).warnings == ()
+
+
+def test_the_numbers_of_a_png_count_before_its_profile() -> None:
+    made = picture("RGB")
+    wide = colour.profile(P3, 1.0, grey=False)
+    assert wide
+    profiled = png_chunk(b"iCCP", b"a\0\0" + zlib.compress(wide))
+    assert (samples_of(with_chunks(made, cicp(1, 13), profiled)) == np.asarray(made)).all()
+    off = np.abs(samples_of(with_chunks(made, cicp(1, 8), profiled)) - in_srgb(np.asarray(made), SRGB, 1.0))
+    assert off.mean() < 1
+    # What is not said by number is said by the profile.
+    unsaid = samples_of(with_chunks(made, cicp(2, 2), profiled))
+    assert (unsaid == samples_of(with_chunks(made, profiled))).all()

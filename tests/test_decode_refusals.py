@@ -156,6 +156,9 @@ TOO_LARGE: dict[str, Callable[[], bytes]] = {
     "GIF's screen": lambda: gif((60_000, 60_000), (10, 10)),
     "GIF's frame": lambda: gif((10, 10), (60_000, 60_000)),
     "GIF's frame below Pillow's own limit": lambda: gif((10, 10), (9_000, 9_000)),
+    "GIF's frame that is to be wiped": lambda: gif((10, 10), (20_000, 20_000)).replace(
+        b",\0\0\0\0", b"!\xf9\4\x08\0\0\0\0,\0\0\0\0"
+    ),
     "WebP's canvas": lambda: webp_of_canvas(16_384, 16_384),
 }
 MEASURE = """

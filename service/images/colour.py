@@ -16,6 +16,9 @@ _PRIMARIES: dict[int, Points] = {
 }
 _EXPONENTS = {4: 2.2, 5: 2.8, 8: 1.0}
 _HDR = (16, 18)  # PQ and HLG
+UNSAID = 2
+"""The code point of primaries, or of a transfer, that are said elsewhere or not at all."""
+
 _SAME = 0.005
 _SRGB_EXPONENT = 2.2
 """What programs write of sRGB, whose curve is near it; a file that says so means sRGB."""

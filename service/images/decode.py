@@ -9,11 +9,12 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from typing import NamedTuple
 
 from PIL import ExifTags, GifImagePlugin, Image, UnidentifiedImageError
 
 from service.errors import ImageDimensions, ImageTooLarge, UndecodableImage, UnsupportedImageFormat
-from service.images import colour, heif, jpeg, jpeg2000, png
+from service.images import colour, gif, heif, jp2, jpeg, jpeg2000, png, webp
 from service.images.pillow_errors import BROKEN, problems_told
 from service.images.tiff.directory import is_tiff
 from service.images.upright import TO_UPRIGHT, Upright, upright_size
@@ -148,13 +149,11 @@ def decode(
         raise ImageTooLarge(f"The image has more than the {limits.max_bytes} bytes that this service takes.")
     if sha256 is None:
         sha256 = hashlib.sha256(encoded).hexdigest()
-    warned: tuple[str, ...] = ()
-    code_points = heif.code_points(encoded)
     with problems_told():
         if is_tiff(encoded) and len(encoded) >= _LEAST_BYTES:
             return _decode_tiff(encoded, sha256, limits, min_short_side, before_pixels, fast=fast)
-        if encoded.startswith(png.SIGNATURE):
-            encoded, warned, code_points = png.essential(encoded)
+        container = _opened_container(encoded)
+        encoded = container.encoded
         image = _open(encoded)
         whole = image.size
         _check_dimensions(whole, limits.max_pixels if min_short_side is None else MAX_CLAIMED_PIXELS)
@@ -174,8 +173,8 @@ def decode(
         image = _loaded(image, encoded, wanted, has_memory=has_memory)
         if image.format == "HEIF" and image.size != whole:
             raise UndecodableImage("The image is a broken HEIF: its pixels are not as many as it says.")
-        _complete(image, encoded, wanted)
-        warned += _name_colours(image, code_points)
+        _complete(image, encoded, container.boxes, wanted)
+        warned = (*container.warnings, *_name_colours(image, container.code_points))
         upright = Upright(image, _turn(image))  # a PNG may say it behind its pixels
     # What the answer says of the size is what was sent.
     width, height = upright_size(whole, upright.turn) if reduced else upright.size
@@ -236,6 +235,28 @@ def _decode_tiff(
     return DecodedImage(upright, width, height, "TIFF", sha256, decoded_at, decoded.warnings)
 
 
+class _Container(NamedTuple):
+    """What Pillow is to decode, and what the file says besides that Pillow would not heed."""
+
+    encoded: bytes
+    warnings: tuple[str, ...] = ()
+    code_points: tuple[int, int] | None = None
+    boxes: jp2.Boxes = jp2.Boxes()
+
+
+def _opened_container(encoded: bytes) -> _Container:
+    if encoded.startswith(png.SIGNATURE):
+        return _Container(*png.essential(encoded))
+    if jp2.is_jpeg_2000(encoded):
+        samples, boxes = jp2.opened(encoded)
+        return _Container(samples, boxes=boxes)
+    if encoded[:4] == b"GIF8":
+        return _Container(gif.without_disposal(encoded))
+    if encoded[:4] == b"RIFF":
+        return _Container(webp.with_bare_canvas(encoded))
+    return _Container(encoded, code_points=heif.code_points(encoded))
+
+
 def _reduce(image: Image.Image, encoded: bytes, min_short_side: int | None) -> None:
     """Let the picture be decoded at a fraction of its size where its format can do that, and the fraction serves.
 
@@ -285,12 +306,12 @@ def _check_dimensions(size: tuple[int, int], max_pixels: int) -> None:
         raise ImageDimensions(f"The image's long side may be at most {MAX_ASPECT_RATIO} times its short side.")
 
 
-def _complete(image: Image.Image, encoded: bytes, min_short_side: int | None) -> None:
+def _complete(image: Image.Image, encoded: bytes, boxes: jp2.Boxes, min_short_side: int | None) -> None:
     """Do to a loaded picture what its format asks for and Pillow does not do."""
     if image.format == "PNG":
         png.complete_transparency(image, encoded)
     elif image.format == "JPEG2000":
-        jpeg2000.complete_white(image, encoded, min_short_side)
+        jpeg2000.complete(image, encoded, boxes, min_short_side)
     elif image.format == "BMP":
         _complete_alpha(image)
         profile = _profile_of_bmp(encoded)
@@ -310,9 +331,9 @@ def _profile_of_bmp(encoded: bytes) -> bytes:
     return encoded[14 + start : 14 + start + length]
 
 
-def _leaves_screen_bare(gif: GifImagePlugin.GifImageFile) -> bool:
+def _leaves_screen_bare(image: GifImagePlugin.GifImageFile) -> bool:
     """Say whether the first frame covers a part of the screen, and the rest is transparent, as browsers have it."""
-    return "transparency" not in gif.info and gif.dispose_extent != (0, 0, *gif.size)
+    return "transparency" not in image.info and image.dispose_extent != (0, 0, *image.size)
 
 
 def _name_colours(image: Image.Image, code_points: tuple[int, int] | None) -> tuple[str, ...]:
@@ -322,6 +343,8 @@ def _name_colours(image: Image.Image, code_points: tuple[int, int] | None) -> tu
     """
     if code_points and colour.is_hdr(code_points[1]):
         return (colour.HDR_WARNING,)
+    if image.format == "PNG" and code_points and colour.UNSAID not in code_points:
+        image.info.pop("icc_profile", None)  # PNG (Third Edition), 4.3: the numbers count before the profile
     said = colour.of_code_points(*code_points) if code_points else png.colours(image)
     if said and not isinstance(image.info.get("icc_profile"), bytes):
         grey = image.mode in ("L", "I;16") and "transparency" not in image.info

@@ -1,11 +1,11 @@
-"""JPEG 2000: its smaller sizes, of which each file has some; white of deep samples; and whether it was cut short."""
+"""JPEG 2000: its smaller sizes, of which each file has some; what its samples mean; and whether it was cut short."""
 
 import io
 import struct
 
 from PIL import Image, ImageChops, Jpeg2KImagePlugin
 
-from service.errors import UndecodableImage
+from service.images import jp2
 
 _START = b"\xff\x4f\xff\x51"
 _START_OF_DATA, _END = b"\xff\x93", b"\xff\xd9"
@@ -17,7 +17,6 @@ _GRID = 6
 _LEVELS = 9
 _COMPONENTS = 38
 
-_DEEP_YCC = b"colr\1\0\0\0\0\0\x12"
 _MAX_BITS = 16
 
 
@@ -59,27 +58,37 @@ def reduce(image: Image.Image, encoded: bytes, min_short_side: int) -> None:
     ]
 
 
-def complete_white(image: Image.Image, encoded: bytes, min_short_side: int | None) -> None:
+def complete(image: Image.Image, encoded: bytes, boxes: jp2.Boxes, min_short_side: int | None) -> None:
+    """Make of the loaded picture what its boxes say that it is. Raises UndecodableImage."""
+    sizes = _codestream(encoded) + 2 + _COMPONENTS
+    (number,) = struct.unpack_from(">H", encoded, sizes)
+    codes = encoded[sizes + 2 : sizes + 2 + 3 * number]
+    depths, spacings = [(code & 0x7F) + 1 for code in codes[::3]], set(zip(codes[1::3], codes[2::3], strict=True))
+    is_ycc = len(spacings) > 1  # else Pillow does not take them for that
+    _complete_white(image, encoded, depths, min_short_side, is_ycc=is_ycc)
+    image.im = boxes.seen(image, depths, is_ycc=is_ycc).im
+    image._mode = image.im.mode
+    if boxes.profile:
+        image.info["icc_profile"] = boxes.profile
+
+
+def _complete_white(
+    image: Image.Image, encoded: bytes, depths: list[int], min_short_side: int | None, *, is_ycc: bool
+) -> None:
     """Give the loaded picture its white, where samples have more than 8 bits and are several a pixel.
 
     Pillow rounds them to 8 bits, whereby the brightest become 256, and that becomes 0. Decoded as if they had one bit
     more, which the mean of all values stays in the middle of, they tell which of the two is meant.
     Raises UndecodableImage where Pillow's work on such samples cannot be mended.
     """
-    sizes = _codestream(encoded) + 2 + _COMPONENTS
-    (number,) = struct.unpack_from(">H", encoded, sizes)
-    places = range(sizes + 2, sizes + 2 + 3 * number, 3)
-    bits = [(encoded[place] & 0x7F) + 1 for place in places]
-    deepest = max(bits)
+    deepest = max(depths)
     if deepest <= _MAX_BITS // 2 or (deepest <= _MAX_BITS and image.mode == "I;16"):
         return
-    if deepest > _MAX_BITS or _DEEP_YCC in encoded:
-        raise UndecodableImage(
-            "The image is a JPEG 2000 of a kind that is not read: of more than 16 bits a sample, or YCC of more than 8."
-        )
+    if deepest > _MAX_BITS or is_ycc:
+        raise jp2.Unread("more than 16 bits a sample, or YCC of more than 8 with fewer samples of colour")
     deeper = bytearray(encoded)
-    for place, depth in zip(places, bits, strict=True):
-        deeper[place] += depth > _MAX_BITS // 2
+    for number, depth in enumerate(depths):
+        deeper[_codestream(encoded) + 4 + _COMPONENTS + 3 * number] += depth > _MAX_BITS // 2
     with Image.open(io.BytesIO(deeper), formats=("JPEG2000",)) as middle:
         if min_short_side is not None:
             reduce(middle, encoded, min_short_side)
@@ -88,7 +97,7 @@ def complete_white(image: Image.Image, encoded: bytes, min_short_side: int | Non
             ImageChops.lighter(band, ImageChops.darker(band.point(_WHERE_ZERO), brighter.point(_WHERE_BRIGHT)))
             if depth > _MAX_BITS // 2
             else band
-            for band, brighter, depth in zip(image.split(), middle.split(), bits, strict=False)
+            for band, brighter, depth in zip(image.split(), middle.split(), depths, strict=False)
         ]
     image.im = Image.merge(image.mode, bands).im
 
