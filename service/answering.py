@@ -9,6 +9,7 @@ from typing import Any
 from gunicorn import util
 from gunicorn.http import errors as http_errors
 
+from service.api.foreign_pages import ForeignPages
 from service.api.quota import counted_as
 from service.connection import Connection
 from service.errors import GazeError, Overloaded
@@ -28,7 +29,9 @@ class AnsweringWorker(SendingWorker):
         super().__init__(*args, **kwargs)
         self._current = threading.local()
         self._access = access()
-        self._cors = read_settings().cors_origins
+        settings = read_settings()
+        self._cors = settings.cors_origins
+        self._pages = ForeignPages.where_open(settings.api_keys, settings.hosts, self._cors, settings.public_url)
 
     def load_wsgi(self) -> None:
         """Load the app, and let it know of each request what the event loop knows."""
@@ -97,12 +100,15 @@ class AnsweringWorker(SendingWorker):
     def _refusal_by_head(self, conn: Connection) -> GazeError | None:
         """Return why a request's body would be read for nothing, if it would be."""
         arrival = conn.arrival
-        if arrival.method_and_path in COSTLY and not arrival.can_begin and admission.is_full:
+        asked = method, path = arrival.method_and_path
+        if asked in COSTLY and not arrival.can_begin and admission.is_full:
             return Overloaded(retry_after=1)
         client = self._access.client(conn.address, arrival.forwarded_for)
         try:
-            # The app looks again, at the path as it understands it.
-            conn.counted = self._access.require(arrival.method_and_path[1], arrival.authorization, client)
+            # The app looks again, at the method and the path as it understands them.
+            if self._pages and path not in PROBES:
+                self._pages.require_own(method, "http", arrival.header)
+            conn.counted = self._access.require(path, arrival.authorization, client)
         except GazeError as error:
             return error
         return None

@@ -112,8 +112,7 @@ def create_app(
     app.register_blueprint(page_blueprint(served, has_keys=bool(settings.api_keys)))
     problems.register(app)
     access = access or Access(settings.api_keys, settings.rate_limit, settings.trusted_proxies)
-    # A page of another site has no key, and a browser sends none by itself.
-    pages = None if settings.api_keys else ForeignPages(settings.hosts, settings.cors_origins, settings.public_url)
+    pages = ForeignPages.where_open(settings.api_keys, settings.hosts, settings.cors_origins, settings.public_url)
     _around_every_request(app, access, pages, settings.cors_origins)
     return app
 
@@ -132,7 +131,7 @@ def _around_every_request(app: Flask, access: Access, pages: ForeignPages | None
         client = access.client(request.remote_addr, request.headers.get("X-Forwarded-For", ""))
         g.client = str(client) if client else None
         if pages and request.path not in _PROBES:
-            pages.require_own(request.method, request.scheme, request.headers, is_costly=_ranks_by_get())
+            pages.require_own(request.method, request.scheme, request.headers.get, is_costly=_ranks_by_get())
         if cors.grants(
             request.method, request.headers.get("Origin"), request.headers.get("Access-Control-Request-Method")
         ):

@@ -108,6 +108,12 @@ class Arrival:
         """The header X-Forwarded-For as the app gets it; empty where none came."""
         return self._joined(b"x-forwarded-for")
 
+    def header(self, name: str) -> str | None:
+        """Return a header as the app gets it, or None; for those that are not looked for in every head."""
+        field = rb"\r\n%b[ \t]*:[ \t]*([^\r\n]*)" % re.escape(name.encode())
+        values = re.findall(field, self.head or b"", re.IGNORECASE)
+        return b",".join(value.rstrip(b" \t") for value in values).decode("latin-1") if values else None
+
     def release(self) -> list[bytes]:
         """Return all that has come, in order, and keep none of the body.
 

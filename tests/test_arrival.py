@@ -95,6 +95,21 @@ def test_origin() -> None:
     assert arrival(POST + b"\r\n").origin is None
 
 
+@pytest.mark.parametrize(
+    ("fields", "value"),
+    [
+        (b"Host: gaze\r\n", "gaze"),
+        (b"hOST :\tgaze \t\r\n", "gaze"),
+        (b"Host: a\r\nHost: b\r\n", "a,b"),
+        (b"Host:\r\n", ""),
+        (b"X-Host: gaze\r\nHosts: gaze\r\n", None),
+        (b"", None),
+    ],
+)
+def test_other_headers_are_as_the_app_gets_them(fields: bytes, value: str | None) -> None:
+    assert arrival(b"POST /v1/gaze HTTP/1.1\r\n" + fields + b"\r\n").header("Host") == value
+
+
 def test_caller_that_waits_to_be_told_to_go_on() -> None:
     head = POST + b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\n"
     waiting = arrival(head)

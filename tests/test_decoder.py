@@ -31,6 +31,7 @@ from service.errors import (
 from service.images import decoder as module
 from service.images.decode import ImageLimits, decode
 from service.images.decoder import Decoder, PreparedImage
+from service.images.decoding_process import PROCESS_BYTES, SMALL_BYTES
 from service.zero_shot.features import ImageInputs
 from service.zero_shot.preparation import Preparation
 from tests.conftest import encoded, noise
@@ -243,6 +244,32 @@ def test_who_was_let_in_late_is_told_to_come_again(decoder: Decoder, monkeypatch
         with pytest.raises(Overloaded):
             late.result(10)
     assert not processes()
+
+
+def test_one_that_waits_for_memory_that_others_have_is_killed(
+    decoder: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would wait on, and take what it is told of the next picture for an answer about this one."""
+    ask(decoder, TIFF)
+    monkeypatch.setattr(module, "DECODE_SECONDS", 4.0)
+    others = decoder._others_bytes - PROCESS_BYTES - SMALL_BYTES  # so that it can begin
+    with decoder._memory.turn(time.monotonic(), others):
+        with pytest.raises(Overloaded) as caught:
+            ask(decoder, LARGE_TIFF)
+        assert not processes(), caught  # which still holds the frames, and with them the process
+    assert ask(decoder, TIFF).width == 300
+
+
+def test_one_that_was_asked_when_a_defect_came_up_is_killed(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def defect(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "_read_answer", defect)
+        with pytest.raises(ZeroDivisionError) as caught:
+            ask(decoder, TIFF)
+        assert not processes(), caught  # which still holds the frames, and with them the process
+    assert ask(decoder, TIFF).width == 300
 
 
 def test_pictures_that_take_minutes_are_killed_and_hold_up_no_other(

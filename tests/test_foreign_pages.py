@@ -212,6 +212,26 @@ def test_origins_that_are_set(make_client: Callable[..., FlaskClient], settings:
     assert client.get(BATCH, headers=headers).status_code == status
 
 
+@pytest.mark.parametrize(
+    ("origin", "site", "status"),
+    [
+        ("https://gaze.museum.example", "same-origin", 200),
+        ("https://GAZE.museum.example:8443", "same-origin", 200),
+        ("https://gaze.museum.example", "same-site", 403),
+        ("https://gaze.museum.example", None, 403),
+        ("https://a.museum.example", "same-origin", 403),
+        ("null", "same-origin", 403),
+        ("https://", "same-origin", 403),
+    ],
+)
+def test_own_page_behind_a_proxy_that_changes_scheme_and_port(
+    make_client: Callable[..., FlaskClient], origin: str, site: str | None, status: int
+) -> None:
+    headers = {"Host": "gaze.museum.example", "Origin": origin, **({"Sec-Fetch-Site": site} if site else {})}
+    client = make_client(hosts="gaze.museum.example")
+    assert client.post("/v1/gaze", json=QUESTION, headers=headers).status_code == status
+
+
 def test_where_keys_are_set_a_key_is_enough(make_client: Callable[..., FlaskClient]) -> None:
     client = make_client(api_keys="one")
     headers = {"Origin": FOREIGN, "Sec-Fetch-Site": "cross-site", "Host": "gaze.museum.example"}

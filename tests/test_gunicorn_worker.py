@@ -169,6 +169,30 @@ def test_answer_reaches_who_has_sent_more_than_the_request(server: str, head: st
     assert len(answer.body) == int(answer.headers["Content-Length"])
 
 
+@pytest.mark.parametrize(
+    "framing",
+    [
+        "Content-Length: 60000000",
+        "Transfer-Encoding: chunked",
+        "Expect: 100-continue\r\nContent-Length: 60000000",
+        "Transfer-Encoding: chunked\r\nExpect: 100-continue",
+    ],
+)
+@pytest.mark.parametrize(
+    ("page", "status", "code"),
+    [
+        ("Host: evil.example", 421, "misdirected_request"),
+        ("Host: gaze\r\noRIGIN: https://evil.example ", 403, "foreign_origin"),
+        ("Host: gaze\r\nOrigin: http://gaze\r\nOrigin: https://evil.example", 403, "foreign_origin"),
+        ("Host: gaze\r\nSec-Fetch-Site: cross-site", 403, "foreign_origin"),
+    ],
+)
+def test_a_foreign_page_is_refused_by_the_head(server: str, page: str, status: int, code: str, framing: str) -> None:
+    head = f"POST /v1/gaze HTTP/1.1\r\n{page}\r\n{framing}\r\n\r\n"
+    answer = checked(exchange(server, head.encode()), status, code)
+    assert answer.headers["Connection"] == "close"
+
+
 def test_what_was_held_of_requests_that_are_answered_is_held_no_more() -> None:
     most = 100_000  # eight times as much may be half here at a time
     head = f"{POST}Content-Length: {most - 1}\r\n\r\n".replace("json", "yaml")

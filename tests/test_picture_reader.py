@@ -1,7 +1,10 @@
 """A picture that was read, or could not be read, leaves nothing behind."""
 
+import struct
 import sys
 import time
+import zlib
+from dataclasses import replace
 
 import pytest
 
@@ -33,16 +36,40 @@ def reader(parts: PictureParts) -> PictureReader:
     return PictureReader(parts, Claim(time.monotonic() + 30), StageTimes(), 224)
 
 
-@pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
-def test_a_broken_picture_is_not_kept_by_what_is_said_of_it(parts: PictureParts, file_format: str) -> None:
-    whole = encoded(noise(300, 200), file_format)
-    broken = whole[: len(whole) // 2]
+def with_other_samples(samples: bytes) -> bytes:
+    """Return a PNG that is whole but for what its samples are packed in."""
+    picture = encoded(noise(300, 200))
+    start = picture.index(b"IDAT")
+    chunk = b"IDAT" + zlib.compress(samples)
+    return picture[: start - 4] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + END
+
+
+END = bytes(4) + b"IEND" + struct.pack(">I", zlib.crc32(b"IEND"))
+BROKEN = {
+    "PNG": encoded(noise(300, 200))[:20_000],
+    "PNG that the service decodes itself": with_other_samples(b"\7" * 901 * 200),
+    "TIFF": encoded(noise(300, 200), "TIFF")[:20_000],
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+def test_a_broken_picture_is_not_kept_by_what_is_said_of_it(parts: PictureParts, broken: bytes) -> None:
     source = ImageSource("upload", None, broken)
     before = sys.getrefcount(broken)
     error = reader(parts).read(source, PREPARE, 448)
     assert isinstance(error, GazeError)
     assert (error.__context__, error.__traceback__) == (None, None)
     assert sys.getrefcount(broken) == before
+
+
+def test_nor_is_one_whose_decoder_died(parts: PictureParts) -> None:
+    dying = replace(parts, decoder=Decoder(LIMITS, 2, program="raise SystemExit(1)"))
+    file = encoded(noise(300, 200), "TIFF")
+    before = sys.getrefcount(file)
+    error = reader(dying).read(ImageSource("upload", None, file), PREPARE, 448)
+    assert isinstance(error, GazeError)
+    assert (error.__context__, error.__traceback__) == (None, None)
+    assert sys.getrefcount(file) == before
 
 
 def test_a_picture_that_was_read_is_not_kept_either(parts: PictureParts) -> None:

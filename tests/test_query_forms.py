@@ -192,8 +192,22 @@ def test_what_follows_a_form_is_not_kept(client: FlaskClient, length: int) -> No
         (b"filename*=\"ISO-8859-1''%D6l.png\"", "Öl.png"),
         (b"filename*=\"UTF-8''%FF.png\"", "\ufffd.png"),
         (b"filename=\"it's''fine.png\"", "it's''fine.png"),
+        (b"filename=\xd6l.png", "\ufffdl.png"),
+        ("filename=Öl.png".encode(), "Öl.png"),
+        (b'filename="\\"\xd6l\\".png"', '"\ufffdl".png'),
+        (b'filename="C:\\Users\\ann\\a b.png"', "a b.png"),
+        (b'filename="\\\\server\\pictures\\a.png"', "a.png"),
+        (b'filename="pictures\\\\a.png"', "a.png"),
+        (b'filename="a.png"\r\nContent-Type: image/png; name="\xd6l.png"', "a.png"),
+        (b'filename="a.png"\r\nContent-Description: \xd6l', "a.png"),
     ],
 )
 def test_names_of_files_as_clients_spell_them(client: FlaskClient, disposition: bytes, name: str) -> None:
     body = GOOD.replace(b'filename="a.png"', disposition)
     assert answered(client.post("/v1/gaze", data=body, content_type=MULTIPART))["results"][0]["image"]["name"] == name
+
+
+@pytest.mark.parametrize("boundary", ["a/b", "a:b", "==a==", "a?(b)", '"a b"', '"a/b"', "a'b", "a; charset=utf-8"])
+def test_boundaries_as_clients_spell_them(client: FlaskClient, boundary: str) -> None:
+    body = GOOD.replace(b"--b", b"--" + boundary.strip('"').partition(";")[0].encode())
+    answered(client.post("/v1/gaze", data=body, content_type=f"multipart/form-data; boundary={boundary}"))

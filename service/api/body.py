@@ -40,7 +40,11 @@ _MOST_WITH_SURROGATES = 1024 * 1024
 """Bytes of JSON in which half a pair of surrogates may stand, escaped: only json takes it, and takes more memory."""
 
 _END_OF_HEAD = re.compile(rb"\r\n\r\n|\r\r|\n\n")
-_FILE_NAME = re.compile(rb'filename="[^"\r\n]*"', re.IGNORECASE)
+_FILE_NAME = re.compile(r'filename="[^"\r\n]*"', re.IGNORECASE)
+_BARE_FILE_NAME = re.compile(r"(;[ \t]*filename=)([^\s\";]+)", re.IGNORECASE)
+_ESCAPE = re.compile(r'\\(\\|(?!"))')
+# Some clients leave out the quotes that it needs with / : = ? in it.
+_BARE_BOUNDARY = re.compile(r";[ \t]*boundary=([^\s\";,]+)", re.IGNORECASE)
 # RFC 8187 wants no quotes around it, Postman sends them, and the decoder leaves what is in them as it is.
 _QUOTED_EXTENDED_NAME = re.compile(r"\"(utf-8|iso-8859-1)'[^']*'(.*)\"", re.IGNORECASE)
 _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -68,14 +72,17 @@ def read_body(request: Request, max_bytes: int, deadline: float) -> Any | Form:
     deadline: by when the body must be here, on time.monotonic()'s clock.
     Raises MalformedRequest, RequestTooLarge, UnsupportedMediaType, InvalidRequest or Overloaded.
     """
-    media_type, options = parse_options_header(request.headers.get("Content-Type", ""))
+    content_type = request.headers.get("Content-Type", "")
+    media_type, options = parse_options_header(content_type)
+    bare = _BARE_BOUNDARY.search(content_type)
+    boundary = bare[1] if bare else options.get("boundary")
     media_type = media_type.lower()
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType
     if media_type == "application/json":
         return from_json(read_bytes(request, max_bytes, deadline))
-    if media_type == "multipart/form-data" and options.get("boundary"):
-        return _from_form(read_bytes(request, max_bytes, deadline), options["boundary"])
+    if media_type == "multipart/form-data" and boundary:
+        return _from_form(read_bytes(request, max_bytes, deadline), boundary)
     raise UnsupportedMediaType
 
 
@@ -140,6 +147,8 @@ def _from_form(body: bytes, boundary: str) -> Form:
         for event in _events(decoder, body):
             if isinstance(event, (Field, File)):
                 part, content = event, bytearray()
+                if "\ufffd" in (part.name or ""):
+                    raise ValueError("a field's name that is not UTF-8")
             elif isinstance(event, Data):
                 content += event.data
                 if isinstance(part, Field) and part.name != "image" and len(content) > MAX_FIELD_BYTES:
@@ -193,17 +202,18 @@ def _events(decoder: MultipartDecoder, body: bytes) -> Iterator[Event]:
 def _mended_head(buffer: bytearray) -> int:
     """Return how many bytes the part's headers have that the buffer begins with; 0 where they do not end in it.
 
-    A file's name that is not UTF-8, as old clients send it, gets replacement characters: it is only told back.
-    Raises RequestTooLarge.
+    What is not UTF-8 in them, as old clients send it, becomes replacement characters: it is only told back. In a file's
+    name, a backslash is one unless it escapes something: browsers send it so. Raises RequestTooLarge.
     """
     end = _END_OF_HEAD.search(buffer, 0, MAX_PART_HEAD_BYTES)
     if end is None:
         if len(buffer) >= MAX_PART_HEAD_BYTES:
             raise RequestTooLarge(f"The headers of a part of a form may have {MAX_PART_HEAD_BYTES} bytes.")
         return 0
-    head = buffer[: end.start()]
-    if not head.isascii():
-        buffer[: end.start()] = _FILE_NAME.sub(lambda name: name[0].decode(errors="replace").encode(), head)
+    head = buffer[: end.start()].decode(errors="replace")
+    if not head.isascii() or "\\" in head:
+        head = _BARE_FILE_NAME.sub(r'\1"\2"', head)
+        buffer[: end.start()] = _FILE_NAME.sub(lambda name: _ESCAPE.sub(r"\\\\\1", name[0]), head).encode()
     return end.end()
 
 

@@ -8,10 +8,9 @@ Sources: https://fetch.spec.whatwg.org/#origin-header, https://www.w3.org/TR/fet
 """
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
-
-from werkzeug.datastructures import Headers
 
 from service.api.cors import CorsPolicy
 from service.errors import ForeignOrigin, MisdirectedRequest
@@ -24,6 +23,9 @@ _OWN_NAMES = re.compile(
 )
 _USUAL_PORTS = {"http": "80", "https": "443"}
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+Header = Callable[[str], str | None]
+"""Gives a request's header by its name."""
 
 
 @dataclass(frozen=True)
@@ -68,31 +70,43 @@ class ForeignPages:
         self._hosts = Hosts(hosts.names | {_name(own.netloc)}, hosts.every) if own else hosts
         self._cors = cors
 
-    def require_own(self, method: str, scheme: str, headers: Headers, *, is_costly: bool) -> None:
+    @classmethod
+    def where_open(
+        cls, keys: Sequence[str], hosts: Hosts, cors: CorsPolicy, public_url: str | None
+    ) -> "ForeignPages | None":
+        """Return None where keys are set: a page of another site has none, and a browser sends none by itself."""
+        return None if keys else cls(hosts, cors, public_url)
+
+    def require_own(self, method: str, scheme: str, header: Header, *, is_costly: bool = False) -> None:
         """Raise MisdirectedRequest for a foreign name, and ForeignOrigin for what costs work and a foreign page sent.
 
         is_costly: whether it costs work although its method says that nothing changes
         """
-        host = headers.get("Host", "")
+        host = header("Host") or ""
         if not self._hosts.have(host):
             raise MisdirectedRequest
         is_safe = method in _SAFE_METHODS
-        if (not is_safe or is_costly) and self._is_foreign(scheme, host, headers, is_safe=is_safe):
+        if (not is_safe or is_costly) and self._is_foreign(scheme, host, header, is_safe=is_safe):
             raise ForeignOrigin
 
-    def _is_foreign(self, scheme: str, host: str, headers: Headers, *, is_safe: bool) -> bool:
+    def _is_foreign(self, scheme: str, host: str, header: Header, *, is_safe: bool) -> bool:
         if self._cors.every:
             return False
-        origin = headers.get("Origin")
+        origin, site = header("Origin"), header("Sec-Fetch-Site")
         if origin is not None:
-            of_scheme, _, of_host = origin.lower().partition("://")
-            asking = _origin(of_scheme, of_host) if of_host else None
-            is_own = asking is not None and asking in (_origin(scheme, host), self._own)
-            return not is_own and origin not in self._cors.origins
-        if (site := headers.get("Sec-Fetch-Site")) is not None:
+            return origin not in self._cors.origins and not self._is_own(origin, scheme, host, site)
+        if site is not None:
             return site not in ("same-origin", "none")
         # Of a GET for a picture or a frame, a browser says nothing to plain http, except that it is one.
-        return is_safe and headers.get("User-Agent", "").startswith("Mozilla/")
+        return is_safe and (header("User-Agent") or "").startswith("Mozilla/")
+
+    def _is_own(self, origin: str, scheme: str, host: str, site: str | None) -> bool:
+        of_scheme, _, of_host = origin.lower().partition("://")
+        if not of_host or (asking := _origin(of_scheme, of_host)) is None:
+            return False
+        # Behind a proxy the scheme and the port are its own; the browser, which has seen them, tells the same.
+        is_same = site == "same-origin" and asking[1].removesuffix(".") == _name(host)
+        return is_same or asking in (_origin(scheme, host), self._own)
 
 
 def _origin(scheme: str, host: str) -> tuple[str, str, str] | None:
