@@ -130,12 +130,13 @@ def nested(times: int) -> Any:
     "body",
     [
         None,
-        "https://museum.example/1.jpg",
+        "1.jpg",
         7,
         [],
         {},
         [[PICTURE]],
-        {**PICTURE, "id": "1.jpg"},
+        {**PICTURE, "id": ""},
+        {**PICTURE, "id": "//[::1/1.jpg"},
         {**PICTURE, "id": "javascript:alert(1)"},
         {**PICTURE, "id": "data:image/png;base64,AAAA"},
         {**PICTURE, "id": 7},
@@ -152,6 +153,36 @@ def test_a_canvas_with_no_picture_is_told_by_its_id(body: Any) -> None:
         assert isinstance(broken, Broken)
         assert broken.id == f"{HERE}/canvas/1"
         assert broken.error.detail == "No image that can be fetched is painted on this canvas."
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"{HERE}/1.jpg",
+        [{"type": "TextualBody", "value": "Recto"}, f"{HERE}/1.jpg"],
+        {"type": "SpecificResource", "source": f"{HERE}/1.jpg"},
+        {"type": "Choice", "items": [f"{HERE}/1.jpg"]},
+        {"id": f" {HERE}/1.jpg\n", "type": "Image"},
+        {"id": "iiif/1.jpg", "type": "Image"},
+        {"id": "/iiif/1.jpg", "type": "Image"},
+        {"id": "//museum.example/iiif/1.jpg", "type": "http://purl.org/dc/dcmitype/StillImage"},
+    ],
+)
+def test_a_picture_may_be_given_by_its_address_alone_or_beside_the_document(body: Any) -> None:
+    [canvas] = entries(third_manifest(third_canvas(body)), FOUND_AT)
+    assert isinstance(canvas, Canvas)
+    assert (canvas.image, canvas.is_service, canvas.own_image) == OWN
+
+
+@pytest.mark.parametrize("motivation", ["http://iiif.io/api/presentation/2#painting", "Painting", ["oa:painting"]])
+def test_painting_is_known_by_all_its_names(motivation: Any) -> None:
+    [canvas] = entries(third_manifest(third_canvas(PICTURE, motivation)), FOUND_AT)
+    assert isinstance(canvas, Canvas)
+
+
+def test_a_type_may_be_written_out() -> None:
+    manifest = third_manifest(third_canvas(PICTURE), type="http://iiif.io/api/presentation/3#Manifest")
+    assert [type(entry) for entry in entries(manifest, FOUND_AT)] == [Canvas]
 
 
 def test_choices_may_nest_a_little() -> None:

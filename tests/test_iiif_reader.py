@@ -21,7 +21,8 @@ from service.iiif.reader import IiifReader
 from service.images.addresses import FetchPolicy
 from service.images.fetch import FetchLimits, ImageFetcher
 from service.images.tiled import Tile, TiledImage
-from tests.iiif_tree import StaticHost
+from tests.conftest import noise
+from tests.iiif_tree import StaticHost, tiles_only
 from tests.origin import Answer, Origin, http, moved, reset, slowly
 
 THIRD = {"@context": "http://iiif.io/api/image/3/context.json", "type": "ImageService3"}
@@ -256,7 +257,7 @@ def information(width: int = 4000, height: int = 3000, **more: Any) -> dict[str,
     return {**THIRD, "id": "{host}/iiif/a", "profile": "level1", "width": width, "height": height, **more}
 
 
-PICTURE = b"what stands for a picture"
+PICTURE = b"\xff\xd8\xff what stands for a picture"
 
 
 class Refusing(StaticHost):
@@ -421,7 +422,7 @@ def test_all_that_is_asked_for_in_vain_is_bounded_and_told() -> None:
     with Images(sizes=sizes, tiles=[{"width": 256, "scaleFactors": [1, 2, 4, 8]}]) as museum:
         tiles = [{"width": 256, "scaleFactors": [1, 2, 4, 8]}]
         museum.add("iiif/b/info.json", {**information(sizes=sizes, tiles=tiles), "id": "{host}/elsewhere"})
-        for name, most in (("a", 13), ("b", 16)):
+        for name, most in (("a", 13), ("b", 25)):
             before = museum.connections
             with pytest.raises(ImageFetchFailed, match="400"):
                 fetched(f"{museum.url}/iiif/{name}")
@@ -437,6 +438,25 @@ def test_a_server_that_does_not_know_its_own_address_is_asked_where_it_was_found
             museum.add("iiif/a/info.json", {**information(), "id": wrong})
             assert fetched(f"{museum.url}/iiif/a") == PICTURE
             assert museum.asked[-1] == "/iiif/a/full/299,/0/default.jpg"
+
+
+@pytest.mark.parametrize("sizes", [[{"width": 150, "height": 100}], []], ids=["a size that is not there", "no size"])
+def test_the_tiles_of_a_tree_that_names_another_place_are_found_beside_it(sizes: Any) -> None:
+    picture = noise(512, 512)
+    with Museum() as museum:
+        tree = tiles_only(picture, 3, f"{museum.url}/iiif/a", 2, 256)
+        museum.host.update({f"/iiif/a{path}": http(body) for path, body in tree.items()})
+        told = json.loads(tree["/info.json"])
+        museum.add("iiif/a/info.json", {**told, "id": f"{museum.url}/iiif/unset", "sizes": sizes})
+        assert isinstance(reader().fetch_image(f"{museum.url}/iiif/a", 64), TiledImage)
+
+
+@pytest.mark.parametrize("said", [b"Unsupported size.\r\n", b"", b" \n", b"\xef\xbb\xbfError: 42"])
+def test_a_message_in_place_of_a_picture_is_none(said: bytes) -> None:
+    with Images("full/600,/0/default.jpg", sizes=[{"width": 600, "height": 400}]) as museum:
+        museum.host["/iiif/a/full/299,/0/default.jpg"] = http(said)
+        fetched(f"{museum.url}/iiif/a")
+        assert "/iiif/a/full/299,/0/default.jpg" in museum.asked
 
 
 def test_what_may_not_be_fetched_is_never_asked_for() -> None:

@@ -1,9 +1,10 @@
 """A JSON document of any IIIF API: read within bounds, and what its versions name differently under one name."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 from service.errors import ImageFetchFailed
 from service.iiif.allowance import MOST_VALUES
@@ -15,6 +16,7 @@ Document = dict[str, Any]
 _MOST_LABEL_CHARACTERS = 500
 _MOST_PIXELS_A_SIDE = 2**31
 _MOST_DIGITS = 20
+_LAST_PART = re.compile(r".*[:#/]", re.DOTALL)
 _RESERVED = "%/:?#[]@!$&'()*+,;=~"
 
 
@@ -51,19 +53,33 @@ def texts(value: object) -> Iterator[str]:
 
 
 def kind(entry: Document) -> str:
-    """Return the type without its prefix: "Manifest" for `sc:Manifest`; "" where there is none."""
-    return next(texts(entry.get("type", entry.get("@type"))), "").rpartition(":")[2]
+    """Return the type without its prefix: "Manifest" for `sc:Manifest` or its whole IRI; "" where there is none."""
+    return without_prefix(next(texts(entry.get("type", entry.get("@type"))), ""))
 
 
-def uri(entry: Document) -> str | None:
+def without_prefix(term: str) -> str:
+    """Return a term of a vocabulary by its last part, however much of its IRI is written out."""
+    return _LAST_PART.sub("", term[:MAX_URL_CHARACTERS])
+
+
+def uri(entry: Document, beside: str | None = None) -> str | None:
     """Return `id` or `@id` as `http_uri` does."""
-    return http_uri(entry.get("id", entry.get("@id")))
+    return http_uri(entry.get("id", entry.get("@id")), beside)
 
 
-def http_uri(value: object) -> str | None:
-    """Return an absolute http or https URI, with what no URI may contain percent-encoded; None where it is no such."""
+def http_uri(value: object, beside: str | None = None) -> str | None:
+    """Return an absolute http or https URI, with what no URI may contain percent-encoded; None where it is no such.
+
+    beside: what a relative one is relative to, if such are meant
+    """
     if not isinstance(value, str) or len(value) > MAX_URL_CHARACTERS:
         return None
+    value = value.strip()
+    if beside and value and ":" not in value.partition("/")[0]:
+        try:
+            value = urljoin(beside, value)
+        except ValueError:  # of what is in brackets and no address
+            return None
     if not value.lower().startswith(("http://", "https://")):
         return None
     start = value.find("/", len("https://"))

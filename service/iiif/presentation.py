@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from service.errors import GazeError, ImageFetchFailed
-from service.iiif.document import Document, http_uri, kind, label, objects, texts, uri
+from service.iiif.document import Document, http_uri, kind, label, objects, texts, uri, without_prefix
 from service.iiif.image_api import base_uri, is_image_service
 from service.images.fetch import MAX_URL_CHARACTERS
 
@@ -16,6 +16,7 @@ from service.images.fetch import MAX_URL_CHARACTERS
 _PARTS = ("items", "members", "collections", "manifests")
 _WRAPPED = {"Choice": ("items", "default", "item"), "SpecificResource": ("source", "full")}
 _MOST_WRAPPINGS = 4
+_PICTURES = ("Image", "StillImage", "")
 _NAMES = ("urn:", "info:", "tag:", "ark:", "doi:", "hdl:", "did:")
 """What identifies a canvas, besides http and https, wherever it is read."""
 
@@ -73,7 +74,7 @@ def entries(document: Document, found_at: str) -> Iterator[Canvas | Broken | Par
     own = uri(document) or found_at
     meant = kind(document) or _kind_by_contents(document)
     if meant == "Manifest":
-        return _canvases(document, own)
+        return _canvases(document, own, found_at)
     if meant == "Collection":
         return _parts(document, own)
     raise ImageFetchFailed("The document is neither a IIIF manifest nor a IIIF collection.")
@@ -109,7 +110,8 @@ def _parts(collection: Document, own: str) -> Iterator[Broken | Part]:
             yield Broken(pointer, ImageFetchFailed("This entry of the collection has no id that can be fetched."))
     for page in ("next", "first"):
         if page in collection:
-            named = http_uri(collection[page])
+            said = collection[page]
+            named = uri(said) if isinstance(said, dict) else http_uri(said)
             if named:
                 yield Part(named, follows=True)
             else:
@@ -125,7 +127,7 @@ def _is_page_behind(listed: list[object]) -> bool:
     return last and bool(before) and not any(before)
 
 
-def _canvases(manifest: Document, own: str) -> Iterator[Canvas | Broken]:
+def _canvases(manifest: Document, own: str, found_at: str) -> Iterator[Canvas | Broken]:
     holder, path = manifest, "#/items"
     if "items" not in manifest:
         # Other sequences are other orders of the same canvases.
@@ -135,16 +137,16 @@ def _canvases(manifest: Document, own: str) -> Iterator[Canvas | Broken]:
         yield Broken(own, ImageFetchFailed("The manifest has no canvases."))
         return
     for place, entry in enumerate(listed):
-        yield _canvas(entry, own, f"{own}{path}/{place}")
+        yield _canvas(entry, own, f"{own}{path}/{place}", found_at)
 
 
-def _canvas(entry: object, manifest: str, pointer: str) -> Canvas | Broken:
+def _canvas(entry: object, manifest: str, pointer: str, found_at: str) -> Canvas | Broken:
     # What does not say what it is stands where only canvases do.
     if not isinstance(entry, dict) or kind(entry) not in ("Canvas", ""):
         return Broken(pointer, ImageFetchFailed("This entry of the manifest is no canvas."))
     canvas_id = uri(entry) or _name(entry) or pointer
     for annotation in _paintings(entry):
-        if found := _image(annotation.get("body", annotation.get("resource"))):
+        if found := _image(annotation.get("body", annotation.get("resource")), found_at):
             return Canvas(canvas_id, label(entry), manifest, *found)
     return Broken(canvas_id, ImageFetchFailed("No image that can be fetched is painted on this canvas."))
 
@@ -162,31 +164,38 @@ def _paintings(canvas: Document) -> Iterator[Document]:
     paged = [entry for page in objects(canvas.get("items")) for entry in objects(page.get("items"))]
     annotations = [*paged, *objects(canvas.get("images"))]
     for annotation in annotations:
-        if any(one.rpartition(":")[2] == "painting" for one in texts(annotation.get("motivation"))):
+        if any(without_prefix(one).lower() == "painting" for one in texts(annotation.get("motivation"))):
             yield annotation
     for annotation in annotations:
         if annotation.get("motivation") is None:
             yield annotation
 
 
-def _image(body: object, wrappings: int = 0) -> _Image | None:
-    """Return the first picture of a body; None if it has none."""
-    for candidate in objects(body):
+def _image(body: object, beside: str, wrappings: int = 0) -> _Image | None:
+    """Return the first picture of a body; None if it has none.
+
+    beside: the URI that relative ones are relative to
+    """
+    for candidate in body if isinstance(body, list) else [body]:
         found = None
+        if isinstance(candidate, str) and (named := http_uri(candidate)):
+            return named, False, None
+        if not isinstance(candidate, dict):
+            continue
         if kind(candidate) in _WRAPPED and wrappings < _MOST_WRAPPINGS:
-            within = (_image(candidate.get(key), wrappings + 1) for key in _WRAPPED[kind(candidate)])
+            within = (_image(candidate.get(key), beside, wrappings + 1) for key in _WRAPPED[kind(candidate)])
             found = next(filter(None, within), None)
-        elif kind(candidate) in ("Image", ""):
-            found = _own_image(candidate)
+        elif kind(candidate) in _PICTURES:
+            found = _own_image(candidate, beside)
         if found:
             return found
     return None
 
 
-def _own_image(picture: Document) -> _Image | None:
-    own = uri(picture)
+def _own_image(picture: Document, beside: str) -> _Image | None:
+    own = uri(picture, beside)
     for service in objects(picture.get("service")):
-        service_uri = uri(service)
+        service_uri = uri(service, beside)
         if service_uri and is_image_service(service):
             return base_uri(service_uri), True, own
     return (own, False, None) if own else None

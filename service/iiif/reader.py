@@ -17,8 +17,10 @@ _FAILURES = (ImageFetchFailed, ImageFetchTimeout, ImageTooLarge, UrlNotAllowed)
 _BETTER_SHARE = 0.6
 """Of the time there is, for a better address than one that was given."""
 
+_MOST_ADDRESSES = 24
 _START = 64
 _MARK = b"\xef\xbb\xbf \t\r\n"
+_PRINTABLE = bytes((9, 10, 13, *range(32, 127)))
 _TEXT = (b"<", b"{", b"[")
 """What pages and messages begin with that some servers send in place of a picture, as if all were well."""
 
@@ -101,17 +103,14 @@ class IiifReader:
     def _smallest(self, base: str, short_side: int, deadline: float) -> bytes | TiledImage:
         information = ImageInformation.read(self._document(base + "/info.json", deadline), base)
         refusal: GazeError | None = None
-        for number, request in enumerate(information.requests(short_side)):
-            # A server that does not know its own address is asked where it was found.
-            is_sure = number == 0 or request in WHOLE
-            for place in information.bases if is_sure else information.bases[:1]:
-                self._require()
-                try:
-                    return self._asked(information, place, request, deadline)
-                except _FAILURES as error:
-                    if not _is_of_this_address(error) or time.monotonic() >= deadline:
-                        raise
-                    refusal = refusal if isinstance(refusal, ImageTooLarge) else error
+        for place, request in _asked_in_turn(information, short_side):
+            self._require()
+            try:
+                return self._asked(information, place, request, deadline)
+            except _FAILURES as error:
+                if not _is_of_this_address(error) or time.monotonic() >= deadline:
+                    raise
+                refusal = refusal if isinstance(refusal, ImageTooLarge) else error
         raise refusal or ImageFetchFailed
 
     def _asked(
@@ -123,7 +122,8 @@ class IiifReader:
 
     def _picture(self, url: str, deadline: float, max_bytes: int | None = None) -> bytes:
         encoded = self._fetcher.fetch(url, deadline, max_bytes)
-        if encoded[:_START].lstrip(_MARK).startswith(_TEXT) or not encoded:
+        start = encoded[:_START].lstrip(_MARK)
+        if start.startswith(_TEXT) or not start.translate(None, _PRINTABLE):
             raise ImageFetchFailed("The image's host sent something else than an image.")
         return encoded
 
@@ -196,6 +196,35 @@ class IiifReader:
         if part.document:
             self._allowance.take_document()
         return entries(part.document or self._document(part.uri, deadline), part.uri)
+
+
+def _asked_in_turn(information: ImageInformation, short_side: int) -> Iterator[tuple[str, str | TileGrid]]:
+    """Yield a base URI and what to ask for below it, until all has been asked for or two dozen addresses have been.
+
+    A server that does not know its own address is asked where it was found: at once for what is surest to be there, and
+    for the rest in the end.
+    """
+    requests = list(information.requests(short_side))
+    sure = [number == 0 or request in WHOLE for number, request in enumerate(requests)]
+    turns = [
+        (place, request)
+        for is_sure, request in zip(sure, requests, strict=True)
+        for place in (information.bases if is_sure else information.bases[:1])
+    ]
+    turns += [
+        (place, request)
+        for place in information.bases[1:]
+        for is_sure, request in zip(sure, requests, strict=True)
+        if not is_sure
+    ]
+    left = _MOST_ADDRESSES
+    for place, request in turns:
+        left -= (
+            len(information.urls_of_tile(place, request, next(request.boxes()))) if isinstance(request, TileGrid) else 1
+        )
+        if left < 0:
+            return
+        yield place, request
 
 
 def _is_of_this_address(error: GazeError) -> bool:
