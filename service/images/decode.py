@@ -248,6 +248,8 @@ def _opened_container(encoded: bytes) -> _Container:
         return _Container(*png.essential(encoded))
     if jp2.is_jpeg_2000(encoded):
         samples, boxes = jp2.opened(encoded)
+        if jpeg2000.lacks_tiles(samples):
+            raise UndecodableImage
         return _Container(samples, boxes=boxes)
     if encoded[:4] == b"GIF8":
         return _Container(gif.without_disposal(encoded))
