@@ -10,11 +10,9 @@ from collections.abc import Callable
 from numpy.random import Generator
 
 from fuzz.bombs import png_chunk, with_profile
+from fuzz.containers import MOST_BYTES, any_bytes, heif, jpeg_2000, often, tiff, times
 from fuzz.mutation import mutated
 from fuzz.seeds import VARIANTS, seeds
-
-MOST_BYTES = 100_000
-"""A candidate has about so many bytes at most: costs are counted for each 100 kB."""
 
 _ICC_SPACES = (*[b"RGB "] * 4, b"GRAY", b"CMYK", b"Lab ")
 _ICC_CLASSES = (*[b"mntr"] * 4, b"scnr", b"prtr", b"link", b"spac", b"abst", b"nmcl")
@@ -28,24 +26,15 @@ _ICC_TAGS = {
 """Of each type of a tag's data, the tags that may have it; a profile may give it to any other as well."""
 
 
-def _often(random: Generator, most: int) -> int:
-    """Return a number from 1 to `most`, small and large ones equally often."""
-    return int(most ** random.random())
-
-
-def _bytes(random: Generator, count: int) -> bytes:
-    return bytes([int(random.integers(256))]) * count if random.random() < 0.5 else random.bytes(count)
-
-
 # --- colour profiles and EXIF: they can be in most formats ---
 
 
 def icc_profile(random: Generator, most: int = MOST_BYTES // 2) -> bytes:
     """Return a profile of ICC.1:2022 whose tags may share their data, and elements of whose tags may as well."""
-    contents = [_icc_tag(random, most // 4) for _ in range(_often(random, 6))]
+    contents = [_icc_tag(random, most // 4) for _ in range(often(random, 6))]
     # No name twice: Little CMS refuses that at once.
     named: dict[bytes, int] = {}
-    for _ in range(_often(random, 12)):
+    for _ in range(often(random, 12)):
         chosen = int(random.integers(len(contents)))
         kind = contents[chosen][:4] if random.random() < 0.8 else random.choice(list(_ICC_TAGS)).ljust(4)
         named[_ICC_TAGS[kind][int(random.integers(len(_ICC_TAGS[kind])))]] = chosen
@@ -66,8 +55,8 @@ def icc_profile(random: Generator, most: int = MOST_BYTES // 2) -> bytes:
 
 def _icc_tag(random: Generator, most: int) -> bytes:
     """Return a curve, a table, or a pipeline whose stages are one and the same."""
-    samples = _often(random, most // 2)
-    curve = b"curv" + struct.pack(">II", 0, samples) + _bytes(random, 2 * samples)
+    samples = often(random, most // 2)
+    curve = b"curv" + struct.pack(">II", 0, samples) + any_bytes(random, 2 * samples)
     kind = int(random.integers(5))
     if kind == 0:
         return curve
@@ -80,12 +69,12 @@ def _icc_tag(random: Generator, most: int) -> bytes:
             b"mft2"
             + struct.pack(">IBBBB9i", 0, channels, 3, grid, 0, *[1 << 16] * 9)
             + struct.pack(">HH", 4096, 4096)
-            + _bytes(random, most)
+            + any_bytes(random, most)
         )
     if kind == 3:
         offsets = struct.pack(">5I", 32, 32, 32, 32, 32)
         return b"mAB " + struct.pack(">IBBH", 0, channels, 3, 0) + offsets + curve
-    stages = _often(random, most // 8)
+    stages = often(random, most // 8)
     segments = b"curf" + struct.pack(">IHH", 0, 1, 0) + b"samf" + struct.pack(">II", 0, samples) + bytes(4 * samples)
     element = b"cvst" + struct.pack(">IHH", 0, 3, 3) + struct.pack(">6I", *[36, len(segments)] * 3) + segments
     start = 16 + 8 * stages
@@ -94,14 +83,14 @@ def _icc_tag(random: Generator, most: int) -> bytes:
 
 def exif(random: Generator, most: int = MOST_BYTES // 2) -> bytes:
     """Return EXIF whose directories lead to each other and whose entries are long."""
-    entries = _often(random, most // 12)
+    entries = often(random, most // 12)
     tags = (0x8769, 0x8825, 0xA005, 0x0112, 0x014A, 0x927C, 0x9286)
     table = b"".join(
         struct.pack(
             "<HHII",
             tags[int(random.integers(len(tags)))],
             int(random.integers(1, 14)),
-            _often(random, most),
+            often(random, most),
             int(random.choice((8, 0, 26, most))),
         )
         for _ in range(entries)
@@ -110,10 +99,6 @@ def exif(random: Generator, most: int = MOST_BYTES // 2) -> bytes:
 
 
 # --- pictures: parts that a format allows, as often as they fit ---
-
-
-def _times(random: Generator, part: bytes, most: int = MOST_BYTES) -> bytes:
-    return part * _often(random, max(1, most // max(1, len(part))))
 
 
 def _jpeg(file: bytes, random: Generator) -> bytes:
@@ -125,12 +110,10 @@ def _jpeg(file: bytes, random: Generator) -> bytes:
         return file[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + file[2:]
     if kind == 2:
         marker = int(random.choice((0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xFE)))
-        body = _bytes(random, _often(random, 1000))
-        return file[:2] + _times(random, bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body) + file[2:]
+        body = any_bytes(random, often(random, 1000))
+        return file[:2] + times(random, bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body) + file[2:]
     scan = file.rfind(b"\xff\xda")
-    return (
-        file[:-2] + _times(random, file[scan:-2]) + file[-2:] if kind == 3 else _of_size(file, b"\xff\xc0", 5, random)
-    )
+    return file[:-2] + times(random, file[scan:-2]) + file[-2:] if kind == 3 else _of_size(file, b"\xff\xc0", 5, random)
 
 
 def _of_size(file: bytes, mark: bytes, offset: int, random: Generator) -> bytes:
@@ -138,7 +121,7 @@ def _of_size(file: bytes, mark: bytes, offset: int, random: Generator) -> bytes:
     place = file.find(mark)
     if place < 0:
         return file
-    sides = struct.pack(">HH", _often(random, 20_000), _often(random, 20_000))
+    sides = struct.pack(">HH", often(random, 20_000), often(random, 20_000))
     return file[: place + offset] + sides + file[place + offset + 4 :]
 
 
@@ -149,17 +132,17 @@ def _packed(megabytes: int) -> bytes:
 
 def _png(file: bytes, random: Generator) -> bytes:
     kind = int(random.integers(6))
-    packed = _packed(_often(random, 50))
+    packed = _packed(often(random, 50))
     chunk = (
         lambda: png_chunk(b"iCCP", b"a\0\0" + zlib.compress(icc_profile(random), 9)),
         lambda: png_chunk(b"zTXt", b"a\0\0" + packed),
         lambda: png_chunk(b"iTXt", b"a\0\1\0\0\0" + packed),
         lambda: png_chunk(b"eXIf", exif(random)),
-        lambda: png_chunk(bytes(random.choice(list(b"abcdEFTt"), 4).astype("u1")), random.bytes(_often(random, 100))),
+        lambda: png_chunk(bytes(random.choice(list(b"abcdEFTt"), 4).astype("u1")), random.bytes(often(random, 100))),
         lambda: png_chunk(b"IDAT", b"") if random.random() < 0.5 else png_chunk(b"IDAT", packed),
     )[kind]()
     place = file.find(b"IDAT") - 4
-    return file[:place] + (_times(random, chunk) if random.random() < 0.5 else chunk) + file[place:]
+    return file[:place] + (times(random, chunk) if random.random() < 0.5 else chunk) + file[place:]
 
 
 def _riff(file: bytes, random: Generator) -> bytes:
@@ -169,7 +152,7 @@ def _riff(file: bytes, random: Generator) -> bytes:
     extended = (
         b"VP8X" + struct.pack("<I", 10) + bytes([int(random.integers(64)), 0, 0, 0]) + bytes([60, 0, 0, 46, 0, 0])
     )
-    body = b"WEBP" + extended + _times(random, chunk) + file[12:]
+    body = b"WEBP" + extended + times(random, chunk) + file[12:]
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
@@ -177,14 +160,14 @@ def _gif(file: bytes, random: Generator) -> bytes:
     place = file.find(b",\0\0\0\0")
     block = b"!" + bytes([int(random.choice((0xFE, 0xFF, 0xF9, 0x01)))]) + b"\4" + random.bytes(4) + b"\0"
     part = (block, file[place:-1])[int(random.integers(2))]
-    return file[:place] + _times(random, part) + file[place:]
+    return file[:place] + times(random, part) + file[place:]
 
 
 def _anywhere(file: bytes, random: Generator) -> bytes:
     """Return the file with a part of it repeated as often as fits, or a profile or EXIF in it."""
     place = int(random.integers(len(file) + 1))
-    end = min(len(file), place + _often(random, max(2, len(file) // 2)))
-    content = (lambda: _times(random, file[place:end]), lambda: icc_profile(random), lambda: exif(random))
+    end = min(len(file), place + often(random, max(2, len(file) // 2)))
+    content = (lambda: times(random, file[place:end]), lambda: icc_profile(random), lambda: exif(random))
     return file[:place] + content[int(random.integers(3))]() + file[place:]
 
 
@@ -194,6 +177,10 @@ _GROWN: dict[str, Callable[[bytes, Generator], bytes]] = {
     "PNG": _png,
     "WEBP": _riff,
     "GIF": _gif,
+    "TIFF": tiff,
+    "AVIF": heif,
+    "HEIF": heif,
+    "JPEG2000": jpeg_2000,
 }
 
 
@@ -217,7 +204,7 @@ def grown_picture(file_format: str, parent: bytes | None, random: Generator) -> 
 
 def _nested(random: Generator) -> bytes:
     opening, closing = ((b"[", b"]"), (b'{"a":', b"}"), (b'[{"":', b"}]"))[int(random.integers(3))]
-    depth = _often(random, 1000)
+    depth = often(random, 1000)
     inner = (b"", b"0", b'""', b"null", b"1e308", b"9" * 4000, b'"\\ud800"')[int(random.integers(7))] or b"0"
     return opening * depth + inner + closing * depth
 
@@ -225,11 +212,11 @@ def _nested(random: Generator) -> bytes:
 def _values(random: Generator) -> bytes:
     value = (_nested(random), b"0", b"{}", b"[]", b'""', b"-1.5e-300", b'"' + b"\\u00e9" * 9 + b'"')
     chosen = value[int(random.integers(len(value)))]
-    return b"[" + _times(random, chosen + b",")[:-1] + b"]"
+    return b"[" + times(random, chosen + b",")[:-1] + b"]"
 
 
 def _fields(random: Generator) -> bytes:
-    count = _often(random, 10_000)
+    count = often(random, 10_000)
     value = _values(random) if count < 10 else b"0"
     return b"{" + b",".join(b'"%d":%b' % (number, value) for number in range(count)) + b"}"
 
@@ -252,18 +239,18 @@ def form_body(parent: bytes | None, random: Generator) -> bytes:
         return _anywhere(parent, random)[: 2 * MOST_BYTES]
     field = b'--b\r\nContent-Disposition: form-data; name="phrases"\r\n'
     parts = (
-        lambda: field + _times(random, b"a: b\r\n") + b"\r\na\r\n",
-        lambda: field + b"a: " + _bytes(random, _often(random, MOST_BYTES)) + b"\r\n\r\na\r\n",
-        lambda: _times(random, field + b"\r\na\r\n"),
+        lambda: field + times(random, b"a: b\r\n") + b"\r\na\r\n",
+        lambda: field + b"a: " + any_bytes(random, often(random, MOST_BYTES)) + b"\r\n\r\na\r\n",
+        lambda: times(random, field + b"\r\na\r\n"),
         lambda: (
             field
             + b"\r\n"
-            + _times(random, (b"\r\n--", b"\r\n-", b"\n", b"\r", b"--b")[int(random.integers(5))])
+            + times(random, (b"\r\n--", b"\r\n-", b"\n", b"\r", b"--b")[int(random.integers(5))])
             + b"\r\n"
         ),
-        lambda: b"--b\r\nContent-Disposition: form-data" + _times(random, b"; name*0=a") + b"\r\n\r\na\r\n",
-        lambda: b"--b\r\nContent-Disposition: form-data; name=" + _times(random, b'"\\') + b"\r\n\r\na\r\n",
-        lambda: _times(random, b"\r\n--"),
+        lambda: b"--b\r\nContent-Disposition: form-data" + times(random, b"; name*0=a") + b"\r\n\r\na\r\n",
+        lambda: b"--b\r\nContent-Disposition: form-data; name=" + times(random, b'"\\') + b"\r\n\r\na\r\n",
+        lambda: times(random, b"\r\n--"),
     )
     return b"".join(parts[int(random.integers(len(parts)))]() for _ in range(int(random.integers(1, 4)))) + b"--b--\r\n"
 
@@ -273,7 +260,7 @@ def query_body(parent: bytes | None, random: Generator) -> bytes:
     if parent and random.random() < 0.5:
         return _anywhere(parent, random)[: 2 * MOST_BYTES]
     if random.random() < 0.3:
-        return _times(random, (b"&", b"a=b&", b"queries=&", b"%", b"+", b";")[int(random.integers(6))])
+        return times(random, (b"&", b"a=b&", b"queries=&", b"%", b"+", b";")[int(random.integers(6))])
     batch = (
         _fields(random)
         if random.random() < 0.5
@@ -288,13 +275,13 @@ def iiif_document(parent: bytes | None, random: Generator) -> bytes:
         return _anywhere(parent, random)[: 2 * MOST_BYTES]
     grown = (_nested, _values, _fields)[int(random.integers(3))](random)
     service = b'{"id":"http://127.0.0.1/a","type":"ImageService3","profile":"level2"}'
-    body = b'{"id":"http://127.0.0.1/a.jpg","type":"Image","service":[' + _times(random, service + b",")[:-1] + b"]}"
+    body = b'{"id":"http://127.0.0.1/a.jpg","type":"Image","service":[' + times(random, service + b",")[:-1] + b"]}"
     canvas = (
         b'{"id":"http://127.0.0.1/c","type":"Canvas","items":[{"type":"AnnotationPage","items":[{"type":"Annotation",'
     )
     canvas += b'"motivation":"painting","body":' + (body if random.random() < 0.5 else grown) + b"}]}]}"
     shapes = (
-        b'{"type":"Manifest","id":"http://127.0.0.1/m","items":[' + _times(random, canvas + b",")[:-1] + b"]}",
+        b'{"type":"Manifest","id":"http://127.0.0.1/m","items":[' + times(random, canvas + b",")[:-1] + b"]}",
         b'{"@context":"http://iiif.io/api/image/2/context.json","sizes":' + grown + b',"width":9,"height":9}',
         b'{"@context":"http://iiif.io/api/presentation/3/context.json","type":"Manifest","items":' + grown + b"}",
     )
@@ -308,7 +295,7 @@ def table(parent: bytes | None, random: Generator) -> bytes:
     buffer = io.BytesIO(b"object_number,url\n")
     buffer.seek(0, io.SEEK_END)
     line = (b"a,b\n", b'"', b'"a\n', b",", b"\n", b"\r", b",,,,\n", b"a;b\tc|d\n", b'a,""""""\n')
-    buffer.write(_times(random, line[int(random.integers(len(line)))]))
+    buffer.write(times(random, line[int(random.integers(len(line)))]))
     return buffer.getvalue()
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from fuzz.seeds import picture
 from service.errors import ImageDimensions, UndecodableImage
+from service.images import jpeg2000
 from service.images.decode import ImageLimits, decode
 from tests.conftest import encoded, noise
 
@@ -119,6 +120,21 @@ def test_a_broken_header_is_refused(marker: bytes) -> None:
     with pytest.raises((UndecodableImage, ImageDimensions)):
         decode(broken, SMALL, 30)
     assert struct.unpack_from(">I", file, file.index(b"\xff\x51") + 6)[0] == 400
+
+
+def test_more_tiles_than_there_can_be_are_refused_before_they_cost() -> None:
+    file = bytearray(lossless(np.zeros((250, 250, 3), np.uint8), codecformat="j2k"))
+    for side in (1, 16):
+        struct.pack_into(">II", file, 24, side, side)
+        assert jpeg2000.lacks_tiles(bytes(file))
+        with pytest.raises(UndecodableImage):
+            decode(bytes(file), LIMITS)
+    struct.pack_into(">II", file, 24, 0, 0)
+    with pytest.raises(UndecodableImage):
+        decode(bytes(file), LIMITS)
+    whole = encoded(noise(250, 250), "JPEG2000", tile_size=(16, 16), num_resolutions=1, no_jp2=True)
+    assert not jpeg2000.lacks_tiles(whole)
+    assert decode(whole, LIMITS).rgb.size == (250, 250)
 
 
 def test_a_large_one_that_was_cut_is_refused() -> None:

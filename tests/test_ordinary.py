@@ -8,7 +8,7 @@ import pytest
 from PIL import ImageCms
 
 from fuzz.bombs import jpeg_with_profile, png, png_chunk, profile, profile_of_stages, scan_bomb
-from fuzz.seeds import seeds
+from fuzz.seeds import VARIANTS, seeds
 from service.images.ordinary import is_ordinary
 from tests.conftest import encoded, noise
 
@@ -43,7 +43,7 @@ def between_scans(jpeg: bytes, inserted: bytes) -> bytes:
     "file",
     [
         *seeds("JPEG"),
-        *seeds("PNG"),
+        *seeds("PNG")[: len(VARIANTS["PNG"])],
         encoded(noise(2175, 1713), "JPEG"),
         encoded(noise(2175, 1713), "JPEG", progressive=True),
         JPEG[:2] + b"\xff\xfe\0\2" * 50 + JPEG[2:],
@@ -84,6 +84,9 @@ def test_usual_jpegs_and_pngs_are_ordinary(file: bytes) -> None:
         JPEG[:2] + (b"\xff\xe1\xff\xff" + bytes(65_533)) * 2 + JPEG[2:],
         encoded(noise(3_000, 2_700), "JPEG"),
         png(width=3_000, height=2_700),
+        # Of samples that are twice as many bytes, half as many pixels.
+        png(width=2_600, height=2_600).replace(b"\x08\0\0\0\0", b"\x10\6\0\0\0", 1),
+        *seeds("PNG")[len(VARIANTS["PNG"]) :],
         png(png_chunk(b"zTXt", bytes(16_385))),
         png(png_chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"0" * 1_000_000))),
         png_with_profile(bytes(4_097)),

@@ -53,6 +53,16 @@ def tiny_tiles() -> bytes:
     return bytes(codestream)
 
 
+def many_components() -> bytes:
+    """Return a grey picture whose JPEG 2000 says that it has 16,384 components and 1,024 tiles."""
+    codestream = bytes(imagecodecs.jpeg2k_encode(np.zeros((512, 512), np.uint8), level=0, codecformat="j2k"))
+    start = codestream.index(b"\xff\x51")
+    size = struct.pack(">HH8IH", 38 + 3 * 16_384, 0, 512, 512, 0, 0, 16, 16, 0, 0, 16_384) + b"\7\1\1" * 16_384
+    end = start + 2 + int.from_bytes(codestream[start + 2 : start + 4], "big")
+    coded = codestream[: start + 2] + size + codestream[end:]
+    return handmade(grey(512, 512, t259=(3, [34_712]), t279=(4, [len(coded)])), [coded])
+
+
 def chain(directories: int) -> bytes:
     """Return smaller copies that follow each other, of nothing."""
     body = bytearray(b"II*\0\x08\0\0\0")
@@ -91,6 +101,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
         [bytes(60_000)],
     ),
     "a hundred samples": lambda: handmade(grey(999, 999, t277=(3, [200]), t262=(3, [2])), [bytes(60_000)]),
+    "a JPEG 2000 of many components": many_components,
     "directories": lambda: chain(2_000),
     "a directory of itself": lambda: chain(1)[:-4] + struct.pack("<I", 8),
     "tags of 4 billion values": lambda: handmade({tag: (7, [0] * 9) for tag in range(254, 999)}, [bytes(9)]).replace(

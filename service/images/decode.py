@@ -3,7 +3,6 @@
 import hashlib
 import io
 import re
-import struct
 import sys
 import warnings
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from typing import NamedTuple
 from PIL import ExifTags, GifImagePlugin, Image, UnidentifiedImageError
 
 from service.errors import ImageDimensions, ImageTooLarge, UndecodableImage, UnsupportedImageFormat
-from service.images import colour, gif, heif, jp2, jpeg, jpeg2000, png, webp
+from service.images import bmp, colour, gif, heif, jp2, jpeg, jpeg2000, png, webp
 from service.images.pillow_errors import BROKEN, problems_told
 from service.images.tiff.directory import is_tiff
 from service.images.upright import TO_UPRIGHT, Upright, upright_size
@@ -249,6 +248,8 @@ def _opened_container(encoded: bytes) -> _Container:
         return _Container(*png.essential(encoded))
     if jp2.is_jpeg_2000(encoded):
         samples, boxes = jp2.opened(encoded)
+        if jpeg2000.lacks_tiles(samples):
+            raise UndecodableImage
         return _Container(samples, boxes=boxes)
     if encoded[:4] == b"GIF8":
         return _Container(gif.without_disposal(encoded))
@@ -295,7 +296,13 @@ def _open(encoded: bytes) -> Image.Image:
     except UnidentifiedImageError:
         if len(encoded) < _LEAST_BYTES or not _BEGINNING.match(encoded):
             raise UnsupportedImageFormat from None
-        raise (jpeg.error_of(encoded) if encoded.startswith(jpeg.SIGNATURE) else UndecodableImage()) from None
+        if encoded.startswith(jpeg.SIGNATURE):
+            raise jpeg.error_of(encoded) from None
+        raise UndecodableImage from None
+    except OSError:
+        if encoded.startswith(bmp.SIGNATURE):
+            raise bmp.error_of(encoded) from None
+        raise
 
 
 def _check_dimensions(size: tuple[int, int], max_pixels: int) -> None:
@@ -313,22 +320,11 @@ def _complete(image: Image.Image, encoded: bytes, boxes: jp2.Boxes, min_short_si
     elif image.format == "JPEG2000":
         jpeg2000.complete(image, encoded, boxes, min_short_side)
     elif image.format == "BMP":
-        _complete_alpha(image)
-        profile = _profile_of_bmp(encoded)
-        if profile:
-            image.info["icc_profile"] = profile
+        bmp.complete(image, encoded)
     elif isinstance(image, GifImagePlugin.GifImageFile) and _leaves_screen_bare(image):
         seen = Image.new("L", image.size, 0)
         seen.paste(255, image.dispose_extent)
         image.putalpha(seen)
-
-
-def _profile_of_bmp(encoded: bytes) -> bytes:
-    """Return the ICC profile of a bitmap with the longest of headers, or nothing. Source: BITMAPV5HEADER."""
-    if encoded[14:18] != b"\x7c\0\0\0" or encoded[70:74] != b"DEBM":
-        return b""
-    start, length = struct.unpack_from("<II", encoded, 126)
-    return encoded[14 + start : 14 + start + length]
 
 
 def _leaves_screen_bare(image: GifImagePlugin.GifImageFile) -> bool:
@@ -352,12 +348,6 @@ def _name_colours(image: Image.Image, code_points: tuple[int, int] | None) -> tu
         if profile:
             image.info["icc_profile"] = profile
     return ()
-
-
-def _complete_alpha(bmp: Image.Image) -> None:
-    """Make a picture opaque whose alpha is 0 everywhere: many programs say that there is alpha, and write none."""
-    if bmp.mode == "RGBA" and bmp.im.getband(3).getextrema() == (0, 0):
-        bmp.putalpha(255)
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:

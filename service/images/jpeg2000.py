@@ -16,6 +16,8 @@ _MAX_SEGMENTS = 100
 _GRID = 6
 _LEVELS = 9
 _COMPONENTS = 38
+_LEAST_OF_A_TILE = 14
+"""Bytes of the two markers that a tile begins with."""
 
 _MAX_BITS = 16
 
@@ -100,6 +102,18 @@ def _complete_white(
             for band, brighter, depth in zip(image.split(), middle.split(), depths, strict=False)
         ]
     image.im = Image.merge(image.mode, bands).im
+
+
+def lacks_tiles(encoded: bytes) -> bool:
+    """Say whether there are more tiles than can be in the file; OpenJPEG takes 11 kB for each, there or not.
+
+    Source: ITU-T T.800, A.4.2, A.4.3 and A.5.1.
+    """
+    right, bottom, _, _, width, height, left, top = struct.unpack_from(">8I", encoded, _codestream(encoded) + 2 + _GRID)
+    if not width or not height:
+        return True
+    tiles: int = -(-(right - left) // width) * -(-(bottom - top) // height)
+    return tiles * _LEAST_OF_A_TILE > len(encoded)
 
 
 def lacks_end(encoded: bytes) -> bool:

@@ -23,6 +23,9 @@ _MAX_PACKED_METADATA = 16_384
 _MAX_DECODED = 70_000_000
 """Bytes that libjpeg may take: of the picture, and where it comes in several scans, of its coefficients as well."""
 
+_MAX_ROWS = 50_000_000
+"""Bytes of a PNG's rows; of more, to unpack them and to undo their filters takes over half a second."""
+
 _MAX_SEGMENTS = 100
 _DEEP = 16
 """Bits of a PNG's samples of which Pillow keeps a half, so that it decodes twice what has a transparent value."""
@@ -37,6 +40,7 @@ _SCAN, _PROFILE = 0xDA, 0xE2
 _ICC = b"ICC_PROFILE\0"
 _ICC_HEAD = len(_ICC) + 2  # the number of the part, and of all parts
 _PIXEL_BYTES = 4
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PACKED_TEXTS = (b"zTXt", b"iTXt")
 _EXIF_IN_TEXT = b"Raw profile type exif"  # may unpack to so much that Pillow reads through it for a second
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -101,8 +105,9 @@ def _is_ordinary_png(encoded: bytes) -> bool:
     for number in range(_MAX_SEGMENTS + len(encoded) // _CHUNK):
         length, kind = struct.unpack_from(">I4s", encoded, place)
         if number == 0:
-            width, height = struct.unpack_from(">II", encoded, place + 8)
-            if kind != b"IHDR" or not 0 < width * height <= _MAX_PIXELS:
+            width, height, depth, colour = struct.unpack_from(">IIBB", encoded, place + 8)
+            rows = width * height * _CHANNELS.get(colour, 1) * depth // 8
+            if kind != b"IHDR" or not 0 < width * height <= _MAX_PIXELS or rows > _MAX_ROWS:
                 return False
         elif kind == b"IEND":
             return True

@@ -162,21 +162,25 @@ def _of_size(page: Page, data: bytes, size: tuple[int, int]) -> Samples:
     if page.compression == pages.WEBP:
         webp_decode(data, hasalpha=page.channels == 4, out=out)
     else:
-        _check_codestream(data)
+        _check_codestream(data, page.channels)
         jpeg2k_decode(data, numthreads=1, out=out)
     return out.reshape(*size, page.channels)
 
 
-def _check_codestream(jpeg_2000: bytes) -> None:
+def _check_codestream(jpeg_2000: bytes, channels: int) -> None:
     """Raise UndecodableImage where the data were cut, or a header asks for more memory than its picture.
+
+    OpenJPEG takes a kilobyte for each component of each tile before it is seen how many are wanted.
 
     Source: ITU-T T.800, A.5.1.
     """
     start = jpeg_2000.find(b"\xff\x4f\xff\x51")
     if start < 0 or jpeg_2000.rfind(b"\xff\xd9") < start:
         raise UndecodableImage
-    right, bottom, _, _, width, height = struct.unpack_from(">6I", jpeg_2000, start + 8)
+    right, bottom, _, _, width, height, _, _, components = struct.unpack_from(">8IH", jpeg_2000, start + 8)
     if not width or not height or -(-right // width) * -(-bottom // height) > _MAX_CODESTREAM_TILES:
+        raise UndecodableImage
+    if components != channels:
         raise UndecodableImage
 
 
