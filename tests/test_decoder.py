@@ -187,7 +187,7 @@ def test_a_webp_of_a_camera_is_decoded(decoder: Decoder) -> None:
 
 
 def test_ordinary_pictures_start_no_process(decoder: Decoder) -> None:
-    for file in (*seeds("JPEG"), *seeds("PNG")):
+    for file in (*seeds("JPEG"), *seeds("PNG")[: len(VARIANTS["PNG"])]):
         ask(decoder, file)
     assert not processes()
     ask(decoder, TIFF)

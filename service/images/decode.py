@@ -156,7 +156,7 @@ def decode(
         image = _open(encoded)
         whole = image.size
         _check_dimensions(whole, limits.max_pixels if min_short_side is None else MAX_CLAIMED_PIXELS)
-        if image.format == "JPEG2000" and jpeg2000.lacks_end(encoded):
+        if image.format == "JPEG2000" and (jpeg2000.lacks_end(encoded) or jpeg2000.lacks_tiles(encoded)):
             raise UndecodableImage
         has_few_bytes = whole[0] * whole[1] > _MAX_PIXELS_A_BYTE * len(encoded)
         if has_few_bytes and image.format in _JPEG:
@@ -248,8 +248,6 @@ def _opened_container(encoded: bytes) -> _Container:
         return _Container(*png.essential(encoded))
     if jp2.is_jpeg_2000(encoded):
         samples, boxes = jp2.opened(encoded)
-        if jpeg2000.lacks_tiles(samples):
-            raise UndecodableImage
         return _Container(samples, boxes=boxes)
     if encoded[:4] == b"GIF8":
         return _Container(gif.without_disposal(encoded))
