@@ -36,6 +36,11 @@ ANYBODYS = (
         "evil.example:8000:1",
         "[::1].evil.example",
         "[evil.example",
+        "evil.example@127.0.0.1",
+        "evil.example/.local",
+        "evil.example#.local",
+        "evil.example?.local",
+        "evil.example .local",
     ),
 )
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from service.api.cors import CorsPolicy
 from service.errors import ForeignOrigin, MisdirectedRequest
 
-_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]*)(?::([0-9]{0,5}))?")
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]@/\\?#\s]*)(?::([0-9]{0,5}))?")
 _NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _OWN_NAMES = re.compile(
     # A single label, or what ends in a number, which is an IPv4 address in some spelling, or in a name for private use.
