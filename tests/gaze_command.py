@@ -21,10 +21,15 @@ def gaze(*arguments: str | Path, **environment: str | Path) -> "subprocess.Compl
 
 def run(command: Sequence[str], **environment: str | Path) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end in the environment that `gaze` gets."""
+    return run_in(REPOSITORY, command, **environment)
+
+
+def run_in(folder: Path, command: Sequence[str], /, **environment: str | Path) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end in a folder, in the environment that `gaze` gets."""
     return subprocess.run(
         command,
         env=environment_of(**environment),
-        cwd=REPOSITORY,
+        cwd=folder,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",

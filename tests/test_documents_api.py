@@ -138,8 +138,8 @@ def test_the_service_names_itself_as_it_is_told_to(make_client: Callable[..., Fl
 
 
 @pytest.mark.parametrize("host", ["a b", "x/y", "\\", 'a"b', "é"])
-def test_a_host_that_is_none_is_in_no_document(client: FlaskClient, host: str) -> None:
-    response = client.get("/ns/gaze/1/context.json", headers={"Host": host})
+def test_a_host_that_is_none_is_in_no_document(make_client: Callable[..., FlaskClient], host: str) -> None:
+    response = make_client(hosts="*").get("/ns/gaze/1/context.json", headers={"Host": host})
     checked_problem(400, response.headers, response.data, "malformed_request")
 
 

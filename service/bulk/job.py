@@ -1,5 +1,6 @@
 """Job: a collection that is looked at in one go or in several, and written down at the end."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -63,7 +64,7 @@ class Job:
         """Look at all items that have no outcome yet; `report` hears of each outcome."""
         self._progress.keep({_WRITTEN: False})
         unwritten: list[NumberedOutcome] = []
-        written = time.monotonic()
+        written = -math.inf  # the first at once: where others then take long, it is seen that the job goes on
         try:
             for numbered in engine.outcomes(self._progress.pending()):
                 unwritten.append(numbered)

@@ -32,11 +32,9 @@ _COLOUR, _OPACITY, _MULTIPLIED = 0, 1, 2
 """What a channel may be: colours that are multiplied by opacity already are told by the opacity's kind."""
 
 
-class Unread(UndecodableImage):
-    """A whole JPEG 2000 of a kind that is not read."""
-
-    def __init__(self, kind: str) -> None:
-        super().__init__(f"The image is a JPEG 2000 of a kind that is not read: {kind}.")
+def unread(kind: str) -> UndecodableImage:
+    """Return what is raised of a whole JPEG 2000 of a kind that is not read."""
+    return UndecodableImage(f"The image is a JPEG 2000 of a kind that is not read: {kind}.")
 
 
 @dataclass
@@ -62,14 +60,14 @@ class Boxes:
         """Return the picture that decoded components make, which had samples of so many bits.
 
         is_ycc: whether they were YCbCr, and are RGB now
-        Raises Unread.
+        Raises UndecodableImage.
         """
         if image.mode == "I;16":
             if self.palette or self.inverted or self.colours not in (None, "L"):
-                raise Unread("a palette, or colours, of one channel of more than 8 bits")
+                raise unread("a palette, or colours, of one channel of more than 8 bits")
             return image
         if is_ycc and (self.palette or self.colours not in (None, "YCbCr")):
-            raise Unread("colours of which some have fewer samples than others")
+            raise unread("colours of which some have fewer samples than others")
         channels = self._channels(image.split(), depths)
         mode = self.colours or ("L" if len(channels) < 3 else "RGB")
         places, alpha, multiplied = self._places(Image.getmodebands(mode), len(channels))
@@ -81,7 +79,7 @@ class Boxes:
         if alpha is None:
             return Image.merge(mode, bands)
         if mode == "CMYK":
-            raise Unread("CMYK with opacity")
+            raise unread("CMYK with opacity")
         if multiplied:
             return Image.merge(mode + "a", [*bands, channels[alpha]]).convert(mode + "A")
         return Image.merge(mode + "A", [*bands, channels[alpha]])
@@ -99,7 +97,7 @@ class Boxes:
         if any(component >= len(components) for component, _ in self.channels):
             raise UndecodableImage
         if any(depths[component] > _BITS for component, column in self.channels if column is not None):
-            raise Unread("a palette of numbers of more than 8 bits")
+            raise unread("a palette of numbers of more than 8 bits")
         return [
             direct[component]
             if column is None
@@ -113,14 +111,14 @@ class Boxes:
     def _places(self, colours: int, channels: int) -> tuple[list[int], int | None, bool]:
         """Return which channels are the colours, which one is opacity, and whether they are multiplied by it."""
         if channels < colours:
-            raise Unread("fewer channels than colours")
+            raise unread("fewer channels than colours")
         if not self.meanings:
             return list(range(colours)), colours if channels == colours + 1 else None, False
         of_colours = {colour: place for place, (kind, colour) in self.meanings.items() if kind == _COLOUR}
         opacity = {place: kind for place, (kind, _) in self.meanings.items() if kind in (_OPACITY, _MULTIPLIED)}
         wanted = range(1, colours + 1)
         if len(opacity) > 1 or not of_colours.keys() >= set(wanted) or max(self.meanings) >= channels:
-            raise Unread("channels that are not each colour once, and opacity")
+            raise unread("channels that are not each colour once, and opacity")
         alpha = next(iter(opacity), None)
         return [of_colours[colour] for colour in wanted], alpha, opacity.get(alpha or 0) == _MULTIPLIED
 
@@ -138,7 +136,7 @@ def is_jpeg_2000(encoded: bytes) -> bool:
 def opened(encoded: bytes) -> tuple[bytes, Boxes]:
     """Return the samples without their boxes, up to the end of the file, and what the boxes say.
 
-    Raises UndecodableImage, Unread among them.
+    Raises UndecodableImage.
     """
     if encoded.startswith(_START):
         return encoded, Boxes()
@@ -171,11 +169,11 @@ def _boxes(encoded: bytes, place: int, end: int) -> Iterator[tuple[bytes, int, i
 def _said(encoded: bytes, start: int, end: int) -> Boxes:
     """Return what the boxes of a header say. Raises UndecodableImage, and struct.error where one is too short."""
     boxes = Boxes()
-    unread = False
+    is_unread = False
     for kind, begin, close in _boxes(encoded, start, end):
         contents = encoded[begin:close]
         if kind == b"colr" and boxes.colours is None:  # the first that is understood
-            unread = not _take_colours(boxes, contents)
+            is_unread = not _take_colours(boxes, contents)
         elif kind == b"pclr" and not boxes.palette:
             boxes.palette = _palette(contents)
         elif kind == b"cmap":
@@ -187,8 +185,8 @@ def _said(encoded: bytes, start: int, end: int) -> Boxes:
             (number,) = struct.unpack_from(">H", contents)
             meanings = struct.iter_unpack(">3H", contents[2 : 2 + 6 * number])
             boxes.meanings = {channel: (what, colour) for channel, what, colour in meanings}
-    if unread and boxes.colours is None:
-        raise Unread("colours that are neither grey, RGB, CMYK nor sYCC")
+    if is_unread and boxes.colours is None:
+        raise unread("colours that are neither grey, RGB, CMYK nor sYCC")
     columns = [column for _, column in boxes.channels if column is not None]
     if bool(boxes.palette) != bool(boxes.channels) or max(columns, default=0) >= max(1, len(boxes.palette)):
         raise UndecodableImage
@@ -216,7 +214,7 @@ def _palette(contents: bytes) -> list[list[int]]:
     if not 0 < number <= _MAX_COLOURS or len(depths) != columns or not columns:
         raise UndecodableImage
     if signed or max(depths) > 2 * _BITS:
-        raise Unread("a palette of signed values, or of more than 16 bits")
+        raise unread("a palette of signed values, or of more than 16 bits")
     row = struct.Struct(">" + "".join("B" if depth <= _BITS else "H" for depth in depths))
     rows = [row.unpack_from(contents, 3 + columns + row.size * place) for place in range(number)]
     return [

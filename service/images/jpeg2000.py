@@ -87,7 +87,7 @@ def _complete_white(
     if deepest <= _MAX_BITS // 2 or (deepest <= _MAX_BITS and image.mode == "I;16"):
         return
     if deepest > _MAX_BITS or is_ycc:
-        raise jp2.Unread("more than 16 bits a sample, or YCC of more than 8 with fewer samples of colour")
+        raise jp2.unread("more than 16 bits a sample, or YCC of more than 8 with fewer samples of colour")
     deeper = bytearray(encoded)
     for number, depth in enumerate(depths):
         deeper[_codestream(encoded) + 4 + _COMPONENTS + 3 * number] += depth > _MAX_BITS // 2

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from service.errors import UndecodableImage
 from service.images.tiff import page as pages
-from service.images.tiff.page import Colours, Page, Unread
+from service.images.tiff.page import Colours, Page, unread
 
 Samples = NDArray[Any]
 """[rows, columns, channels]"""
@@ -239,7 +239,7 @@ def _frame(jpeg: bytes) -> tuple[int, int, int, int]:
             place += 1 if kind == 0xFF else 2
             continue
         if kind in _LOSSLESS_FRAMES:
-            raise Unread("compressed by lossless JPEG")
+            raise unread("compressed by lossless JPEG")
         if kind in _FRAMES:
             bits, height, width, components = struct.unpack_from(">BHHB", jpeg, place + 4)
             scans = jpeg.count(b"\xff\xda", place)

@@ -49,11 +49,9 @@ _NAMES = {
 }
 
 
-class Unread(UndecodableImage):
-    """A whole TIFF of a kind that is not read."""
-
-    def __init__(self, kind: str) -> None:
-        super().__init__(f"TIFF of a kind that is not read: {kind}.")
+def unread(kind: str) -> UndecodableImage:
+    """Return what is raised of a whole TIFF of a kind that is not read."""
+    return UndecodableImage(f"TIFF of a kind that is not read: {kind}.")
 
 
 class Colours(Enum):
@@ -141,13 +139,13 @@ def is_reduced(directory: Directory) -> bool:
 
 
 def check_is_no_negative(directory: Directory) -> None:
-    """Raise Unread for what a camera saw, of which a picture has yet to be made."""
+    """Raise UndecodableImage for what a camera saw, of which a picture has yet to be made."""
     if _DNG_VERSION in directory or directory.number(262, _BLACK_IS_ZERO) in _CAMERA_RAW:
-        raise Unread("a camera's raw negative")
+        raise unread("a camera's raw negative")
 
 
 def page_of(directory: Directory) -> Page:
-    """Return what a directory says. Raises UndecodableImage, Unread among them."""
+    """Return what a directory says. Raises UndecodableImage."""
     check_is_no_negative(directory)
     width, height = size_of(directory)
     if not (0 < width < 2**31 and 0 < height < 2**31):
@@ -194,10 +192,10 @@ def _bits(directory: Directory) -> tuple[int, str]:
     """Return the bits of a sample, and numpy's letter of what it is."""
     bits, formats = directory.numbers(258, _MAX_SAMPLES), directory.numbers(339, _MAX_SAMPLES)
     if len(set(bits.tolist())) > 1 or len(set(formats.tolist())) > 1:
-        raise Unread("samples of several depths")
+        raise unread("samples of several depths")
     kind = {0: "u", 1: "u", 2: "i", 3: "f", 4: "u"}.get(int(formats[0]) if formats.size else 1)
     if kind is None:
-        raise Unread("complex numbers")
+        raise unread("complex numbers")
     return int(bits[0]) if bits.size else 1, kind
 
 
@@ -220,14 +218,14 @@ def _colours(directory: Directory, photometric: int, samples: int) -> Colours:
         _YCBCR: Colours.YCBCR,
     }
     if photometric == _IS_MASK:
-        raise Unread("a mask alone")
+        raise unread("a mask alone")
     if photometric not in known:
-        raise Unread("colours that are neither grey, a palette, RGB, CMYK, YCbCr nor Lab")
+        raise unread("colours that are neither grey, a palette, RGB, CMYK, YCbCr nor Lab")
     colours = known[photometric]
     if samples < colours.samples:
-        raise Unread("fewer samples than colours")
+        raise unread("fewer samples than colours")
     if colours is Colours.CMYK and (directory.number(332, 1) != 1 or directory.number(334, 4) != 4):
-        raise Unread("inks that are not CMYK")
+        raise unread("inks that are not CMYK")
     return colours
 
 
@@ -241,7 +239,7 @@ def _alpha(directory: Directory, colours: Colours, samples: int) -> tuple[Alpha,
         if kind in (1, 2):
             return Alpha(kind), colours.samples + number
     if colours is Colours.GREY and behind > 1:
-        raise Unread("channels that are no colours")
+        raise unread("channels that are no colours")
     return None
 
 
@@ -256,29 +254,29 @@ def _subsampling(directory: Directory) -> tuple[int, int]:
 def _check_is_read(page: Page) -> None:
     if page.compression not in _READ:
         name = _NAMES.get(page.compression)
-        raise Unread(f"compressed by {name}" if name else "compressed in a way that is not known")
+        raise unread(f"compressed by {name}" if name else "compressed in a way that is not known")
     _check_samples(page)
     _check_predictor(page)
     if page.compression in OF_IMAGES:
         _check_image_codec(page)
     elif page.subsampling != (1, 1) and (page.planar or page.samples != 3):
-        raise Unread("YCbCr whose planes are of several sizes")
+        raise unread("YCbCr whose planes are of several sizes")
 
 
 def _check_samples(page: Page) -> None:
     depths = {"u": (*range(1, 17), 32, 64), "i": (8, 16, 32, 64), "f": (16, 32, 64)}
     if page.bits not in depths[page.kind]:
-        raise Unread("a depth of samples that is not known")
+        raise unread("a depth of samples that is not known")
     if page.channels * page.dtype.itemsize > _MAX_PIXEL_BYTES:
-        raise Unread("more samples of a pixel than a picture has")
+        raise unread("more samples of a pixel than a picture has")
     if page.colours is Colours.PALETTE and (page.kind != "u" or page.bits > 16):
-        raise Unread("a palette for numbers that do not count")
+        raise unread("a palette for numbers that do not count")
     if page.colours is Colours.YCBCR and (page.bits, page.kind) != (8, "u"):
-        raise Unread("YCbCr of other than 8 bits")
+        raise unread("YCbCr of other than 8 bits")
     if page.colours is Colours.LAB and (page.bits not in (8, 16) or page.kind == "f" or page.alpha):
-        raise Unread("Lab of other than 8 or 16 bits, or with alpha")
+        raise unread("Lab of other than 8 or 16 bits, or with alpha")
     if page.colours is Colours.CMYK and page.kind != "u":
-        raise Unread("CMYK of other than whole numbers")
+        raise unread("CMYK of other than whole numbers")
     if page.compression in CCITT and (page.bits, page.samples, page.kind) != (1, 1, "u"):
         raise UndecodableImage
 
@@ -289,14 +287,14 @@ def _check_predictor(page: Page) -> None:
     # Where the compression knows none, programs differ in whether they heed it.
     known = (2, 3) if page.kind == "f" else (2,)
     if page.compression not in _WITH_PREDICTOR or page.predictor not in known or page.bits not in (8, 16, 32, 64):
-        raise Unread("a predictor that does not go with the rest")
+        raise unread("a predictor that does not go with the rest")
 
 
 def _check_image_codec(page: Page) -> None:
     depths = {JPEG: (8, 12), WEBP: (8,)}.get(page.compression, (8, 16))
     if page.bits not in depths or page.kind != "u" or page.colours in (Colours.PALETTE, Colours.LAB):
-        raise Unread("samples that do not go with their compression")
+        raise unread("samples that do not go with their compression")
     if page.colours is Colours.YCBCR and (page.compression != JPEG or page.planar or page.samples != 3):
-        raise Unread("YCbCr that is not simply JPEG")
+        raise unread("YCbCr that is not simply JPEG")
     if page.compression == WEBP and (page.colours is not Colours.RGB or page.planar or page.samples > 4):
-        raise Unread("WebP of other than RGB")
+        raise unread("WebP of other than RGB")

@@ -10,12 +10,12 @@ from service.images.tiff.page import (
     Alpha,
     Colours,
     Page,
-    Unread,
     check_is_no_negative,
     is_mask,
     is_reduced,
     page_of,
     size_of,
+    unread,
 )
 from service.images.tiff.samples import Conversion, conversion_of
 from service.images.tiff.segments import Segments
@@ -44,7 +44,7 @@ class Tiff:
 
     def __init__(self, encoded: bytes) -> None:
         if encoded[8:10] == b"CR" and encoded[:4] == b"II*\0":
-            raise Unread("a camera's raw negative")
+            raise unread("a camera's raw negative")
         directories = Directories(encoded)
         self._directories = directories
         self._directory, self._copies = _found(directories)

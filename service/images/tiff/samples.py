@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from service.errors import UndecodableImage
 from service.images.tiff.codecs import Samples
-from service.images.tiff.page import JPEG, Alpha, Colours, Page, Unread
+from service.images.tiff.page import JPEG, Alpha, Colours, Page, unread
 from service.images.tiff.segments import Band
 
 Bytes = NDArray[np.uint8]
@@ -183,7 +183,7 @@ def _white_of_alpha(page: Page, seen: Range, white: float) -> float:
         return white
     opaque = next((usual for usual in _USUAL_WHITES if seen.brightest_alpha <= usual), 0.0)
     if not opaque or (page.alpha[0] is Alpha.ASSOCIATED and opaque != white):
-        raise Unread("numbers whose opacity has no known range")
+        raise unread("numbers whose opacity has no known range")
     return opaque
 
 
@@ -270,7 +270,7 @@ def _full_range(page: Page, samples: Samples) -> Bytes:
     """Return YCbCr as JPEG has it, whatever range the file says that it has."""
     luma = page.directory.numbers(529, 3)
     if luma.size and not np.allclose(luma, _LUMA, atol=0.001):
-        raise Unread("YCbCr of other primaries")
+        raise unread("YCbCr of other primaries")
     reference = page.directory.numbers(532, 6).astype(np.float64)
     if reference.size != 6 or tuple(reference) == _FULL_RANGE:
         return np.asarray(samples, np.uint8)

@@ -11,7 +11,7 @@ from service.errors import ImageDimensions, UndecodableImage
 from service.images.pillow_errors import NEEDS_MEMORY
 from service.images.tiff import codecs
 from service.images.tiff.codecs import Samples
-from service.images.tiff.page import CCITT, OF_IMAGES, Page, Unread
+from service.images.tiff.page import CCITT, OF_IMAGES, Page, unread
 
 _BAND_PIXELS = 250_000
 """Of a segment's samples at a time."""
@@ -94,7 +94,7 @@ class Segments:
         page = self._page
         start, count = int(self._offsets[number]), int(self._counts[number])
         if count == 0:
-            raise Unread("parts of it are left out")
+            raise unread("parts of it are left out")
         data = memoryview(page.directory.encoded)[start : start + count]
         if page.reversed_bits:
             data = memoryview(bitorder_decode(bytes(data)))
