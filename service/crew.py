@@ -78,6 +78,10 @@ class Crew:
         """Return whether a worker is on its way to be ready."""
         return self._states[place] == _LOADING
 
+    def has_failed(self, place: int) -> bool:
+        """Return whether a worker could not load what it needs, and is about to end."""
+        return self._states[place] == _FAILED
+
     @property
     def serves(self) -> bool:
         """Whether some worker is ready."""

@@ -88,8 +88,12 @@ def when_ready(server: Any) -> None:
 
 
 def _manage_workers(server: Any, manage_workers: Callable[[], None]) -> None:
-    """Start and end workers until there are as many as there are to be; none is ended while its successor loads."""
-    if len(server.WORKERS) <= server.num_workers or not _loading(server):
+    """Start and end workers until there are as many as there are to be.
+
+    None is ended while its successor loads, or for one that has failed to load and is still on its way out.
+    """
+    failing = any(crew.has_failed(worker.place) for worker in server.WORKERS.values())
+    if len(server.WORKERS) <= server.num_workers or not (_loading(server) or failing):
         manage_workers()
 
 

@@ -27,6 +27,7 @@ from PIL import Image
 
 from service.app import create_app
 from service.composition import load_classifier
+from service.images import heif
 from service.settings import Settings
 from service.zero_shot import hub
 from service.zero_shot.classifier import ZeroShotClassifier
@@ -160,6 +161,8 @@ def free_port() -> int:
 
 def encoded(image: Image.Image, file_format: str = "PNG", **options: Any) -> bytes:
     """Return the image as a file's bytes."""
+    if file_format == "HEIF":
+        heif.register()
     buffer = io.BytesIO()
     image.save(buffer, file_format, **options)
     return buffer.getvalue()

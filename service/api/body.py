@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ def read_body(request: Request, max_bytes: int, deadline: float) -> Any | Form:
     if media_type == "application/json":
         return from_json(read_bytes(request, max_bytes, deadline))
     if media_type == "multipart/form-data" and boundary:
-        return _from_form(read_bytes(request, max_bytes, deadline), boundary)
+        return _from_form(_blocks(request, max_bytes, deadline), boundary)
     raise UnsupportedMediaType
 
 
@@ -91,10 +92,15 @@ def read_bytes(request: Request, max_bytes: int, deadline: float) -> bytes:
 
     deadline: by when it must be here, on time.monotonic()'s clock.
     """
+    return b"".join(_blocks(request, max_bytes, deadline))
+
+
+def _blocks(request: Request, max_bytes: int, deadline: float) -> deque[bytes]:
+    """Return the body in blocks of 64 KiB at most; raises as read_bytes() does."""
     too_large = RequestTooLarge(f"A request may have {max_bytes} bytes.")
     if (request.content_length or 0) > max_bytes:
         raise too_large
-    blocks: list[bytes] = []
+    blocks: deque[bytes] = deque()
     size = 0
     whole = True
     try:
@@ -110,7 +116,7 @@ def read_bytes(request: Request, max_bytes: int, deadline: float) -> bytes:
         raise Overloaded("The request's body came too slowly.", retry_after=1)
     if not whole or size < (request.content_length or 0):
         raise MalformedRequest("The request's body is broken, or it ended before it was whole.")
-    return b"".join(blocks)
+    return blocks
 
 
 def from_json(body: bytes) -> Any:
@@ -136,31 +142,33 @@ def _refuse_constant(_name: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON")
 
 
-def _from_form(body: bytes, boundary: str) -> Form:
+def _from_form(blocks: deque[bytes], boundary: str) -> Form:
     decoder = MultipartDecoder(boundary.encode("latin-1", "replace"), max_parts=MAX_PARTS)
     files: list[SentFile] = []
     fields: list[tuple[str, str]] = []
     part: Field | File | None = None
-    content = bytearray()
+    pieces: list[bytes] = []
+    size = 0
     event: Event = NeedData()
     try:
-        for event in _events(decoder, body):
+        for event in _events(decoder, blocks):
             if isinstance(event, (Field, File)):
-                part, content = event, bytearray()
+                part, pieces, size = event, [], 0
                 if "\ufffd" in (part.name or ""):
                     raise ValueError("a field's name that is not UTF-8")
             elif isinstance(event, Data):
-                content += event.data
-                if isinstance(part, Field) and part.name != "image" and len(content) > MAX_FIELD_BYTES:
+                pieces.append(bytes(event.data))
+                size += len(event.data)
+                if isinstance(part, Field) and part.name != "image" and size > MAX_FIELD_BYTES:
                     raise RequestTooLarge(f"A field of a form may have {MAX_FIELD_BYTES} bytes.")
                 if event.more_data:
                     continue
                 if part is not None and part.name == "image":
                     # A file need not have a name (RFC 7578, section 4.2).
                     name = _name_of(part) if isinstance(part, File) else None
-                    files.append(SentFile(name, bytes(content)))
+                    files.append(SentFile(name, b"".join(pieces)))
                 elif isinstance(part, Field):
-                    fields.append((part.name or "", content.decode()))
+                    fields.append((part.name or "", b"".join(pieces).decode()))
                 else:
                     raise InvalidRequest(errors=(FieldError("", "A file must be a part named 'image'."),))
     except RequestEntityTooLarge:
@@ -172,17 +180,15 @@ def _from_form(body: bytes, boundary: str) -> Form:
     return Form(tuple(files), tuple(fields))
 
 
-def _events(decoder: MultipartDecoder, body: bytes) -> Iterator[Event]:
+def _events(decoder: MultipartDecoder, blocks: deque[bytes]) -> Iterator[Event]:
     """Yield what a form consists of.
 
     In blocks, because the decoder looks for the next boundary with a slow search in all that it was given, and with a
-    fast one where there is none in it: 3 ms less for a picture of 1 MB.
+    fast one where there is none in it: 3 ms less for a picture of 1 MB. Each is let go of once it was read.
     """
     head_bytes = 0
-    for start in range(0, len(body), _BLOCK):
-        if decoder.state is State.EPILOGUE:
-            break  # it would be kept, and means nothing
-        decoder.receive_data(body[start : start + _BLOCK])
+    while blocks and decoder.state is not State.EPILOGUE:  # which would be kept, and means nothing
+        decoder.receive_data(blocks.popleft())
         while True:
             if decoder.state is State.PART:
                 head_bytes += _mended_head(decoder.buffer)
