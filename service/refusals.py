@@ -9,6 +9,7 @@ import structlog
 from gunicorn import SERVER
 from gunicorn.http import errors as http_errors
 from gunicorn.util import http_date
+from werkzeug.http import HTTP_STATUS_CODES
 
 from service.errors import GazeError, InternalError, MalformedRequest, RequestTooLarge
 from service.logs import CHANGING, PreparedEvent
@@ -54,7 +55,8 @@ class Refusal:
             "X-Content-Type-Options": "nosniff",
             **problems.headers_of(error),
         }
-        self._head = f"HTTP/1.1 {error.status} {error.title}\r\n{_said(lines)}".encode()
+        reason = HTTP_STATUS_CODES[error.status].upper()  # as Flask says it
+        self._head = f"HTTP/1.1 {error.status} {reason}\r\n{_said(lines)}".encode()
         self._counter = metrics.REQUESTS.labels(route, method, error.status, error.code)
         self._event = PreparedEvent(
             "request",

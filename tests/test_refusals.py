@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from flask import Response
 from prometheus_client import REGISTRY
 
 from service import errors
@@ -81,6 +82,12 @@ def test_refusals_of_the_same_kind_differ_by_what_they_say(
     assert [headers.get("Retry-After") for _, headers, _ in told] == ["1", "2", None]
     assert [json.loads(body)["detail"] for _, _, body in told][2] == "Busy."
     assert len(prepared_lines()) == 3
+
+
+@pytest.mark.parametrize("error", [errors.Unauthorized("No."), errors.RequestTooLarge("No."), errors.Overloaded()])
+def test_refusal_has_the_status_line_of_an_answer_by_the_app(error: errors.GazeError) -> None:
+    line = refused(error, None, ("POST", "/v1/gaze"), "an-id", {}).partition(b"\r\n")[0].decode()
+    assert line == f"HTTP/1.1 {Response(status=error.status).status}"
 
 
 def test_refusal_has_an_id_of_its_own_where_none_came() -> None:
