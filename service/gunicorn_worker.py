@@ -154,6 +154,8 @@ class GazeWorker(AnsweringWorker):
     def _accept_some(self, listener: socket.socket) -> bool:
         """Return whether more may wait than are taken at once."""
         for _ in range(_MAX_AT_ONCE):
+            if self._leaves_callers():  # places may have become free since the turn of the loop began
+                return False
             try:
                 client, address = listener.accept()
             except OSError as error:

@@ -299,6 +299,13 @@ def test_an_odd_picture_leaves_a_slot_to_ordinary_ones(slots: int) -> None:
         assert ask(decoder, encoded(noise(300, 200))).width == 300
 
 
+def test_a_single_slot_has_one_ordinary_picture_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DECODE_SECONDS", 0.2)
+    decoder, ordinary = Decoder(LIMITS, 1), encoded(noise(300, 200))
+    with decoder.slot(ordinary), pytest.raises(Overloaded):
+        ask(decoder, ordinary)
+
+
 def test_an_ordinary_picture_waits_for_a_slot_no_longer_than_to_the_deadline(
     decoder: Decoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,7 +111,8 @@ class Decoder:
     ) -> None:
         self._own_seconds = seconds
         self._limits = limits
-        self._slots = Turns(max(2, slots))  # so that one is left for ordinary pictures, on one core as well
+        self._slots = Turns(slots)
+        self._others_share = min(1, slots - 1)  # none of a single slot, which is left for ordinary pictures
         self._others = Turns(max(1, slots - 1), most_waiting=_MOST_WAITING)
         # The largest picture is decoded however few slots there are.
         largest = PROCESS_BYTES + PICTURE_BYTES * limits.max_pixels + WORKING_BYTES
@@ -145,7 +146,7 @@ class Decoder:
             with self._slots.turn(deadline):
                 yield partial(self._here, encoded)
         else:
-            with self._others.turn(deadline), self._slots.turn(deadline):
+            with self._others.turn(deadline), self._slots.turn(deadline, self._others_share):
                 yield partial(self._elsewhere, encoded, deadline)
 
     def _here(
