@@ -92,7 +92,7 @@ def _drop(file: bytearray, _format: str, _files: Sequence[bytes], random: Genera
 
 def _splice(file: bytearray, _format: str, files: Sequence[bytes], random: Generator) -> None:
     other = files[int(random.integers(len(files)))]
-    file[_place(file, random) :] = other[int(random.integers(len(other))) :]
+    file[_place(file, random) :] = other[int(random.integers(max(1, len(other)))) :]
 
 
 def _number(file: bytearray, _format: str, _files: Sequence[bytes], random: Generator) -> None:
