@@ -74,6 +74,7 @@ _SAY_THE_SAME = ("JPEG", "MPO", "WEBP", "JPEG2000")
 warnings.filterwarnings("ignore", module=r"PIL\.")
 # Pillow's own limit would keep it from opening what is decoded at a smaller size.
 Image.MAX_IMAGE_PIXELS = MAX_CLAIMED_PIXELS
+gif.register()
 
 
 @dataclass(frozen=True)
@@ -249,8 +250,6 @@ def _opened_container(encoded: bytes) -> _Container:
     if jp2.is_jpeg_2000(encoded):
         samples, boxes = jp2.opened(encoded)
         return _Container(samples, boxes=boxes)
-    if encoded[:4] == b"GIF8":
-        return _Container(gif.without_disposal(encoded))
     if encoded[:4] == b"RIFF":
         return _Container(webp.with_bare_canvas(encoded))
     return _Container(encoded, code_points=heif.code_points(encoded))
