@@ -41,8 +41,11 @@ def test_too_large_an_answer_is_refused_before_a_picture_is_read(
     assert "bytes" in refused(client, question, form)
 
 
-def test_too_many_predictions_are_refused(client: FlaskClient, phrase_lists: dict[str, PhraseList]) -> None:
-    question = {"images": [IMAGE] * 17, "lists": list(phrase_lists), "top_k": None}
+@pytest.mark.parametrize("least", [0.0, 5e-324, 1e-9])
+def test_too_many_predictions_are_refused(
+    client: FlaskClient, phrase_lists: dict[str, PhraseList], least: float
+) -> None:
+    question = {"images": [IMAGE] * 17, "lists": list(phrase_lists), "top_k": None, "min_probability": least}
     assert "120000 predictions" in refused(client, question)
 
 

@@ -49,8 +49,8 @@ def _refuse(limit: str) -> None:
 
 def _most_predictions(query: GazeQuery, count: int) -> int:
     most = count if query.top_k is None else min(query.top_k, count)
-    # The probabilities of a list add up to 1.
-    return min(most, int(1 / query.min_probability) + 1) if query.min_probability else most
+    # The probabilities of a list add up to 1; what is 1 over the least that a float can be, no float can.
+    return int(1 / query.min_probability) + 1 if query.min_probability * most > 1 else most
 
 
 def _list_bytes(query: GazeQuery, phrase_list: PhraseList, told: int, form: Format | None) -> int:
