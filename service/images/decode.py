@@ -13,7 +13,7 @@ from typing import NamedTuple
 from PIL import ExifTags, GifImagePlugin, Image, UnidentifiedImageError
 
 from service.errors import ImageDimensions, ImageTooLarge, UndecodableImage, UnsupportedImageFormat
-from service.images import bmp, colour, gif, heif, jp2, jpeg, jpeg2000, png, webp
+from service.images import avif, bmp, colour, gif, heif, jp2, jpeg, jpeg2000, png, webp
 from service.images.pillow_errors import BROKEN, problems_told
 from service.images.tiff.directory import is_tiff
 from service.images.upright import TO_UPRIGHT, Upright, upright_size
@@ -175,7 +175,8 @@ def decode(
             raise UndecodableImage("The image is a broken HEIF: its pixels are not as many as it says.")
         _complete(image, encoded, container.boxes, wanted)
         warned = (*container.warnings, *_name_colours(image, container.code_points))
-        upright = Upright(image, _turn(image))  # a PNG may say it behind its pixels
+        part = avif.clean_aperture(encoded, image.size) if image.format == "AVIF" else None
+        upright = Upright(image.crop(part) if part else image, _turn(image))  # a PNG may say it behind its pixels
     # What the answer says of the size is what was sent.
     width, height = upright_size(whole, upright.turn) if reduced else upright.size
     decoded_at = upright.size if reduced else None

@@ -141,7 +141,7 @@ def opened(encoded: bytes) -> tuple[bytes, Boxes]:
     if encoded.startswith(_START):
         return encoded, Boxes()
     said: Boxes | None = None
-    for kind, start, end in _boxes(encoded, 0, len(encoded)):
+    for kind, start, end in boxes(encoded, 0, len(encoded)):
         if kind == b"jp2h" and said is None:
             said = _said(encoded, start, end)
         elif kind == b"jp2c" and said is not None and encoded.startswith(_START, start):
@@ -149,8 +149,11 @@ def opened(encoded: bytes) -> tuple[bytes, Boxes]:
     raise UndecodableImage
 
 
-def _boxes(encoded: bytes, place: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the kind of each box, and where its contents begin and end; the last one may be cut short."""
+def boxes(encoded: bytes, place: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the kind of each box, and where its contents begin and end; the last one may be cut short.
+
+    Source: ISO/IEC 15444-1, I.4, and ISO/IEC 14496-12, 4.2, which is the same. Raises UndecodableImage.
+    """
     for _ in range(_MAX_BOXES):
         if place + 8 > end:
             return
@@ -168,29 +171,29 @@ def _boxes(encoded: bytes, place: int, end: int) -> Iterator[tuple[bytes, int, i
 
 def _said(encoded: bytes, start: int, end: int) -> Boxes:
     """Return what the boxes of a header say. Raises UndecodableImage, and struct.error where one is too short."""
-    boxes = Boxes()
+    said = Boxes()
     is_unread = False
-    for kind, begin, close in _boxes(encoded, start, end):
+    for kind, begin, close in boxes(encoded, start, end):
         contents = encoded[begin:close]
-        if kind == b"colr" and boxes.colours is None:  # the first that is understood
-            is_unread = not _take_colours(boxes, contents)
-        elif kind == b"pclr" and not boxes.palette:
-            boxes.palette = _palette(contents)
+        if kind == b"colr" and said.colours is None:  # the first that is understood
+            is_unread = not _take_colours(said, contents)
+        elif kind == b"pclr" and not said.palette:
+            said.palette = _palette(contents)
         elif kind == b"cmap":
             mapped = struct.iter_unpack(">HBB", contents[: len(contents) // 4 * 4])
-            boxes.channels = [
+            said.channels = [
                 (component, column if is_looked_up else None) for component, is_looked_up, column in mapped
             ]
         elif kind == b"cdef":
             (number,) = struct.unpack_from(">H", contents)
             meanings = struct.iter_unpack(">3H", contents[2 : 2 + 6 * number])
-            boxes.meanings = {channel: (what, colour) for channel, what, colour in meanings}
-    if is_unread and boxes.colours is None:
+            said.meanings = {channel: (what, colour) for channel, what, colour in meanings}
+    if is_unread and said.colours is None:
         raise unread("colours that are neither grey, RGB, CMYK nor sYCC")
-    columns = [column for _, column in boxes.channels if column is not None]
-    if bool(boxes.palette) != bool(boxes.channels) or max(columns, default=0) >= max(1, len(boxes.palette)):
+    columns = [column for _, column in said.channels if column is not None]
+    if bool(said.palette) != bool(said.channels) or max(columns, default=0) >= max(1, len(said.palette)):
         raise UndecodableImage
-    return boxes
+    return said
 
 
 def _take_colours(boxes: Boxes, contents: bytes) -> bool:
