@@ -80,6 +80,9 @@ def unfit(case: Case, response: Any) -> list[Any]:
         response.json()["code"] in BEYOND_A_SCHEMA or too_many_together(case) or too_large_an_answer(response)
     ):
         excluded.append(positive_data_acceptance)
+    if response.status_code == 413:
+        # It is refused for its length alone, which schemathesis does not take for a refusal of what does not fit.
+        excluded.append(negative_data_rejection)
     if case.path.endswith("/match"):
         # One query of a batch that cannot be understood has no candidates, and the others are answered.
         excluded.append(negative_data_rejection)
