@@ -28,7 +28,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from flask import Request
+from flask import Flask, Request, g
 from numpy.random import Generator
 
 from fuzz.bombs import hand_made
@@ -69,6 +69,7 @@ class Cost:
 
 # --- what is measured, in a process of its own ---
 
+_APP = Flask("fuzz")
 _QUERY_LIMITS = QueryLimits(64 * 1024**2, 2_000)
 _IMAGE_LIMITS = ImageLimits(32 * 1024**2, _PIXELS)
 
@@ -86,7 +87,9 @@ def _ask(media_type: str, body: bytes) -> None:
 
 def _reconcile(body: bytes) -> None:
     request = _request("application/x-www-form-urlencoded", body)
-    queries_of(read_form(request, _QUERY_LIMITS.max_bytes, time.monotonic() + 60))
+    with _APP.app_context():
+        g.request_id = "-"  # of what is logged
+        queries_of(read_form(request, _QUERY_LIMITS.max_bytes, time.monotonic() + 60))
 
 
 def _read_iiif(body: bytes) -> None:
