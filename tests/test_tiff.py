@@ -187,6 +187,30 @@ def test_a_pyramid_beyond_the_limits_is_its_smallest_copy_that_serves(
     assert (np.asarray(decoded.rgb) == grey).all()
 
 
+@pytest.mark.parametrize(("scanner", "decoded_at"), [("Aperio Image Library v11", (300, 300)), ("others", None)])
+def test_copies_of_a_slide_are_told_by_their_tiles(scanner: str, decoded_at: tuple[int, int] | None) -> None:
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        for side, grey, tile in ((1200, 10, (256, 256)), (200, 20, None), (300, 30, (256, 256)), (250, 40, None)):
+            pixels = np.full((side, side), grey, np.uint8)
+            writer.write(pixels, photometric="minisblack", tile=tile, description=scanner, metadata=None)
+    limits = ImageLimits(max_bytes=4 * 1024**2, max_pixels=100_000)
+    if decoded_at is None:
+        with pytest.raises(ImageDimensions):
+            decode(file.getvalue(), limits, 60)
+    else:
+        decoded = decode(file.getvalue(), limits, 60)
+        assert decoded.decoded_at == decoded_at
+        assert (np.asarray(decoded.rgb) == 30).all()
+
+
+def test_a_description_that_is_cut_short_is_none() -> None:
+    file = handmade(plain(GREY, 1) | {270: (7, b"Aperio Image Library v11\0")}, [GREY.tobytes()])
+    cut = file.replace(struct.pack("<HHI", 270, 7, 25), struct.pack("<HHI", 270, 7, 60_000))
+    assert cut != file
+    assert np.array_equal(np.asarray(decode(cut, LIMITS).rgb), np.asarray(decode(file, LIMITS).rgb))
+
+
 def test_a_pyramid_within_the_limits_is_decoded_whole() -> None:
     decoded = decode(pyramid(300), LIMITS, 60)
     assert decoded.decoded_at is None

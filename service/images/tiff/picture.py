@@ -22,6 +22,11 @@ from service.images.tiff.segments import Segments
 
 _PROFILE_BYTES = 16 * 1024**2
 _PIXEL_BYTES = 4
+_TOLD_BYTES = 65_536
+
+_SLIDE = b"Aperio"
+"""What a scanner of slides says of itself. Its copies are not marked, but in tiles; its label and thumbnail are not."""
+
 _DIM = 0.26
 """Of the range of samples: who uses no more has most likely scanned fewer bits than the file has."""
 
@@ -111,10 +116,12 @@ def _found(directories: Directories) -> tuple[Directory, list[Directory]]:
         copies = list(directories.below(directory))
         for copy in copies:
             check_is_no_negative(copy)
+        is_slide = _is_slide(directory)
         for following in chain:
-            if not is_reduced(following) and not is_mask(following):
+            if is_reduced(following) or is_mask(following) or (is_slide and 322 in following):
+                copies.append(following)
+            elif not is_slide:
                 break
-            copies.append(following)
         return directory, copies
     # What a camera writes has its negative below a thumbnail.
     for directory in others:
@@ -125,6 +132,13 @@ def _found(directories: Directories) -> tuple[Directory, list[Directory]]:
                 return below, []
     pictures = [directory for directory in others if not is_mask(directory)] or others
     return max(pictures, key=lambda directory: size_of(directory)[0] * size_of(directory)[1]), []
+
+
+def _is_slide(directory: Directory) -> bool:
+    try:
+        return directory.contents(270, _TOLD_BYTES).startswith(_SLIDE)
+    except UndecodableImage:  # a description that is not there matters to nobody
+        return False
 
 
 def _is_copy(small: tuple[int, int], whole: tuple[int, int]) -> bool:
