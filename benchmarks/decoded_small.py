@@ -1,16 +1,19 @@
 """How near the features of a master that is decoded small are to the whole one's: python -m benchmarks.decoded_small.
 
-Each picture is enlarged, saved as a JPEG and as a JPEG 2000, and decoded twice: beyond the limits, at the smallest size
-that serves the model, and whole, with the limits raised. With GAZE_MODEL=demo or any other model; takes gigabytes.
+Each picture is enlarged, saved as a JPEG, a JPEG 2000 and a pyramid TIFF, and decoded twice: beyond the limits, at the
+smallest size that serves the model, and whole, with the limits raised. With GAZE_MODEL=demo or any other model; takes
+gigabytes.
 """
 
 import argparse
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 from PIL import Image
 
 from benchmarks.near_ties import drawn
@@ -20,11 +23,39 @@ from service.settings import read_settings
 from service.zero_shot import hub
 from service.zero_shot.classifier import ZeroShotClassifier
 
-_FORMS: dict[str, dict[str, Any]] = {
-    "JPEG": {"quality": 92},
-    "JPEG2000": {"quality_mode": "rates", "quality_layers": [20], "irreversible": True, "tile_size": (1024, 1024)},
-}
 _MANY = 2**40
+
+
+def _by_pillow(picture: Image.Image, file_format: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, file_format, **options)
+    return file.getvalue()
+
+
+def _pyramid(picture: Image.Image) -> bytes:
+    """Return a TIFF whose copies have half the side of the one before, each pixel the mean of four."""
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file, bigtiff=True) as writer:
+        for subfiletype in (0, *[1] * (max(picture.size).bit_length() - 8)):
+            writer.write(
+                np.asarray(picture), photometric="rgb", tile=(256, 256), compression="zlib", subfiletype=subfiletype
+            )
+            picture = picture.reduce(2)
+    return file.getvalue()
+
+
+_FORMS: dict[str, Callable[[Image.Image], bytes]] = {
+    "JPEG": partial(_by_pillow, file_format="JPEG", quality=92),
+    "JPEG2000": partial(
+        _by_pillow,
+        file_format="JPEG2000",
+        quality_mode="rates",
+        quality_layers=[20],
+        irreversible=True,
+        tile_size=(1024, 1024),
+    ),
+    "TIFF": _pyramid,
+}
 
 
 def pictures(files: list[Path]) -> Iterator[tuple[str, Image.Image]]:
@@ -53,11 +84,10 @@ def main() -> None:
     for name, picture in pictures(options.files):
         scale = options.side / max(picture.size)
         large = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BICUBIC)
-        for file_format, saved in _FORMS.items():
-            file = io.BytesIO()
-            large.save(file, file_format, **saved)
-            small = decode(file.getvalue(), ImageLimits(_MANY, side * side * 16), side)
-            whole = decode(file.getvalue(), ImageLimits(_MANY, _MANY))
+        for file_format, write in _FORMS.items():
+            file = write(large)
+            small = decode(file, ImageLimits(_MANY, side * side * 16), side)
+            whole = decode(file, ImageLimits(_MANY, _MANY))
             found = cosine(classifier, small, whole)
             lowest = min(lowest, found)
             print(f"{name:44}{file_format:10}{whole.rgb.size} at {small.decoded_at}: {found:.6f}", flush=True)
