@@ -335,6 +335,17 @@ def test_an_embedded_profile_is_converted_to_srgb(mode: str, file_format: str, i
     assert decode(file, LIMITS).rgb.tobytes() == reference.tobytes()
 
 
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
+def test_a_grey_profile_is_converted_where_there_is_opacity_too(file_format: str) -> None:
+    grey = noise(61, 47, "L")
+    opaque = Image.merge("LA", (grey, Image.new("L", grey.size, 255)))
+    seen = pixels(encoded(opaque, file_format, icc_profile=LINEAR_GREY))
+    assert (seen == pixels(encoded(grey, file_format, icc_profile=LINEAR_GREY))).all()
+    assert (seen != pixels(encoded(opaque, file_format))).any()
+    bare = Image.merge("LA", (grey, Image.new("L", grey.size, 0)))
+    assert (pixels(encoded(bare, file_format, icc_profile=LINEAR_GREY)) == 255).all()
+
+
 def test_a_palettes_profile_is_converted_too() -> None:
     picture = noise(61, 47, "P")
     assert (pixels(encoded(picture, icc_profile=WIDE_RGB)) != pixels(encoded(picture))).any()

@@ -35,6 +35,7 @@ _BAND_PIXELS = 1_000_000
 """A picture of more is turned and converted in bands of so many."""
 
 _SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+_GREY_MODES = ("1", "L", "LA", "La")
 _LAB = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
 
 
@@ -117,6 +118,7 @@ class _Conversion:
         self._white = _white(image) if image.mode.startswith("I") else None
         self._transparent = image.info.get("transparency")
         self._icc = image.info.get("icc_profile")
+        self._is_of_grey = isinstance(self._icc, bytes) and self._icc[16:20] == b"GRAY"
         self._transforms: dict[str, ImageCms.ImageCmsTransform | None] = {}
         transparent = "transparency" in image.info
         self.changes_nothing = image.mode == "RGB" and not transparent and not isinstance(self._icc, bytes)
@@ -127,10 +129,13 @@ class _Conversion:
             image = _to_eight_bits(image, self._white, self._transparent)
         if image.mode in ("P", "PA"):
             image = image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
+        is_grey = image.mode in _GREY_MODES
         if image.mode in ("LA", "La", "RGBa") or (image.mode in ("L", "RGB", "1") and "transparency" in image.info):
             image = image.convert("RGBA")
         if image.mode == "RGBA":
             image = _on_white(image)
+            if is_grey and self._is_of_grey:  # which RGB has no use for
+                image = image.convert("L")
         if image.mode not in ("RGB", "L", "CMYK", "LAB"):
             image = image.convert("RGB")
         image = self._in_srgb(image)
