@@ -122,7 +122,8 @@ _READERS: dict[str, Callable[[bytes], None]] = {
 
 def _measure(kind: str, ours: multiprocessing.connection.Connection) -> None:
     """Measure one candidate after the other."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # libtiff and others write what they think of a file
+    for stream in (sys.stdout, sys.stderr):  # libraries write what they think of a file, and the service its log
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
     read, libc = _READERS.get(kind, _decode), ctypes.CDLL(None)
     with suppress(GazeError):
