@@ -7,6 +7,7 @@ import json
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
@@ -164,9 +165,20 @@ PADDED = next(
         PADDED.replace("+", "-").replace("/", "_"),
         PADDED.replace("+", "-").replace("/", "_").rstrip("="),
         "data:image/png;base64," + PADDED.rstrip("="),
+        "data:image/png;base64," + quote(PADDED, safe=""),
+        PADDED + "==",
         f" {PADDED[:40]}\r\n{PADDED[40:].rstrip('=')}\n",
     ],
-    ids=["standard", "without padding", "URL-safe", "URL-safe without padding", "a data URI without padding", "lines"],
+    ids=[
+        "standard",
+        "without padding",
+        "URL-safe",
+        "URL-safe without padding",
+        "a data URI without padding",
+        "a data URI in percent",
+        "padding in excess",
+        "lines",
+    ],
 )
 def test_spellings_of_base64(client: FlaskClient, text: str) -> None:
     response = client.post("/v1/gaze", json={**GOOD, "image": {"base64": text}})

@@ -1,6 +1,9 @@
 """Bad forms to POST /v1/gaze: as bytes, because no client would write them."""
 
+import base64
+import hashlib
 import tracemalloc
+from collections.abc import Callable
 
 import pytest
 from flask.testing import FlaskClient
@@ -211,3 +214,37 @@ def test_names_of_files_as_clients_spell_them(client: FlaskClient, disposition: 
 def test_boundaries_as_clients_spell_them(client: FlaskClient, boundary: str) -> None:
     body = GOOD.replace(b"--b", b"--" + boundary.strip('"').partition(";")[0].encode())
     answered(client.post("/v1/gaze", data=body, content_type=f"multipart/form-data; boundary={boundary}"))
+
+
+def quoted_printable(content: bytes) -> bytes:
+    return b"=\r\n".join(b"=%02X" % each for each in content)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "encode"),
+    [("base64", base64.encodebytes), ("BASE64", base64.b64encode), ("quoted-printable", quoted_printable)]
+    + [(each, bytes) for each in ("binary", "8bit", "7bit")],
+)
+def test_parts_that_are_encoded_as_in_mail(
+    client: FlaskClient, encoding: str, encode: Callable[[bytes], bytes]
+) -> None:
+    told = f"\r\nContent-Transfer-Encoding: {encoding}"
+    body = form((IMAGE[0] + told, encode(PNG)), (LISTS[0] + told, encode(b"qualities")))
+    [result] = answered(client.post("/v1/gaze", data=body, content_type=MULTIPART))["results"]
+    assert result["image"]["sha256"] == hashlib.sha256(PNG).hexdigest()
+    assert list(result["lists"]) == ["qualities"]
+
+
+def test_part_that_says_base64_and_is_none(client: FlaskClient) -> None:
+    body = form((IMAGE[0] + "\r\nContent-Transfer-Encoding: base64", b"a"), LISTS)
+    response = client.post("/v1/gaze", data=body, content_type=MULTIPART)
+    assert response.status_code == 400
+    checked_problem(400, response.headers, response.data, "malformed_request")
+
+
+@pytest.mark.parametrize("name", ["image", "another"])
+def test_file_that_was_not_chosen_is_none(client: FlaskClient, name: str) -> None:
+    unchosen = (f'form-data; name="{name}"; filename=""\r\nContent-Type: application/octet-stream', b"")
+    [result] = answered(client.post("/v1/gaze", data=form(unchosen, IMAGE, LISTS), content_type=MULTIPART))["results"]
+    assert result["image"]["name"] == "a.png"
+    assert client.post("/v1/gaze", data=form(unchosen, LISTS), content_type=MULTIPART).status_code == 422

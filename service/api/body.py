@@ -1,10 +1,11 @@
 """A request's body, as JSON or as a form -> its fields and files; everything is bounded and kept in memory."""
 
+import binascii
 import json
 import re
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -41,6 +42,10 @@ _MOST_WITH_SURROGATES = 1024 * 1024
 """Bytes of JSON in which half a pair of surrogates may stand, escaped: only json takes it, and takes more memory."""
 
 _END_OF_HEAD = re.compile(rb"\r\n\r\n|\r\r|\n\n")
+_TRANSFER_ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
+    "base64": binascii.a2b_base64,
+    "quoted-printable": binascii.a2b_qp,
+}
 _FILE_NAME = re.compile(r'filename="[^"\r\n]*"', re.IGNORECASE)
 _BARE_FILE_NAME = re.compile(r"(;[ \t]*filename=)([^\s\";]+)", re.IGNORECASE)
 _ESCAPE = re.compile(r'\\(\\|(?!"))')
@@ -163,14 +168,7 @@ def _from_form(blocks: deque[bytes], boundary: str) -> Form:
                     raise RequestTooLarge(f"A field of a form may have {MAX_FIELD_BYTES} bytes.")
                 if event.more_data:
                     continue
-                if part is not None and part.name == "image":
-                    # A file need not have a name (RFC 7578, section 4.2).
-                    name = _name_of(part) if isinstance(part, File) else None
-                    files.append(SentFile(name, b"".join(pieces)))
-                elif isinstance(part, Field):
-                    fields.append((part.name or "", b"".join(pieces).decode()))
-                else:
-                    raise InvalidRequest(errors=(FieldError("", "A file must be a part named 'image'."),))
+                _keep(part, _transferred(part, b"".join(pieces)), files, fields)
     except RequestEntityTooLarge:
         raise RequestTooLarge(f"A form may have {MAX_PARTS} parts; send more phrases as JSON.") from None
     except (ValueError, UnicodeDecodeError):
@@ -178,6 +176,25 @@ def _from_form(blocks: deque[bytes], boundary: str) -> Form:
     if not isinstance(event, Epilogue):
         raise MalformedRequest("The form ends before its last boundary.")
     return Form(tuple(files), tuple(fields))
+
+
+def _keep(part: Field | File | None, content: bytes, files: list[SentFile], fields: list[tuple[str, str]]) -> None:
+    if isinstance(part, File) and not part.filename and not content:
+        return  # a browser sends so where no file was chosen
+    if part is not None and part.name == "image":
+        # A file need not have a name (RFC 7578, section 4.2).
+        files.append(SentFile(_name_of(part) if isinstance(part, File) else None, content))
+    elif isinstance(part, Field):
+        fields.append((part.name or "", content.decode()))
+    else:
+        raise InvalidRequest(errors=(FieldError("", "A file must be a part named 'image'."),))
+
+
+def _transferred(part: Field | File | None, content: bytes) -> bytes:
+    """Return what a part holds; old clients encode it as in mail (RFC 2045, section 6). Raises ValueError."""
+    encoding = part.headers.get("Content-Transfer-Encoding", "") if part else ""
+    decode = _TRANSFER_ENCODINGS.get(encoding.strip().lower())
+    return decode(content) if decode else content
 
 
 def _events(decoder: MultipartDecoder, blocks: deque[bytes]) -> Iterator[Event]:

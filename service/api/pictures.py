@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from numpy.typing import NDArray
 
@@ -140,13 +141,14 @@ class PictureReader:
 
 def _from_base64(text: str, max_bytes: int) -> bytes:
     if text[:5].lower() == "data:":
-        text = text.partition(",")[2]
+        text = unquote(text.partition(",")[2])  # as in any URL
     if any(white in text for white in string.whitespace):  # rare, and another copy
         text = "".join(text.split())
     if len(text) * 3 // 4 > max_bytes + 2:
         raise ImageTooLarge(f"The image has more than the {max_bytes} bytes that this service takes.")
-    # URL-safe (RFC 4648, section 5) and without padding (section 3.2) is what many programs send.
-    text = text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4)
+    # URL-safe (RFC 4648, section 5), and without padding (section 3.2) or with some too many, is what programs send.
+    text = text.replace("-", "+").replace("_", "/").rstrip("=")
+    text += "=" * (-len(text) % 4)
     try:
         decoded = binascii.a2b_base64(text, strict_mode=True)
     except ValueError:
