@@ -1,5 +1,6 @@
 """A JPEG that lacks its end is decoded if it lacks nothing else; and odd ones are what libjpeg's other caller says."""
 
+import io
 import struct
 from typing import Any
 
@@ -11,7 +12,7 @@ from PIL import Image
 from fuzz.seeds import picture
 from service.errors import UndecodableImage, UnsupportedImageFormat
 from service.images.decode import ImageLimits, decode
-from service.images.jpeg import lacks_only_its_end
+from service.images.jpeg import END, lacks_only_its_end
 from tests.conftest import encoded, noise
 
 LIMITS = ImageLimits(max_bytes=32 * 1024**2, max_pixels=1_000_000)
@@ -131,3 +132,27 @@ def test_a_broken_one_is_no_other_format() -> None:
     file = kind_of("noise")
     with pytest.raises(UndecodableImage, match="broken or cut short"):
         decode(file[:2] + segment(0xEE, b"Adobe") + file[2:], LIMITS)
+
+
+@pytest.mark.parametrize("side", [None, 64])
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("options", [{}, {"restart_marker_blocks": 4}], ids=["plain", "restarts"])
+def test_a_picture_that_was_cut_and_given_an_end_is_refused(
+    mode: str, side: int | None, options: dict[str, Any]
+) -> None:
+    file = encoded(noise(200, 160, mode), "JPEG", quality=90, **options)
+    decode(file, LIMITS, side, fast=True)
+    for part in (0.3, 0.6, 0.9, 0.97):
+        cut = file[: int(part * len(file))].removesuffix(b"\xff") + END
+        with pytest.raises(UndecodableImage):
+            decode(cut, LIMITS, side, fast=True)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize(("mode", "grey"), [("L", 128), ("RGB", (128, 128, 128)), ("CMYK", (127, 127, 127, 127))])
+def test_a_picture_that_is_grey_itself_is_decoded(mode: str, grey: Any, progressive: bool) -> None:
+    file = encoded(Image.new(mode, (200, 160), grey), "JPEG", progressive=progressive)
+    with Image.open(io.BytesIO(file)) as opened:
+        expected = opened.convert("RGB").tobytes()
+    assert decode(file, LIMITS).rgb.tobytes() == expected
+    assert decode(file + b"behind its end" + file, LIMITS).rgb.tobytes() == expected

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,6 +131,34 @@ def test_a_strip_that_ends_early_is_refused_and_never_filled_up(compression: str
         struct.pack_into(form, cut, place, *[*counts[:strip], counts[strip] // 2, *counts[strip + 1 :]])
         with pytest.raises(UndecodableImage):
             decode(bytes(cut), LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("bits", "options"),
+    [
+        (8, {"photometric": "minisblack"}),
+        (12, {"photometric": "minisblack", "bitspersample": 12}),
+        (8, {"photometric": "rgb"}),
+        (8, {"photometric": "separated"}),
+    ],
+)
+def test_a_jpeg_within_that_was_cut_and_given_an_end_is_refused(bits: int, options: dict[str, Any]) -> None:
+    channels = {"rgb": 3, "separated": 4}.get(options["photometric"], 1)
+    samples = counted(bits, channels)
+    samples = samples if channels > 1 else samples[..., 0]
+    file = bytearray(written(samples, compression="jpeg", rowsperstrip=HEIGHT, **options))
+    with tifffile.TiffFile(io.BytesIO(file)) as opened:
+        [place], [count] = opened.pages.first.dataoffsets, opened.pages.first.databytecounts
+    decode(bytes(file), LIMITS)
+    cut = place + count - count // 8
+    file[cut : place + count] = (b"\xff\xd9" + bytes(count))[: place + count - cut]
+    assert sentence(bytes(file)) == UndecodableImage.default_detail
+
+
+def test_a_jpeg_within_that_is_grey_itself_is_decoded() -> None:
+    grey = np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
+    file = written(grey, compression="jpeg", photometric="rgb", rowsperstrip=HEIGHT)
+    assert (np.asarray(decode(file, LIMITS).rgb) == 128).all()
 
 
 @pytest.mark.parametrize("compression", ["tiff_ccitt", "group3", "group4"])

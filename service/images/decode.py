@@ -185,7 +185,10 @@ def decode(
 
 
 def _loaded(image: Image.Image, encoded: bytes, wanted: int | None, *, has_memory: bool) -> Image.Image:
-    """Return the picture with its pixels; a JPEG that lacks nothing but its end is opened once more, with one."""
+    """Return the picture with its pixels; a JPEG is opened once more where it was in doubt whether it has all its data.
+
+    One that lacks nothing but its end gets one.
+    """
     try:
         image.load()
     except BROKEN:
@@ -198,9 +201,19 @@ def _loaded(image: Image.Image, encoded: bytes, wanted: int | None, *, has_memor
             raise
         if not jpeg.lacks_only_its_end(encoded, wanted):
             raise jpeg.error_of(encoded) from None
-        image = _open(encoded.removesuffix(b"\xff") + jpeg.END)
-        _reduce(image, encoded, wanted)
-        image.load()
+        return _loaded_again(encoded.removesuffix(b"\xff") + jpeg.END, wanted)
+    if image.format in _JPEG and jpeg.is_filled_up(image):
+        image.close()
+        if jpeg.ends_early(encoded, wanted):
+            raise UndecodableImage
+        return _loaded_again(encoded, wanted)
+    return image
+
+
+def _loaded_again(encoded: bytes, wanted: int | None) -> Image.Image:
+    image = _open(encoded)
+    _reduce(image, encoded, wanted)
+    image.load()
     return image
 
 

@@ -1,8 +1,9 @@
-"""JPEG: whether one that lacks its end lacks nothing else."""
+"""JPEG: whether all of a picture was made of data that are there, where it lacks its end or ends early."""
 
 import hashlib
 import io
 import re
+from collections.abc import Iterator
 
 from PIL import Image
 
@@ -38,6 +39,53 @@ _ANYTHING = tuple(
 """What may follow: whatever code begins there, these make several of it, before a restart and after each."""
 
 _BAND_ROWS = 256
+
+_FILLED_UP = frozenset((127, 128))
+"""What libjpeg makes of blocks of which it has no data: mid-grey, which in CMYK is inverted."""
+
+_MOST_SCANS = 4
+"""Of a sequential JPEG that is decoded once more: one for each component."""
+
+
+def is_filled_up(image: Image.Image) -> bool:
+    """Say whether the last pixel of a loaded picture is as libjpeg fills up one that ends early; it is alone in doubt.
+
+    Of progressive pictures that end early, most have all their pixels, less sharp.
+    """
+    last = image.getpixel((image.width - 1, image.height - 1))
+    return not image.info.get("progressive") and _FILLED_UP.issuperset(last if isinstance(last, tuple) else (last,))
+
+
+def as_if_more(encoded: bytes) -> Iterator[bytes]:
+    """Yield a sequential JPEG with different data behind its own, before its end; of more scans than it needs, nothing.
+
+    If it had ended early, some of these would look otherwise.
+    """
+    place, scans = len(SIGNATURE), 0
+    for _ in range(_MAX_SEGMENTS):
+        marker = _MARKER.search(encoded, place)
+        if marker is None or scans > _MOST_SCANS:
+            return
+        if marker[0] == END:
+            yield from (encoded[: marker.start()] + more + END for more in _ANYTHING)
+            return
+        scans += marker[0][1] == _SCAN
+        start = marker.end()
+        place = start + int.from_bytes(encoded[start : start + 2], "big")
+
+
+def ends_early(encoded: bytes, min_short_side: int | None) -> bool:
+    """Say whether some pixels of a JPEG would look otherwise if it went on. Raises what Pillow does.
+
+    min_short_side: as lacks_only_its_end() has it
+    """
+    digest: bytes | None = None
+    for each in as_if_more(encoded):
+        found = _digest(each, min_short_side)
+        if digest not in (None, found):
+            return True
+        digest = found
+    return False
 
 
 def lacks_only_its_end(encoded: bytes, min_short_side: int | None) -> bool:

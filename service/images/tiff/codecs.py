@@ -19,6 +19,7 @@ from imagecodecs._zstd import zstd_decode
 from numpy.typing import NDArray
 
 from service.errors import UndecodableImage
+from service.images.jpeg import as_if_more
 from service.images.tiff import page as pages
 from service.images.tiff.page import Colours, Page, unread
 
@@ -213,9 +214,19 @@ def _jpeg(page: Page, data: memoryview, rows: int, columns: int) -> Samples:
     if bits != page.bits or channels != page.channels or width < columns or height < rows or not has_room:
         raise UndecodableImage
     stored, wanted = _jpeg_colours(page, jpeg)
-    out: Samples = np.empty((height, width) if channels == 1 else (height, width, channels), page.dtype)
-    jpeg8_decode(jpeg, tables=tables or None, colorspace=stored, outcolorspace=wanted, out=out)
-    return out.reshape(height, width, channels)
+
+    def decoded(encoded: bytes) -> Samples:
+        out: Samples = np.empty((height, width) if channels == 1 else (height, width, channels), page.dtype)
+        jpeg8_decode(encoded, tables=tables or None, colorspace=stored, outcolorspace=wanted, out=out)
+        return out.reshape(height, width, channels)
+
+    samples = decoded(jpeg)
+    # What libjpeg has filled up is mid-grey to the last.
+    if (samples[-1, -1] == 1 << (bits - 1)).all() and b"\xff\xc2" not in jpeg:
+        for more in as_if_more(jpeg):
+            if not np.array_equal(decoded(more), samples):
+                raise UndecodableImage
+    return samples
 
 
 def _jpeg_colours(page: Page, jpeg: bytes) -> tuple[str | None, str]:
