@@ -35,6 +35,7 @@ class CsvRows:
     """The rows of a CSV, read as they are asked for.
 
     header:      the names in its first line, in lower case and without what is no letter or digit
+    lines:       those of the row that came last, as they stand
     passed_over: so many rows of nothing but separators were left out so far
     """
 
@@ -45,13 +46,15 @@ class CsvRows:
         known: names that the first line may have, by which its separator is told from other characters
         """
         self.passed_over = 0
+        self.lines: list[str] = []
         self._before = 0
+        self._quote_before: int | None = None
         source = iter(lines)
         first, said = self._first(source)
         if "\0" in first:
             raise BrokenCsv(self._before + 1, "there is a NUL character, as in UTF-16; save the file as UTF-8")
         self.separator = said or _separator(first, known)
-        tidied = _tidied(chain([first], source), self.separator)
+        tidied = self._tidied(chain([first], source))
         self._reader = csv.reader(tidied, delimiter=self.separator, skipinitialspace=True, strict=True)
         self.header = [folded(name) for name in self._next() or ()]
 
@@ -73,10 +76,17 @@ class CsvRows:
         return "", said
 
     def _next(self) -> list[str] | None:
+        self.lines = []
         try:
             return next(self._reader, None)
         except csv.Error as error:
-            raise BrokenCsv(self._line, str(error)) from None
+            opened = self._quote_before
+            if opened is None:
+                raise BrokenCsv(self._line, str(error)) from None
+            if "unexpected end" in str(error):
+                raise BrokenCsv(opened, "the quote that a field begins with is not closed") from None
+            why = f"{error}, or the quote that a field begins with in line {opened} is not closed"
+            raise BrokenCsv(self._line, why) from None
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
         """Yield each row that is not blank, with the line of its end: a cell for each name. Raises BrokenCsv."""
@@ -89,6 +99,38 @@ class CsvRows:
             if any(cells[width:]):
                 raise BrokenCsv(self._line, "there are more fields than in the first line")
             yield self._line, [*cells[:width], *[""] * (width - len(cells))]
+
+    def _tidied(self, lines: Iterable[str]) -> Iterator[str]:
+        """Yield lines without the blanks around a quoted field, which csv takes for a mistake or for part of it.
+
+        A quote within a field that does not begin with one is a character like any other.
+        """
+        blanks = _BLANKS.replace(self.separator, "")
+        opened: int | None = None
+        for number, line in enumerate(lines, start=self._before + 1):
+            self.lines.append(line)
+            self._quote_before = opened
+            quoted = opened is not None
+            pieces = line.split('"')
+            opens = doubled = False
+            for place, piece in enumerate(pieces):
+                closed = quoted
+                if place:
+                    quoted = not quoted and opens
+                if quoted:
+                    opened = number if place and not doubled else opened
+                    continue
+                ends = (self.separator, "\r", "\n", *[""][: place == len(pieces) - 1])
+                if place and closed and piece.lstrip(blanks)[:1] in ends:
+                    pieces[place] = piece.lstrip(blanks)
+                before = pieces[place].rstrip(blanks)
+                doubled = closed and not pieces[place]
+                opens = before.endswith(self.separator) or (not before and not place) or doubled
+                if opens and place < len(pieces) - 1:
+                    pieces[place] = before
+            opened = opened if quoted else None
+            yield '"'.join(pieces) if len(pieces) > 1 else line
+        self._quote_before = opened
 
 
 def folded(name: str) -> str:
@@ -111,29 +153,3 @@ def _text(cell: str) -> str:
     cell = cell.strip().strip(_END_OF_FILE)
     excels = _EXCELS_TEXT.fullmatch(cell)
     return excels[1].replace('""', '"').strip() if excels else cell
-
-
-def _tidied(lines: Iterable[str], separator: str) -> Iterator[str]:
-    """Yield lines without the blanks around a quoted field, which csv takes for a mistake or for part of it.
-
-    A quote within a field that does not begin with one is a character like any other.
-    """
-    blanks = _BLANKS.replace(separator, "")
-    quoted = False
-    for line in lines:
-        pieces = line.split('"')
-        opens = False
-        for place, piece in enumerate(pieces):
-            closed = quoted
-            if place:
-                quoted = not quoted and opens
-            if quoted:
-                continue
-            ends = (separator, "\r", "\n", *[""][: place == len(pieces) - 1])
-            if place and closed and piece.lstrip(blanks)[:1] in ends:
-                pieces[place] = piece.lstrip(blanks)
-            before = pieces[place].rstrip(blanks)
-            opens = before.endswith(separator) or (not before and not place) or (closed and not pieces[place])
-            if opens and place < len(pieces) - 1:
-                pieces[place] = before
-        yield '"'.join(pieces) if len(pieces) > 1 else line

@@ -147,6 +147,14 @@ class Settings(BaseModel):
             raise ValueError("it is neither an address nor the name of a host")
         return bare
 
+    @field_validator("lists_dir", "cache_dir")
+    @classmethod
+    def _at_home(cls, folder: Path | None) -> Path | None:
+        try:
+            return folder and folder.expanduser()
+        except RuntimeError:
+            raise ValueError("there is no home that the ~ could stand for") from None
+
     @field_validator("api_keys", mode="before")
     @classmethod
     def _split(cls, keys: Any) -> Any:
@@ -199,8 +207,13 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
     if unknown:
         raise InvalidSettings(f"There is no setting {unknown[0]}; the settings are {', '.join(sorted(known))}.")
-    # An empty variable counts as none: compose files pass on what is not set as an empty string.
-    given = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items() if name in known and value}
+    # An empty variable counts as none: compose files pass on what is not set as an empty string. A file of variables
+    # that was written on Windows leaves a carriage return behind each. Keys that are blank are refused, not left out.
+    given = {
+        name.removeprefix(PREFIX).lower(): value.strip()
+        for name, value in environment.items()
+        if name in known and (value.strip() or (value and name == f"{PREFIX}API_KEYS"))
+    }
     try:
         return Settings.model_validate(given)
     except ValidationError as error:

@@ -127,6 +127,21 @@ def test_encoding_that_is_said_is_taken_but_for_a_byte_order_mark(tmp_path: Path
         list(rows_of(table, None, "utf-16"))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'object_number,file,title\n7,a.jpg,"Bowl, blue\nwith flowers, birds, a rim 12"" wide"\n8,b.jpg,\n',
+        'object_number,title,file\n7,"Bowl, blue\nwith flowers, birds",a.jpg\n8,"Jug\n\nred",b.jpg\n',
+        '"Object\nnumber","title, or\nwhat, is there",file\n7,"Bowl\n",a.jpg\n"8",,b.jpg\n',
+    ],
+)
+def test_text_over_several_lines_is_read(tmp_path: Path, text: str) -> None:
+    assert [(item.object_number, Path(item.place).name) for item in rows(tmp_path, text)] == [
+        ("7", "a.jpg"),
+        ("8", "b.jpg"),
+    ]
+
+
 def test_row_without_a_picture_is_an_item_that_fails(tmp_path: Path) -> None:
     [item] = rows(tmp_path, "object_number,url\n7,\n\n")
     assert item.failure == Failure("no_picture", "The table names no picture for this object number.")
@@ -141,7 +156,17 @@ def test_row_without_a_picture_is_an_item_that_fails(tmp_path: Path) -> None:
         ("object_number,url,file\n7,,\n", "line 1: the columns url and file both say"),
         ("object_number,url\n7,a.jpg\n8,b.jpg,c\n", "line 3: there are more fields"),
         ("object_number,url\n ,a.jpg\n", "line 2: the object number is empty"),
-        ('object_number,url\n7,"a.jpg\n', "line 2: unexpected end of data"),
+        ('object_number,url\n7,"a.jpg\n8,b.jpg\n', "line 2: the quote that a field begins with is not closed"),
+        ('object_number,url,title\n7,a.jpg,"12\n8,b.jpg,13"\n9,c.jpg,\n', "line 2: .* closed in line 3, behind other"),
+        (
+            'object_number,title,url\n7,"12 tall,HTTP://a/1\n8,13",http://a/2\n',
+            "line 2: .* closed in line 3, behind other",
+        ),
+        (
+            'title;object_number;file\n"12;7;a.tif\nx;8;b.tif\n;9;c.tif\n13";9;d.jpeg\n',
+            "line 2: .* line 5, behind other",
+        ),
+        ('object_number,url,"title\n7,a.jpg,13"\n8,b.jpg,\n', "line 1: .* closed behind other rows"),
         ("object_number,url\n7,a\0.jpg\n", "line 2: "),
         (b"object_number,url\n7,caf\xe9.jpg\n", "this is not UTF-8"),
         ("object_number,url,Object Number\n7,a.jpg,8\n", "line 1: the column object_number stands there twice"),

@@ -75,7 +75,10 @@ def test_nothing_has_no_header(text: str) -> None:
     [
         ("object_number,file\n1,a.png\n2,b.png,c\n", 3, "more fields"),
         ("sep=;\nobject_number;file\n1;a.png;x\n", 3, "more fields"),
-        ('object_number,file\n1,"a.png\n', 2, "unexpected end"),
+        ('object_number,file\n1,"a.png\n', 2, "the quote that a field begins with is not closed"),
+        ('sep=,\nobject_number,file\n"1\n1",""\n"2 ""\n\n"" 2","a.png\n3,b.png\n', 7, "is not closed"),
+        ('object_number,file\n1,"a.png\n2,b.png\n3,"c.png"\n', 4, "or the quote .* in line 2 is not closed"),
+        ('object_number,file\n1,"12"" ""\n""2"",b.png\n3,"c.png"\n', 4, "or the quote .* in line 2 is not closed"),
         ('object_number,file\n1,"a" and b\n', 2, "expected after"),
         ('object_number,file\n1,"a" "b"\n', 2, "expected after"),
         ("object_number,file\n1," + "x" * (16 * 1024 * 1024 + 1), 2, "field limit"),

@@ -414,3 +414,37 @@ def test_a_collection_that_lists_nothing_is_told(held: Any) -> None:
     assert isinstance(broken, Broken)
     assert broken.id == FOUND_AT
     assert list(entries({"type": "Collection", "items": []}, FOUND_AT)) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "selector", "image"),
+    [
+        (3, {"type": "ImageApiSelector", "region": "10,20,300,200"}, "10,20,300,200/max/0/default.jpg"),
+        (3, {"type": "ImageApiSelector", "region": "square", "rotation": "90"}, "square/max/90/default.jpg"),
+        (3, {"type": "ImageApiSelector", "region": "1,2,3,4", "rotation": 90}, "1,2,3,4/max/90/default.jpg"),
+        (3, {"type": "ImageApiSelector", "rotation": "180"}, "full/max/180/default.jpg"),
+        (2, [{"@type": "iiif:ImageApiSelector", "region": "pct:1,2,3,4"}], "pct:1,2,3,4/full/0/default.jpg"),
+        (2, {"type": "FragmentSelector", "value": "xywh=1,2,3,4"}, "1,2,3,4/full/0/default.jpg"),
+        (3, {"type": "FragmentSelector", "value": "xywh=percent:1,2.5,3,4"}, "pct:1,2.5,3,4/max/0/default.jpg"),
+        (3, {"type": "ImageApiSelector", "region": "full", "rotation": "0"}, None),
+        (3, {"type": "ImageApiSelector", "region": "../../secret"}, None),
+        (3, {"type": "ImageApiSelector", "region": 7, "rotation": 90}, None),
+        (3, {"type": "SvgSelector", "value": "<svg/>"}, None),
+    ],
+)
+def test_part_of_an_image_that_is_painted_is_what_is_asked_for(
+    version: int, selector: object, image: str | None
+) -> None:
+    context = f"http://iiif.io/api/image/{version}/context.json"
+    source = {
+        "id": "http://a/x.jpg",
+        "type": "Image",
+        "service": [{"@context": context, "@id": "http://a/iiif/x/", "profile": "level1"}],
+    }
+    body = {"type": "SpecificResource", "source": source, "selector": selector}
+    annotation = {"type": "Annotation", "motivation": "painting", "body": body}
+    canvas = {"id": "http://a/c", "type": "Canvas", "items": [{"type": "AnnotationPage", "items": [annotation]}]}
+    [found] = entries({"id": "http://a/m", "type": "Manifest", "items": [canvas]}, "http://a/m")
+    assert isinstance(found, Canvas)
+    whole = ("http://a/iiif/x", True)
+    assert (found.image, found.is_service) == ((f"http://a/iiif/x/{image}", False) if image else whole)

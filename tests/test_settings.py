@@ -120,12 +120,12 @@ def test_other_programs_variables_are_no_settings() -> None:
     ("name", "value"),
     [
         ("GAZE_MODEL", "m" * 1001),
-        *(("GAZE_REVISION", value) for value in ("a b", "a;b", "a" * 201, "main\n", "ä\u2028")),
+        *(("GAZE_REVISION", value) for value in ("a b", "a;b", "a" * 201, "ma\nin", "ä\u2028ä")),
         *(("GAZE_PORT", value) for value in ("0", "65536", "-1", "http", "80.5", "8000/tcp", "9" * 5000)),
         # What Kubernetes sets for a Service that is called gaze.
         ("GAZE_PORT", "tcp://10.96.0.17:8000"),
         *(("GAZE_DEVICE", value) for value in ("gpu", "CPU", "cuda:0", "mps")),
-        *(("GAZE_BACKEND", value) for value in ("onnx", "Torch", "openvino,torch", " auto")),
+        *(("GAZE_BACKEND", value) for value in ("onnx", "Torch", "openvino,torch")),
         *(("GAZE_PRECISION", value) for value in ("fp16", "half", "32", "bf16", "FLOAT32", "int8")),
         *(("GAZE_DECODE", value) for value in ("quick", "Fast", "draft", "1")),
         *(("GAZE_WORKERS", value) for value in ("0", "65", "two")),
@@ -164,6 +164,31 @@ def test_an_invalid_value_is_refused_without_being_told(name: str, value: str) -
 
 def test_an_empty_variable_counts_as_unset() -> None:
     assert read_settings({f"GAZE_{name.upper()}": "" for name in Settings.model_fields}) == read_settings({})
+
+
+@pytest.mark.parametrize("blank", [" ", "\r", "\r\n"])
+def test_blanks_around_a_value_do_not_count(blank: str) -> None:
+    given = {
+        "GAZE_MODEL": "demo",
+        "GAZE_REVISION": "main",
+        "GAZE_DEVICE": "cpu",
+        "GAZE_LISTS_DIR": "/lists",
+        "GAZE_PUBLIC_URL": "https://gaze.example",
+        "GAZE_API_KEYS": "one,two",
+    }
+    assert read_settings({name: f"{blank}{value}{blank}" for name, value in given.items()}) == read_settings(given)
+    unset = {f"GAZE_{name.upper()}": blank for name in Settings.model_fields if name != "api_keys"}
+    assert read_settings(unset) == read_settings({})
+    with pytest.raises(InvalidSettings, match="there is no key in it"):
+        read_settings({"GAZE_API_KEYS": blank})
+
+
+def test_a_tilde_is_the_users_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/user")
+    settings = read_settings({"GAZE_LISTS_DIR": "~/lists", "GAZE_CACHE_DIR": "~"})
+    assert (settings.lists_dir, settings.cache_dir) == (Path("/home/user/lists"), Path("/home/user"))
+    with pytest.raises(InvalidSettings, match="GAZE_CACHE_DIR is invalid: there is no home that the ~ could stand for"):
+        read_settings({"GAZE_CACHE_DIR": "~no-such-user/cache"})
 
 
 def test_settings_cannot_be_changed() -> None:

@@ -2,6 +2,7 @@
 
 import codecs
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
@@ -23,6 +24,9 @@ _PICTURES = ("url", "file", "image")
 _MOST_OF_A_HEADER = 65_536
 _BLANK_ROWS = "blank rows"
 _NO_PICTURE = Failure("no_picture", "The table names no picture for this object number.")
+_NAMES_A_PICTURE = re.compile(r"(?:https?|file):\S+|.+\.[a-z][a-z0-9]{1,4}", re.IGNORECASE)
+"""What the cell of a picture has in most tables, and prose between two separators has not."""
+
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -44,7 +48,15 @@ def rows_of(path: Path, passed: "Counter[str] | None" = None, encoding: str | No
     """
     with _rows(path, encoding) as rows:
         number, picture = _columns(path, rows.header)
+        if any(_reads_as_a_row(line, rows.separator, picture) for line in rows.lines[1:]):
+            _refuse(path, 1, "the quote that a field begins with is closed behind other rows")
         for line, cells in rows:
+            first, *others = rows.lines
+            if others and all(
+                any(_reads_as_a_row(each, rows.separator, picture) for each in lines) for lines in ([first], others)
+            ):
+                begins = line - len(others)
+                _refuse(path, begins, f"the quote that a field begins with is closed in line {line}, behind other rows")
             yield _item(path, line, cells[number], cells[picture])
         if passed is not None and rows.passed_over:
             passed[_BLANK_ROWS] += rows.passed_over
@@ -88,6 +100,12 @@ def _columns(path: Path, header: list[str]) -> tuple[int, int]:
         if header.count(name) > 1:
             _refuse(path, 1, f"the column {shown} stands there twice; leave one")
     return header.index(_NUMBER), header.index(pictures[0])
+
+
+def _reads_as_a_row(line: str, separator: str, picture: int) -> bool:
+    """Say whether a line that is part of a row would be one by itself, by what it has in the place of a picture."""
+    cells = line.split(separator)
+    return len(cells) > picture and bool(_NAMES_A_PICTURE.fullmatch(cells[picture].strip(' "\r\n')))
 
 
 def _item(path: Path, line: int, object_number: str, place: str) -> Item:

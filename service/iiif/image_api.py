@@ -86,6 +86,15 @@ def is_image_service(entry: Document) -> bool:
     return _version(entry) is not None
 
 
+def url_of_part(service: Document, base: str, region: str, rotation: str) -> str | None:
+    """Return the URL of a part of a service's image, as large as it is given; None where it is no part, nor turned."""
+    version = _version(service) or 2
+    size, quality = "max" if version >= 3 else "full", "native" if version == 1 else "default"
+    url = f"{base}/{region or 'full'}/{size}/{rotation or '0'}/{quality}.jpg"
+    parsed = ImageUri.parse(url)
+    return url if parsed and parsed.own and parsed.base == base else None
+
+
 @dataclass(frozen=True)
 class ImageInformation:
     """What a server says of an image in its `info.json`.

@@ -4,12 +4,13 @@ Source: IIIF Presentation API 2.1.1 and 3.0.0. Only the manifest or collection i
 what it refers to is told as a `Part`.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from service.errors import GazeError, ImageFetchFailed
 from service.iiif.document import Document, http_uri, kind, label, objects, texts, uri, without_prefix
-from service.iiif.image_api import base_uri, is_image_service
+from service.iiif.image_api import base_uri, is_image_service, url_of_part
 from service.images.fetch import MAX_URL_CHARACTERS
 
 # By version 3; by 2.1, by 2.0.
@@ -19,6 +20,8 @@ _MOST_WRAPPINGS = 4
 _PICTURES = ("Image", "StillImage", "")
 _NAMES = ("urn:", "info:", "tag:", "ark:", "doi:", "hdl:", "did:")
 """What identifies a canvas, besides http and https, wherever it is read."""
+
+_FRAGMENT = re.compile(r"xywh=(?:pixel:)?(?:(percent):)?([0-9.]+(?:,[0-9.]+){3})")
 
 _Image = tuple[str, bool, str | None]
 """A picture as Canvas has it: `image`, `is_service` and `own_image`."""
@@ -184,11 +187,26 @@ def _image(body: object, beside: str, wrappings: int = 0) -> _Image | None:
             continue
         if kind(candidate) in _WRAPPED and wrappings < _MOST_WRAPPINGS:
             within = (_image(candidate.get(key), beside, wrappings + 1) for key in _WRAPPED[kind(candidate)])
-            found = next(filter(None, within), None)
+            found = _part_of_a_service(candidate, beside) or next(filter(None, within), None)
         elif kind(candidate) in _PICTURES:
             found = _own_image(candidate, beside)
         if found:
             return found
+    return None
+
+
+def _part_of_a_service(resource: Document, beside: str) -> _Image | None:
+    """Return the part of an image that a SpecificResource selects, where the image has a service that can give it."""
+    for selector in objects(resource.get("selector")):
+        region, rotation = (str(selector.get(key) or "") for key in ("region", "rotation"))
+        if fragment := _FRAGMENT.fullmatch(next(texts(selector.get("value")), "")[:MAX_URL_CHARACTERS]):
+            region = f"pct:{fragment[2]}" if fragment[1] else fragment[2]
+        for picture in objects(resource.get("source", resource.get("full"))):
+            for service in objects(picture.get("service")):
+                base = uri(service, beside)
+                if base and is_image_service(service):
+                    part = url_of_part(service, base_uri(base), region, rotation)
+                    return (part, False, None) if part else None
     return None
 
 

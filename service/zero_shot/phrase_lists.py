@@ -151,6 +151,10 @@ def _read_list(file: Path, details: dict[str, str]) -> PhraseList:
             raise InvalidList(f"{file}, line {line}: the label is empty.")
         if len(label) > MAX_PHRASE_CHARACTERS:
             raise InvalidList(f"{file}, line {line}: the label has more than {MAX_PHRASE_CHARACTERS} characters.")
+        if "\n" in label:
+            # As after a quote that nothing closes but one in a row far below.
+            begins = line - label.count("\n")
+            raise InvalidList(f"{file}, line {begins}: the label has a line break; close its quote, or take it out.")
         if "\0" in label:
             raise InvalidList(f"{file}, line {line}: the label contains a NUL character.")
         if label in labels:
