@@ -12,7 +12,7 @@ from PIL import Image
 from fuzz.seeds import picture
 from service.errors import UndecodableImage, UnsupportedImageFormat
 from service.images.decode import ImageLimits, decode
-from service.images.jpeg import END, lacks_only_its_end
+from service.images.jpeg import END, INKS_WARNING, lacks_only_its_end
 from tests.conftest import encoded, noise
 
 LIMITS = ImageLimits(max_bytes=32 * 1024**2, max_pixels=1_000_000)
@@ -156,3 +156,12 @@ def test_a_picture_that_is_grey_itself_is_decoded(mode: str, grey: Any, progress
         expected = opened.convert("RGB").tobytes()
     assert decode(file, LIMITS).rgb.tobytes() == expected
     assert decode(file + b"behind its end" + file, LIMITS).rgb.tobytes() == expected
+
+
+def test_inks_that_may_be_meant_otherwise_are_warned_of() -> None:
+    file = encoded(noise(50, 70, "CMYK"), "JPEG")
+    place = file.index(b"\xff\xee\0\x0eAdobe")
+    bare = file[:place] + file[place + 16 :]
+    assert decode(file, LIMITS).warnings == ()
+    assert decode(bare, LIMITS).warnings == (INKS_WARNING,)
+    assert decode(bare, LIMITS).rgb.tobytes() == decode(file, LIMITS).rgb.tobytes()

@@ -350,6 +350,8 @@ def _name_colours(image: Image.Image, code_points: tuple[int, int] | None) -> tu
     """
     if code_points and colour.is_hdr(code_points[1]):
         return (colour.HDR_WARNING,)
+    if image.format in _JPEG and image.mode == "CMYK" and "adobe" not in image.info:
+        return (jpeg.INKS_WARNING,)
     if image.format == "PNG" and code_points and colour.UNSAID not in code_points:
         image.info.pop("icc_profile", None)  # PNG (Third Edition), 4.3: the numbers count before the profile
     said = colour.of_code_points(*code_points) if code_points else png.colours(image)

@@ -17,6 +17,11 @@ PROGRESSIVE_NEEDS_MEMORY = (
     "must be in memory at once. Save it as a baseline JPEG, or smaller."
 )
 
+INKS_WARNING = (
+    "The JPEG is in CMYK and does not say which number is full ink: it was taken as Adobe's programs and browsers take it, "
+    "and is a negative if it was meant otherwise."
+)
+
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 """What ends a scan's data: not an FF among them, not a restart in them, not what fills up to a marker."""
 
