@@ -18,8 +18,8 @@ PROGRESSIVE_NEEDS_MEMORY = (
 )
 
 INKS_WARNING = (
-    "The JPEG is in CMYK and does not say which number is full ink: it was taken as Adobe's programs and browsers take it, "
-    "and is a negative if it was meant otherwise."
+    "The JPEG is in CMYK and does not say which number is full ink: it was taken as Adobe's programs and browsers take "
+    "it, and is a negative if it was meant otherwise."
 )
 
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
