@@ -1,5 +1,6 @@
 """Bad forms to POST /v1/gaze: as bytes, because no client would write them."""
 
+import base64
 import tracemalloc
 
 import pytest
@@ -211,3 +212,57 @@ def test_names_of_files_as_clients_spell_them(client: FlaskClient, disposition: 
 def test_boundaries_as_clients_spell_them(client: FlaskClient, boundary: str) -> None:
     body = GOOD.replace(b"--b", b"--" + boundary.strip('"').partition(";")[0].encode())
     answered(client.post("/v1/gaze", data=body, content_type=f"multipart/form-data; boundary={boundary}"))
+
+
+def part_of(headers: str, content: bytes) -> bytes:
+    return b"--b\r\n" + headers.encode() + b"\r\n\r\n" + content + b"\r\n"
+
+
+PHRASE = 'Content-Disposition: form-data; name="phrases"\r\n'
+
+
+@pytest.mark.parametrize(
+    ("headers", "sent"),
+    [
+        ("Content-Transfer-Encoding: base64", b"Z3LD\r\nvMOfZQ=="),
+        ("Content-Transfer-Encoding: Quoted-Printable", b"gr=C3=BC=C3=\r\n=9Fe"),
+        ("Content-Transfer-Encoding: 8bit", "grüße".encode()),
+        ("Content-Type: text/plain; charset=ISO-8859-1", "grüße".encode("latin-1")),
+        ('Content-Type: text/plain; charset="UTF-8"', "grüße".encode()),
+        ("Content-Type: text/plain; charset=US-ASCII", "grüße".encode()),
+    ],
+)
+def test_fields_are_read_as_their_parts_say(client: FlaskClient, headers: str, sent: bytes) -> None:
+    body = part_of(PHRASE + headers, sent) + form(IMAGE)
+    answer = answered(client.post("/v1/gaze", data=body, content_type=MULTIPART))
+    assert "grüße" in str(answer["results"])
+
+
+@pytest.mark.parametrize(
+    ("headers", "sent"),
+    [
+        ("Content-Transfer-Encoding: base64", b"a river"),
+        ("Content-Transfer-Encoding: x-uuencode", b"a river"),
+        ("Content-Type: text/plain; charset=utf-7", b"+APY-l"),
+        ("Content-Type: text/plain; charset=shift_jis", b"~river"),
+    ],
+)
+def test_fields_that_cannot_be_read_as_their_parts_say(client: FlaskClient, headers: str, sent: bytes) -> None:
+    body = part_of(PHRASE + headers, sent) + form(IMAGE)
+    response = client.post("/v1/gaze", data=body, content_type=MULTIPART)
+    assert response.status_code == 400
+    checked_problem(400, response.headers, response.data, "malformed_request")
+
+
+def test_file_in_base64_as_programs_made_for_mail_send_it(client: FlaskClient) -> None:
+    headers = 'Content-Disposition: form-data; name="image"; filename="a.png"\r\nContent-Transfer-Encoding: base64'
+    body = part_of(headers, base64.encodebytes(PNG)) + form(LISTS)
+    answered(client.post("/v1/gaze", data=body, content_type=MULTIPART))
+
+
+def test_file_field_in_which_nothing_was_chosen_is_no_image(client: FlaskClient) -> None:
+    empty: Part = ('form-data; name="image"; filename=""', b"")
+    answer = answered(client.post("/v1/gaze", data=form(empty, IMAGE, LISTS), content_type=MULTIPART))
+    assert len(answer["results"]) == 1
+    alone = client.post("/v1/gaze", data=form(empty, LISTS), content_type=MULTIPART)
+    assert pointers(checked_problem(422, alone.headers, alone.data, "invalid_request")) == ["/image"]

@@ -1,5 +1,6 @@
 """A request's body, as JSON or as a form -> its fields and files; everything is bounded and kept in memory."""
 
+import binascii
 import json
 import re
 import time
@@ -48,6 +49,12 @@ _ESCAPE = re.compile(r'\\(\\|(?!"))')
 _BARE_BOUNDARY = re.compile(r";[ \t]*boundary=([^\s\";,]+)", re.IGNORECASE)
 # RFC 8187 wants no quotes around it, Postman sends them, and the decoder leaves what is in them as it is.
 _QUOTED_EXTENDED_NAME = re.compile(r"\"(utf-8|iso-8859-1)'[^']*'(.*)\"", re.IGNORECASE)
+_CHARSETS = {
+    **dict.fromkeys(("utf-8", "utf8", "us-ascii", "ascii"), "utf-8"),
+    **dict.fromkeys(("iso-8859-1", "latin1", "windows-1252"), "cp1252"),
+}
+"""What a form's fields may say that they are written in; Java's clients say one of the last unless told otherwise."""
+
 _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -166,9 +173,11 @@ def _from_form(blocks: deque[bytes], boundary: str) -> Form:
                 if part is not None and part.name == "image":
                     # A file need not have a name (RFC 7578, section 4.2).
                     name = _name_of(part) if isinstance(part, File) else None
-                    files.append(SentFile(name, b"".join(pieces)))
+                    content = _transferred(part, b"".join(pieces))
+                    files.append(SentFile(name, content))
                 elif isinstance(part, Field):
-                    fields.append((part.name or "", b"".join(pieces).decode()))
+                    text = _transferred(part, b"".join(pieces))
+                    fields.append((part.name or "", text.decode(_charset_of(part))))
                 else:
                     raise InvalidRequest(errors=(FieldError("", "A file must be a part named 'image'."),))
     except RequestEntityTooLarge:
@@ -177,7 +186,8 @@ def _from_form(blocks: deque[bytes], boundary: str) -> Form:
         raise MalformedRequest("The body is not a form as multipart/form-data in UTF-8.") from None
     if not isinstance(event, Epilogue):
         raise MalformedRequest("The form ends before its last boundary.")
-    return Form(tuple(files), tuple(fields))
+    # With neither, it is a browser's file field in which nothing was chosen.
+    return Form(tuple(file for file in files if file.content or file.name), tuple(fields))
 
 
 def _events(decoder: MultipartDecoder, blocks: deque[bytes]) -> Iterator[Event]:
@@ -221,6 +231,26 @@ def _mended_head(buffer: bytearray) -> int:
         head = _BARE_FILE_NAME.sub(r'\1"\2"', head)
         buffer[: end.start()] = _FILE_NAME.sub(lambda name: _ESCAPE.sub(r"\\\\\1", name[0]), head).encode()
     return end.end()
+
+
+def _transferred(part: Field | File, content: bytes) -> bytes:
+    """Return what a part says, which programs made for mail encode. Raises ValueError where it is not encoded so."""
+    encoding = part.headers.get("Content-Transfer-Encoding", "binary").strip().lower()
+    if encoding == "base64":
+        return binascii.a2b_base64(content.translate(None, b" \t\r\n"), strict_mode=True)
+    if encoding == "quoted-printable":
+        return binascii.a2b_qp(content)
+    if encoding not in ("7bit", "8bit", "binary", ""):
+        raise ValueError("an encoding that is not known")
+    return content
+
+
+def _charset_of(field: Field) -> str:
+    """Return in what a field's text is written. Raises ValueError where it is none of a few."""
+    charset = parse_options_header(field.headers.get("Content-Type"))[1].get("charset", "utf-8").lower()
+    if charset not in _CHARSETS:
+        raise ValueError("a character set that is not read")
+    return _CHARSETS[charset]
 
 
 def _name_of(file: File) -> str | None:
