@@ -168,22 +168,27 @@ PADDED = next(
         "data:image/png;base64," + quote(PADDED, safe=""),
         PADDED + "==",
         f" {PADDED[:40]}\r\n{PADDED[40:].rstrip('=')}\n",
+        f" data:image/png;base64, {PADDED}\n",
+        "data:image/png;base64," + PADDED.replace("+", "%2B").replace("/", "%2f").replace("=", "%3D"),
+        f"{PADDED[:40]}\n  {PADDED[40:]}",
     ],
     ids=[
-        "standard",
-        "without padding",
-        "URL-safe",
-        "URL-safe without padding",
-        "a data URI without padding",
-        "a data URI in percent",
-        "padding in excess",
-        "lines",
+        *("standard", "without padding", "URL-safe", "URL-safe without padding", "a data URI without padding"),
+        *("a data URI in percent", "padding in excess", "lines"),
+        *("blanks around a data URI", "an escaped data URI", "folded lines"),
     ],
 )
 def test_spellings_of_base64(client: FlaskClient, text: str) -> None:
     response = client.post("/v1/gaze", json={**GOOD, "image": {"base64": text}})
     image = answered(response)["results"][0]["image"]
     assert image["sha256"] == hashlib.sha256(base64.b64decode(PADDED)).hexdigest()
+
+
+def test_base64_that_lost_its_plus_signs_is_not_decoded_without_them(client: FlaskClient) -> None:
+    response = client.post("/v1/gaze", json={**GOOD, "image": {"base64": PADDED.replace("+", " ")}})
+    assert response.status_code == 422
+    problem = checked_problem(422, response.headers, response.data, "undecodable_image")
+    assert "blanks" in problem["detail"]
 
 
 def test_byte_order_mark_of_utf_8(client: FlaskClient) -> None:

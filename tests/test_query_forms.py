@@ -235,8 +235,41 @@ def test_parts_that_are_encoded_as_in_mail(
     assert list(result["lists"]) == ["qualities"]
 
 
-def test_part_that_says_base64_and_is_none(client: FlaskClient) -> None:
-    body = form((IMAGE[0] + "\r\nContent-Transfer-Encoding: base64", b"a"), LISTS)
+def part_of(headers: str, content: bytes) -> bytes:
+    return b"--b\r\n" + headers.encode() + b"\r\n\r\n" + content + b"\r\n"
+
+
+PHRASE = 'Content-Disposition: form-data; name="phrases"\r\n'
+
+
+@pytest.mark.parametrize(
+    ("headers", "sent"),
+    [
+        ("Content-Transfer-Encoding: base64", b"Z3LD\r\nvMOfZQ=="),
+        ("Content-Transfer-Encoding: Quoted-Printable", b"gr=C3=BC=C3=\r\n=9Fe"),
+        ("Content-Transfer-Encoding: 8bit", "grüße".encode()),
+        ("Content-Type: text/plain; charset=ISO-8859-1", "grüße".encode("latin-1")),
+        ('Content-Type: text/plain; charset="UTF-8"', "grüße".encode()),
+        ("Content-Type: text/plain; charset=US-ASCII", "grüße".encode()),
+    ],
+)
+def test_fields_are_read_as_their_parts_say(client: FlaskClient, headers: str, sent: bytes) -> None:
+    body = part_of(PHRASE + headers, sent) + form(IMAGE)
+    answer = answered(client.post("/v1/gaze", data=body, content_type=MULTIPART))
+    assert "grüße" in str(answer["results"])
+
+
+@pytest.mark.parametrize(
+    ("headers", "sent"),
+    [
+        ("Content-Transfer-Encoding: base64", b"a river"),
+        ("Content-Transfer-Encoding: x-uuencode", b"a river"),
+        ("Content-Type: text/plain; charset=utf-7", b"+APY-l"),
+        ("Content-Type: text/plain; charset=shift_jis", b"~river"),
+    ],
+)
+def test_fields_that_cannot_be_read_as_their_parts_say(client: FlaskClient, headers: str, sent: bytes) -> None:
+    body = part_of(PHRASE + headers, sent) + form(IMAGE)
     response = client.post("/v1/gaze", data=body, content_type=MULTIPART)
     assert response.status_code == 400
     checked_problem(400, response.headers, response.data, "malformed_request")

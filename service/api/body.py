@@ -5,7 +5,7 @@ import json
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -42,10 +42,6 @@ _MOST_WITH_SURROGATES = 1024 * 1024
 """Bytes of JSON in which half a pair of surrogates may stand, escaped: only json takes it, and takes more memory."""
 
 _END_OF_HEAD = re.compile(rb"\r\n\r\n|\r\r|\n\n")
-_TRANSFER_ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
-    "base64": binascii.a2b_base64,
-    "quoted-printable": binascii.a2b_qp,
-}
 _FILE_NAME = re.compile(r'filename="[^"\r\n]*"', re.IGNORECASE)
 _BARE_FILE_NAME = re.compile(r"(;[ \t]*filename=)([^\s\";]+)", re.IGNORECASE)
 _ESCAPE = re.compile(r'\\(\\|(?!"))')
@@ -53,6 +49,12 @@ _ESCAPE = re.compile(r'\\(\\|(?!"))')
 _BARE_BOUNDARY = re.compile(r";[ \t]*boundary=([^\s\";,]+)", re.IGNORECASE)
 # RFC 8187 wants no quotes around it, Postman sends them, and the decoder leaves what is in them as it is.
 _QUOTED_EXTENDED_NAME = re.compile(r"\"(utf-8|iso-8859-1)'[^']*'(.*)\"", re.IGNORECASE)
+_CHARSETS = {
+    **dict.fromkeys(("utf-8", "utf8", "us-ascii", "ascii"), "utf-8"),
+    **dict.fromkeys(("iso-8859-1", "latin1", "windows-1252"), "cp1252"),
+}
+"""What a form's fields may say that they are written in; Java's clients say one of the last unless told otherwise."""
+
 _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -185,16 +187,9 @@ def _keep(part: Field | File | None, content: bytes, files: list[SentFile], fiel
         # A file need not have a name (RFC 7578, section 4.2).
         files.append(SentFile(_name_of(part) if isinstance(part, File) else None, content))
     elif isinstance(part, Field):
-        fields.append((part.name or "", content.decode()))
+        fields.append((part.name or "", content.decode(_charset_of(part))))
     else:
         raise InvalidRequest(errors=(FieldError("", "A file must be a part named 'image'."),))
-
-
-def _transferred(part: Field | File | None, content: bytes) -> bytes:
-    """Return what a part holds; old clients encode it as in mail (RFC 2045, section 6). Raises ValueError."""
-    encoding = part.headers.get("Content-Transfer-Encoding", "") if part else ""
-    decode = _TRANSFER_ENCODINGS.get(encoding.strip().lower())
-    return decode(content) if decode else content
 
 
 def _events(decoder: MultipartDecoder, blocks: deque[bytes]) -> Iterator[Event]:
@@ -238,6 +233,26 @@ def _mended_head(buffer: bytearray) -> int:
         head = _BARE_FILE_NAME.sub(r'\1"\2"', head)
         buffer[: end.start()] = _FILE_NAME.sub(lambda name: _ESCAPE.sub(r"\\\\\1", name[0]), head).encode()
     return end.end()
+
+
+def _transferred(part: Field | File | None, content: bytes) -> bytes:
+    """Return what a part says, which programs made for mail encode. Raises ValueError where it is not encoded so."""
+    encoding = part.headers.get("Content-Transfer-Encoding", "").strip().lower() if part else ""
+    if encoding == "base64":
+        return binascii.a2b_base64(content.translate(None, b" \t\r\n"), strict_mode=True)
+    if encoding == "quoted-printable":
+        return binascii.a2b_qp(content)
+    if encoding not in ("7bit", "8bit", "binary", ""):
+        raise ValueError("an encoding that is not known")
+    return content
+
+
+def _charset_of(field: Field) -> str:
+    """Return in what a field's text is written. Raises ValueError where it is none of a few."""
+    charset = parse_options_header(field.headers.get("Content-Type"))[1].get("charset", "utf-8").lower()
+    if charset not in _CHARSETS:
+        raise ValueError("a character set that is not read")
+    return _CHARSETS[charset]
 
 
 def _name_of(file: File) -> str | None:
