@@ -141,3 +141,12 @@ def test_a_large_one_that_was_cut_is_refused() -> None:
     file = encoded(noise(400, 300), "JPEG2000", num_resolutions=5, tile_size=(64, 64))
     with pytest.raises(UndecodableImage):
         decode(file[: len(file) // 2], SMALL, 30)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("codec", ["jp2", "j2k"])
+def test_a_picture_that_uses_few_of_its_bits_is_warned_of(channels: int, codec: str) -> None:
+    samples = np.random.default_rng(1).integers(0, 1 << 12, (47, 61, channels)).astype(np.uint16).squeeze()
+    (warning,) = decode(lossless(samples, codecformat=codec), LIMITS).warnings
+    assert warning.startswith("The picture uses 6 % of the range that its samples have")
+    assert decode(lossless(samples, bitspersample=12, codecformat=codec), LIMITS).warnings == ()

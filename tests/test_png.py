@@ -263,3 +263,18 @@ def test_large_pictures_of_deep_samples_are_put_on_white_too() -> None:
     file = png_of(grey[..., None], GREY, 16, png_chunk(b"tRNS", struct.pack(">H", int(value))))
     found = np.asarray(decode(file, limits).rgb).astype(float)
     assert np.abs(found - seen(grey[..., None], GREY, 16, opaque.astype(float))).max() <= 1.01
+
+
+@pytest.mark.parametrize(("bits", "percent"), [(8, 1), (12, 6), (14, 25)])
+@pytest.mark.parametrize("colour", [GREY, RGB, GREY_ALPHA, RGB_ALPHA])
+def test_a_picture_that_uses_few_of_its_bits_is_warned_of(colour: int, bits: int, percent: int) -> None:
+    samples = samples_of(colour, 16) >> (16 - bits)
+    samples[:9, :9] = (1 << bits) - 1
+    if colour in (GREY_ALPHA, RGB_ALPHA):
+        samples[..., -1] = 65_535
+    (warning,) = of(png_of(samples, colour, 16)).warnings
+    assert warning.startswith(f"The picture uses {percent} % of the range that its samples have")
+
+
+def test_a_dark_picture_of_eight_bits_is_not_warned_of() -> None:
+    assert of(png_of(samples_of(RGB, 8) // 20, RGB, 8)).warnings == ()

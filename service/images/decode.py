@@ -13,7 +13,7 @@ from typing import NamedTuple
 from PIL import ExifTags, GifImagePlugin, Image, UnidentifiedImageError
 
 from service.errors import ImageDimensions, ImageTooLarge, UndecodableImage, UnsupportedImageFormat
-from service.images import avif, bmp, colour, gif, heif, jp2, jpeg, jpeg2000, png, webp
+from service.images import avif, bmp, colour, deep, gif, heif, jp2, jpeg, jpeg2000, png, webp
 from service.images.pillow_errors import BROKEN, problems_told
 from service.images.tiff.directory import is_tiff
 from service.images.upright import TO_UPRIGHT, Upright, upright_size
@@ -174,7 +174,8 @@ def decode(
         if image.format == "HEIF" and image.size != whole:
             raise UndecodableImage("The image is a broken HEIF: its pixels are not as many as it says.")
         _complete(image, encoded, container.boxes, wanted)
-        warned = (*container.warnings, *_name_colours(image, container.code_points))
+        dim = deep.warnings(image, _depth(image, encoded))
+        warned = (*container.warnings, *_name_colours(image, container.code_points), *dim)
         part = avif.clean_aperture(encoded, image.size) if image.format == "AVIF" else None
         upright = Upright(image.crop(part) if part else image, _turn(image))  # a PNG may say it behind its pixels
     # What the answer says of the size is what was sent.
@@ -336,6 +337,12 @@ def _complete(image: Image.Image, encoded: bytes, boxes: jp2.Boxes, min_short_si
         seen = Image.new("L", image.size, 0)
         seen.paste(255, image.dispose_extent)
         image.putalpha(seen)
+
+
+def _depth(image: Image.Image, encoded: bytes) -> int:
+    """Return the bits of a sample where the format may have samples that use a part of them; 8 of others."""
+    of_format = {"PNG": png.depth, "JPEG2000": jpeg2000.depth}.get(str(image.format))
+    return of_format(encoded) if of_format else 8
 
 
 def _leaves_screen_bare(image: GifImagePlugin.GifImageFile) -> bool:

@@ -62,16 +62,30 @@ def reduce(image: Image.Image, encoded: bytes, min_short_side: int) -> None:
 
 def complete(image: Image.Image, encoded: bytes, boxes: jp2.Boxes, min_short_side: int | None) -> None:
     """Make of the loaded picture what its boxes say that it is. Raises UndecodableImage."""
-    sizes = _codestream(encoded) + 2 + _COMPONENTS
-    (number,) = struct.unpack_from(">H", encoded, sizes)
-    codes = encoded[sizes + 2 : sizes + 2 + 3 * number]
-    depths, spacings = [(code & 0x7F) + 1 for code in codes[::3]], set(zip(codes[1::3], codes[2::3], strict=True))
+    codes = _components(encoded)
+    depths, spacings = _depths(codes), set(zip(codes[1::3], codes[2::3], strict=True))
     is_ycc = len(spacings) > 1  # else Pillow does not take them for that
     _complete_white(image, encoded, depths, min_short_side, is_ycc=is_ycc)
     image.im = boxes.seen(image, depths, is_ycc=is_ycc).im
     image._mode = image.im.mode
     if boxes.profile:
         image.info["icc_profile"] = boxes.profile
+
+
+def depth(encoded: bytes) -> int:
+    """Return the bits that the deepest samples have."""
+    return max(_depths(_components(encoded)))
+
+
+def _components(encoded: bytes) -> bytes:
+    """Return three bytes of each component: its depth and its spacing. Source: ITU-T T.800, A.5.1."""
+    sizes = _codestream(encoded) + 2 + _COMPONENTS
+    (number,) = struct.unpack_from(">H", encoded, sizes)
+    return encoded[sizes + 2 : sizes + 2 + 3 * number]
+
+
+def _depths(components: bytes) -> list[int]:
+    return [(code & 0x7F) + 1 for code in components[::3]]
 
 
 def _complete_white(

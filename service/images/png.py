@@ -22,6 +22,9 @@ _PICTURE = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _SEEN = (b"tRNS", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"eXIf")
 """Chunks that a picture can do without, and that say how it is to be seen."""
 
+_DEPTH = 24
+"""Where the header says it."""
+
 _MIN_GAMMA = 0.2
 _CODE_POINTS, _CODE_POINTS_BYTES = b"cICP", 16
 _CUT_SHORT = b""
@@ -108,17 +111,21 @@ def _chunks(encoded: bytes) -> Iterator[tuple[bytes, memoryview]]:
         yield (kind if len(chunk) == _AROUND + length else _CUT_SHORT), chunk
 
 
+def depth(encoded: bytes) -> int:
+    """Return the bits of a sample."""
+    return encoded[_DEPTH]
+
+
 def complete_transparency(image: Image.Image, encoded: bytes) -> None:
     """Give the loaded picture of a PNG what its transparent value means for samples of other than 8 bits.
 
     Pillow gives that value as it stands in the file, while it brings samples of 1, 2, 4 and 16 bits to 8.
     """
     transparent = image.info.get("transparency")
-    depth = encoded[24]
     if isinstance(transparent, int) and image.mode in ("1", "L"):
-        white = (1 << depth) - 1
+        white = (1 << depth(encoded)) - 1
         image.info["transparency"] = (transparent & white) * 255 // white
-    elif isinstance(transparent, tuple) and depth == 8:
+    elif isinstance(transparent, tuple) and depth(encoded) == 8:
         image.info["transparency"] = tuple(value & 0xFF for value in transparent)
     elif isinstance(transparent, tuple):
         del image.info["transparency"]

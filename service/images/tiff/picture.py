@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from service.errors import UndecodableImage
+from service.images.deep import range_warnings
 from service.images.tiff.directory import Directories, Directory
 from service.images.tiff.page import (
     Alpha,
@@ -26,9 +27,6 @@ _TOLD_BYTES = 65_536
 
 _SLIDE = b"Aperio"
 """What a scanner of slides says of itself. Its copies are not marked, but in tiles; its label and thumbnail are not."""
-
-_DIM = 0.26
-"""Of the range of samples: who uses no more has most likely scanned fewer bits than the file has."""
 
 
 @dataclass(frozen=True)
@@ -152,12 +150,7 @@ def _is_copy(small: tuple[int, int], whole: tuple[int, int]) -> bool:
 
 
 def _warnings(conversion: Conversion) -> tuple[str, ...]:
-    used = conversion.brightest / (conversion.white - conversion.black)
     is_light = conversion.page.colours in (Colours.GREY, Colours.RGB)
-    if not is_light or conversion.page.bits <= 8 or conversion.brightest <= 0 or used > _DIM:
+    if not is_light or conversion.page.bits <= 8:
         return ()
-    percent = max(1, round(100 * used))
-    return (
-        f"The picture uses {percent} % of the range that its samples have, and the file does not say that they have "
-        "fewer bits: it was taken as it is, and may look almost of one tone.",
-    )
+    return range_warnings(conversion.brightest / (conversion.white - conversion.black))
