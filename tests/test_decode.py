@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -344,6 +345,28 @@ def test_a_grey_profile_is_converted_where_there_is_opacity_too(file_format: str
     assert (seen != pixels(encoded(opaque, file_format))).any()
     bare = Image.merge("LA", (grey, Image.new("L", grey.size, 0)))
     assert (pixels(encoded(bare, file_format, icc_profile=LINEAR_GREY)) == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("mode", "file_format", "icc"),
+    [
+        *(("RGBA", file_format, WIDE_RGB) for file_format in ("PNG", "TIFF", "WEBP", "AVIF")),
+        *(("LA", file_format, LINEAR_GREY) for file_format in ("PNG", "TIFF")),
+    ],
+)
+def test_colours_are_brought_to_srgb_before_they_lie_on_white(mode: str, file_format: str, icc: bytes) -> None:
+    colour = (100, 60, 20)[: len(mode) - 1]
+    of_format: dict[str, dict[str, Any]] = {
+        "WEBP": {"lossless": True},
+        "AVIF": {"quality": 100, "subsampling": "4:4:4"},
+    }
+    options = of_format.get(file_format, {})
+    seen = pixels(encoded(Image.new(mode, (60, 40), (*colour, 128)), file_format, icc_profile=icc, **options))
+    plain = Image.new(mode.removesuffix("A"), (1, 1), colour if mode == "RGBA" else colour[0])
+    converted = ImageCms.profileToProfile(plain, io.BytesIO(icc), ImageCms.createProfile("sRGB"), outputMode="RGB")
+    assert converted is not None
+    expected = np.asarray(converted) * (128 / 255) + 127
+    assert np.abs(seen - expected).max() <= (2 if file_format == "AVIF" else 1)
 
 
 def test_a_palettes_profile_is_converted_too() -> None:

@@ -133,13 +133,22 @@ class _Conversion:
         if image.mode in ("LA", "La", "RGBa") or (image.mode in ("L", "RGB", "1") and "transparency" in image.info):
             image = image.convert("RGBA")
         if image.mode == "RGBA":
-            image = _on_white(image)
-            if is_grey and self._is_of_grey:  # which RGB has no use for
-                image = image.convert("L")
+            # White is the page's, and not of the picture's colours.
+            return _on_white(self._opaque_in_srgb(image, is_grey=is_grey))
         if image.mode not in ("RGB", "L", "CMYK", "LAB"):
             image = image.convert("RGB")
         image = self._in_srgb(image)
         return image if image.mode == "RGB" else image.convert("RGB")
+
+    def _opaque_in_srgb(self, image: Image.Image, *, is_grey: bool) -> Image.Image:
+        """Return colours in sRGB, with the opacity that they had."""
+        if not isinstance(self._icc, bytes):
+            return image
+        # Of grey, RGB has three times the same; a grey profile has no use for that.
+        colours = image.getchannel(0) if is_grey and self._is_of_grey else image.convert("RGB")
+        in_srgb = self._in_srgb(colours).convert("RGB")
+        in_srgb.putalpha(image.getchannel("A"))
+        return in_srgb
 
     def _in_srgb(self, image: Image.Image) -> Image.Image:
         if image.mode not in self._transforms:
