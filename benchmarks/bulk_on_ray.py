@@ -28,7 +28,7 @@ from service.bulk.run import Collection, Lists, Output, Wishes, run
 from service.images.decode import ImageLimits
 from service.settings import Settings
 from service.zero_shot.features import ModelDescription
-from service.zero_shot.hub import ModelFiles
+from service.zero_shot.model_files import ModelFiles
 
 _STORE_BYTES = 100_000_000
 _WISHES = Wishes(datetime.fromisoformat(DATE), restart=True, retry_errors=False, quiet=True)

@@ -20,7 +20,7 @@ from benchmarks.near_ties import drawn
 from service.composition import load_classifier
 from service.images.decode import DecodedImage, ImageLimits, decode, min_short_side_for
 from service.settings import read_settings
-from service.zero_shot import hub
+from service.zero_shot import model_files
 from service.zero_shot.classifier import ZeroShotClassifier
 
 _MANY = 2**40
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=8_000)
     options = parser.parse_args()
     settings = read_settings()
-    classifier = load_classifier(settings, hub.fetch(settings.model, settings.revision), {})
+    classifier = load_classifier(settings, model_files.fetch(settings.model, settings.revision), {})
     side = min_short_side_for(classifier.model.image_size)
     lowest = 1.0
     for name, picture in pictures(options.files):

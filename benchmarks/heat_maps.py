@@ -12,12 +12,12 @@ from PIL import Image, ImageFilter
 from tqdm import tqdm
 
 from benchmarks.drawn import hull, two_objects
-from service.api.asked import MAX_EXPLAINED
+from service.api.schemas.requests import MAX_EXPLAINED
 from service.composition import load_classifier
 from service.settings import read_settings
-from service.zero_shot import hub
+from service.zero_shot import model_files
 from service.zero_shot.classifier import ZeroShotClassifier
-from service.zero_shot.heat_map import HeatMap, heat_maps, pictures_to_ask
+from service.zero_shot.interpretation.heat_map import HeatMap, heat_maps, pictures_to_ask
 from service.zero_shot.phrase_lists import own_list
 from training.phrases import EVALUATION_PHRASES
 
@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--time", action="store_true", help="measure only the time")
     arguments = parser.parse_args()
     settings = read_settings()
-    classifier = load_classifier(settings, hub.fetch(settings.model, settings.revision), {})
+    classifier = load_classifier(settings, model_files.fetch(settings.model, settings.revision), {})
     if not arguments.time:
         report_places(classifier, arguments.pictures)
     report_time(classifier, 7)

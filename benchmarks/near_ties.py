@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from service.composition import load_classifier, served_lists
 from service.settings import read_settings
-from service.zero_shot import hub
-from service.zero_shot.certainty import NEAR_TIE_SIMILARITY
+from service.zero_shot import model_files
+from service.zero_shot.interpretation.certainty import NEAR_TIE_SIMILARITY
 from training.phrases import EVALUATION_PHRASES
 from training.pictures import distorted, draw
 
@@ -51,7 +51,7 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = read_settings()
     served = {name: each for name, each in served_lists(settings).items() if name in _LISTS}
-    classifier = load_classifier(settings, hub.fetch(settings.model, settings.revision), served)
+    classifier = load_classifier(settings, model_files.fetch(settings.model, settings.revision), served)
     changes = []
     pictures = read(arguments.files) if arguments.files else drawn(arguments.pictures)
     for picture in tqdm(pictures, leave=False):

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 import transformers
 
-from service.zero_shot.hub import demo_folder
+from service.zero_shot.model_files import demo_folder
 
 LOGIT_SCALE = 100.0
 """What CLIP's training ends at: it is clipped there (Radford et al. 2021, section 2.5)."""

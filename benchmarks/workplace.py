@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.pictures import make_picture
 from benchmarks.reference_clip import make_reference_clip
-from service.zero_shot.hub import DEFAULT_REVISION
+from service.zero_shot.model_files import DEFAULT_REVISION
 
 _OWN_PREFIXES = ("GAZE_", "HF_", "INFINITY_")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

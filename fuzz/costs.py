@@ -34,14 +34,14 @@ from numpy.random import Generator
 from fuzz.bombs import hand_made
 from fuzz.growth import BODIES, FORMATS, grown_picture
 from service.api.query import QueryLimits, read_explain_query, read_query
-from service.api.reconcile_batch import queries_of, read_form
+from service.api.reconcile.batch import queries_of, read_form
 from service.bulk.table import rows_of
 from service.errors import GazeError
 from service.iiif.document import parsed
 from service.iiif.image_api import ImageInformation
 from service.iiif.presentation import entries
 from service.images.decode import ImageLimits, decode
-from service.images.ordinary import is_ordinary
+from service.images.isolation.ordinary import is_ordinary
 
 KEPT = Path(".fuzz/costs")
 MOST_SECONDS = 1.0

@@ -15,8 +15,8 @@ import atheris
 with atheris.instrument_imports(include=["service.api", "service.zero_shot.phrase_lists", "werkzeug"]):
     from flask import Request
 
-    from service.api.asked import EXAMPLE_IMAGE, MAX_EXPLAINED, MAX_IMAGES
     from service.api.query import QueryLimits, read_explain_query, read_query
+    from service.api.schemas.requests import EXAMPLE_IMAGE, MAX_EXPLAINED, MAX_IMAGES
     from service.errors import GazeError
 
 CORPUS = Path(".fuzz/corpus/requests")

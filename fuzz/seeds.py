@@ -14,7 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, PngImagePlugin
 
-from service.images import heif
+from service.images.decoders import heif
 
 heif.register()
 

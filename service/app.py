@@ -10,14 +10,13 @@ import structlog
 from flask import Flask, Response, g, request
 from werkzeug.routing import RequestRedirect
 
-from service.admission import Admission
 from service.api import metrics, problems
-from service.api.access import Access
+from service.api.access.authorization import Access
+from service.api.access.cors import PREFLIGHT, CorsPolicy
+from service.api.access.foreign_pages import ForeignPages
 from service.api.address import address_of
-from service.api.cors import PREFLIGHT, CorsPolicy
 from service.api.documents import context_blueprint
 from service.api.explain import explain_blueprint
-from service.api.foreign_pages import ForeignPages
 from service.api.gaze import gaze_blueprint
 from service.api.health import health_blueprint
 from service.api.lists import lists_blueprint
@@ -25,13 +24,14 @@ from service.api.model import model_blueprint
 from service.api.page import page_blueprint
 from service.api.pictures import PictureParts
 from service.api.query import QueryLimits
-from service.api.reconcile import reconcile_blueprint
-from service.api.reconcile_manifest import STABLE
-from service.cores import available_cores
+from service.api.reconcile.manifest import STABLE
+from service.api.reconcile.views import reconcile_blueprint
 from service.errors import NotFound
 from service.images.decode import ImageLimits
-from service.images.decoder import Decoder
-from service.images.fetch import FETCH_SECONDS, FetchLimits, ImageFetcher
+from service.images.fetch.fetcher import FETCH_SECONDS, FetchLimits, ImageFetcher
+from service.images.isolation.decoder import Decoder
+from service.limits.admission import Admission
+from service.limits.cores import available_cores
 from service.settings import FETCH_SLOTS, SLOTS, Settings
 from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList

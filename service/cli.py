@@ -20,7 +20,7 @@ from service.errors import GazeError, InvalidSettings, StartError, UnknownList
 from service.images.decode import DecodedImage, ImageLimits, decode, min_short_side_for
 from service.logs import configure_logs
 from service.settings import read_settings
-from service.zero_shot import hub
+from service.zero_shot import model_files
 from service.zero_shot.cache import require_temporary_folder
 from service.zero_shot.caveats import caveats
 from service.zero_shot.classifier import EncodedList, ZeroShotClassifier, require_list
@@ -77,7 +77,7 @@ def serve() -> None:
     settings = read_settings()
     require_temporary_folder()
     served_lists(settings)
-    files = hub.fetch(settings.model, settings.revision)
+    files = model_files.fetch(settings.model, settings.revision)
     click.echo(f"Checking the model {files.model_id} ...", err=True)
     cache = cache_of(settings)
     backend = load_classifier(settings, files, {}, cache=cache).model.backend
@@ -111,7 +111,7 @@ def look(images: tuple[Path, ...], list_names: str, phrases: tuple[str, ...], to
     own_lists = [own_list(OWN_LIST, phrases, "{}")] if phrases else []
     if not (chosen or own_lists):
         raise click.UsageError("Give --lists, --phrase, or both.")
-    classifier = load_classifier(settings, hub.fetch(settings.model, settings.revision), chosen)
+    classifier = load_classifier(settings, model_files.fetch(settings.model, settings.revision), chosen)
     with tqdm(total=len(phrases), desc="Encoding phrases", unit="phrase", disable=None if phrases else True) as bar:
         own = classifier.encode_lists(own_lists, lambda done, _total: bar.update(done - bar.n))
     lists = (*classifier.lists_named(chosen), *own)
@@ -158,7 +158,7 @@ def lists(name: str | None) -> None:
 def prepare(model_only: bool) -> None:
     """Fetch the model, convert it and encode the lists, so that `gaze serve` starts in seconds, and offline."""
     settings = read_settings()
-    files = hub.fetch(settings.model, settings.revision)
+    files = model_files.fetch(settings.model, settings.revision)
     if model_only:
         click.echo(f"{files.model_id} {files.revision} is on this machine.")
         return

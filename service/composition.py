@@ -10,14 +10,14 @@ import structlog
 from platformdirs import user_cache_path
 from tqdm import tqdm
 
-from service.cores import available_cores
+from service.limits.cores import available_cores
 from service.settings import Settings
+from service.zero_shot.backends.selection import Computing, load_model
 from service.zero_shot.cache import CacheFolder
 from service.zero_shot.classifier import ZeroShotClassifier, encode_served
 from service.zero_shot.encoder import ClipEncoder
 from service.zero_shot.features import Progress, TextFeatures
-from service.zero_shot.hub import ModelFiles, fingerprint
-from service.zero_shot.models import Computing, load_model
+from service.zero_shot.model_files import ModelFiles, fingerprint
 from service.zero_shot.phrase_lists import PhraseList, built_in_folder, read_lists
 from service.zero_shot.text_features import TextFeatureFiles
 

@@ -20,7 +20,7 @@ from gunicorn.glogging import Logger  # noqa: E402
 
 from service.crew import crew  # noqa: E402
 from service.errors import StartError  # noqa: E402
-from service.images.sandbox import hide_process  # noqa: E402
+from service.images.isolation.sandbox import hide_process  # noqa: E402
 from service.logs import configure_logs  # noqa: E402
 from service.metric_files import forget  # noqa: E402
 from service.settings import FETCH_SLOTS, OTHER_SLOTS, SLOTS, STREAMED_SLOTS, read_settings  # noqa: E402

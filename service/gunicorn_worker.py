@@ -20,17 +20,17 @@ import structlog
 from gunicorn.workers.gthread import TConn
 
 from service import errors
-from service.admission import Admission, SharedByCallers
 from service.answering import PROBES, AnsweringWorker
 from service.arrival import Arrival
 from service.connection import BLOCK, Connection
 from service.crew import crew
 from service.door import Door
 from service.lifetime import admission, shutting_down
+from service.limits.admission import Admission, SharedByCallers
+from service.limits.threads import Threads, stand_back
 from service.listening import begin_again, take_all
 from service.refusals import COSTLY, HEAD_TOO_LONG
 from service.settings import OTHER_SLOTS, STREAMED_SLOTS, STREAMED_SLOTS_EACH, read_settings
-from service.threads import Threads, stand_back
 
 log = structlog.get_logger()
 

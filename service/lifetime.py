@@ -3,9 +3,9 @@
 import threading
 from functools import cache
 
-from service.admission import Admission
-from service.api.access import Access
+from service.api.access.authorization import Access
 from service.crew import crew
+from service.limits.admission import Admission
 from service.settings import FETCH_SLOTS, SLOTS, read_settings
 
 shutting_down = threading.Event()

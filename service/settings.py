@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from service.api.clients import Network, parse_networks
-from service.api.cors import CorsPolicy
-from service.api.foreign_pages import Hosts
-from service.api.quota import Rate, parse_rates
-from service.cores import available_cores
+from service.api.access.clients import Network, parse_networks
+from service.api.access.cors import CorsPolicy
+from service.api.access.foreign_pages import Hosts
+from service.api.access.quota import Rate, parse_rates
 from service.errors import InvalidSettings
-from service.images.addresses import FetchPolicy
+from service.images.fetch.addresses import FetchPolicy
+from service.limits.cores import available_cores
 
 PREFIX = "GAZE_"
 SLOTS = max(12, 4 * available_cores())

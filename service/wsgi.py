@@ -16,10 +16,10 @@ from service.composition import load_classifier, served_lists
 from service.crew import crew
 from service.errors import StartError
 from service.lifetime import access, admission, shutting_down
+from service.limits.threads import stand_back
 from service.logs import configure_logs
 from service.settings import read_settings
-from service.threads import stand_back
-from service.zero_shot import hub
+from service.zero_shot import model_files
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.loading import LoadingClassifier, Report
 from service.zero_shot.watchdog import Watchdog
@@ -37,7 +37,7 @@ def _build(report: Report) -> ZeroShotClassifier:
     """Return a classifier that has answered once. Raises StartError."""
     stand_back()  # with what the model computes in
     report("reading the model", 0, 1)
-    files = hub.locate(settings.model, settings.revision)
+    files = model_files.locate(settings.model, settings.revision)
     classifier = load_classifier(
         settings,
         files,

@@ -27,9 +27,9 @@ from PIL import Image
 
 from service.app import create_app
 from service.composition import load_classifier
-from service.images import heif
+from service.images.decoders import heif
 from service.settings import Settings
-from service.zero_shot import hub
+from service.zero_shot import model_files
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList, built_in_folder, read_lists
@@ -77,7 +77,7 @@ def phrase_lists() -> dict[str, PhraseList]:
 def classifier(phrase_lists: dict[str, PhraseList]) -> ZeroShotClassifier:
     """The demo model with all ten lists encoded."""
     settings = Settings(model="demo", threads=2, cache_dir=CACHE)
-    return load_classifier(settings, hub.locate("demo", None), phrase_lists)
+    return load_classifier(settings, model_files.locate("demo", None), phrase_lists)
 
 
 @pytest.fixture(scope="session")

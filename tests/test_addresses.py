@@ -5,7 +5,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from service.images.addresses import FetchPolicy, is_public, unmapped
+from service.images.fetch.addresses import FetchPolicy, is_public, unmapped
 
 PUBLIC = [
     *("1.1.1.1", "8.8.8.8", "11.0.0.1", "93.184.216.34", "100.63.255.255", "100.128.0.0", "126.255.255.255"),

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 from flask.testing import FlaskClient
 
-from service.admission import Admission, SharedByCallers
 from service.errors import Overloaded
+from service.limits.admission import Admission, SharedByCallers
 from service.settings import FETCH_SLOTS
-from tests.problem_shape import checked_problem
+from tests.support.problem_shape import checked_problem
 from tests.test_gaze import PNG, by_base64
 from tests.test_gaze_urls import LOOPBACK, Origin, origin  # noqa: F401  # a fixture
 

@@ -16,7 +16,7 @@ from service.documents.annotation_page import CONTEXT_PATH, PRESENTATION_CONTEXT
 from service.documents.finding import Finding, Machine, Subject
 from service.documents.formats import FORMATS
 from service.documents.naming import picture_iri
-from tests.museum_findings import EVERY_TERM, FINDINGS, MACHINE, NOTHING, ORDINARY, PAGE, UPLOAD
+from tests.support.museum_findings import EVERY_TERM, FINDINGS, MACHINE, NOTHING, ORDINARY, PAGE, UPLOAD
 
 IRI = re.compile(r'[a-z][a-z0-9+.-]*:(?:[^\x00-\x20<>"{}|\\^`%]|%[0-9A-Fa-f]{2})+')
 DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")

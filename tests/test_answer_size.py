@@ -17,7 +17,7 @@ from service.errors import InvalidRequest
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.phrase_lists import PhraseList, own_list
 from tests.conftest import encoded, noise
-from tests.problem_shape import checked_problem
+from tests.support.problem_shape import checked_problem
 from tests.test_gaze import answered, by_base64
 
 IMAGE = by_base64(encoded(noise(32, 24)))

@@ -8,8 +8,8 @@ from PIL import ExifTags, Image
 
 from fuzz.seeds import picture
 from service.errors import UndecodableImage
-from service.images.avif import clean_aperture
 from service.images.decode import ImageLimits, decode
+from service.images.decoders.avif import clean_aperture
 from tests.conftest import encoded
 
 LIMITS = ImageLimits(max_bytes=32 * 1024**2, max_pixels=1_000_000)

@@ -22,7 +22,7 @@ from benchmarks.questions import Question, gaze_phrases, gaze_upload
 from benchmarks.table import duration, megabytes, rate, ratio, table
 from benchmarks.targets import Target
 from benchmarks.timing import Times, percentile
-from tests.gaze_command import environment_of
+from tests.support.gaze_command import environment_of
 
 MEGABYTE = 1024**2
 

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser import (
+from tests.conftest import encoded
+from tests.support.browser import (
     CIRCLE,
     RINGS,
     Complaints,
@@ -26,10 +27,9 @@ from tests.browser import (
     press_ask,
     tick,
 )
-from tests.conftest import encoded
-from tests.origin import Origin, http
+from tests.support.origin import Origin, http
 
-pytest_plugins = ["tests.chromium"]
+pytest_plugins = ["tests.support.chromium"]
 
 HOTTEST = """() => {
     const canvas = document.querySelector(".hot canvas");

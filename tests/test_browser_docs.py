@@ -14,17 +14,17 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 from werkzeug.serving import make_server
 
-from service.api.openapi import document
+from service.api.openapi.document import document
 from service.app import create_app
 from service.settings import Settings
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.loading import LoadingClassifier, Report
 from service.zero_shot.phrase_lists import PhraseList
-from tests.browser import KEY, Complaints, Held, Open
 from tests.conftest import REPOSITORY
+from tests.support.browser import KEY, Complaints, Held, Open
 from tests.test_browser_access import violations
 
-pytest_plugins = ["tests.chromium"]
+pytest_plugins = ["tests.support.chromium"]
 
 OPERATIONS = [call for methods in document(["movements", "surfaces"])["paths"].values() for call in methods.values()]
 CALLS = [call["operationId"] for call in OPERATIONS]

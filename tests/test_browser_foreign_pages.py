@@ -16,13 +16,13 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser import CIRCLE, ask, choose
 from tests.conftest import CACHE, encoded, free_port, noise
-from tests.origin import Origin
-from tests.origin import http as answer_of
-from tests.running_service import Service, served
+from tests.support.browser import CIRCLE, ask, choose
+from tests.support.origin import Origin
+from tests.support.origin import http as answer_of
+from tests.support.running_service import Service, served
 
-pytest_plugins = ["tests.chromium"]
+pytest_plugins = ["tests.support.chromium"]
 
 FETCHES = """async ([service, picture]) => {
     const form = new FormData();

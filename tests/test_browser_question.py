@@ -8,10 +8,23 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser import CIRCLE, EXAMPLES, KEY, RINGS, Complaints, Held, Open, answered, ask, choose, press_ask, tick
-from tests.origin import Origin, http
+from tests.support.browser import (
+    CIRCLE,
+    EXAMPLES,
+    KEY,
+    RINGS,
+    Complaints,
+    Held,
+    Open,
+    answered,
+    ask,
+    choose,
+    press_ask,
+    tick,
+)
+from tests.support.origin import Origin, http
 
-pytest_plugins = ["tests.chromium"]
+pytest_plugins = ["tests.support.chromium"]
 
 
 def drag(page: Page, onto: str, **data: Any) -> None:

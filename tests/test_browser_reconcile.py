@@ -11,9 +11,9 @@ import pytest
 from playwright.sync_api import Browser, Error
 
 from tests.conftest import encoded, noise, serving
-from tests.origin import Origin, http
+from tests.support.origin import Origin, http
 
-pytest_plugins = ["tests.chromium"]
+pytest_plugins = ["tests.support.chromium"]
 
 ASK = """async ([endpoint, picture]) => {
     const read = async (url, sent) => (await fetch(url, sent)).json();

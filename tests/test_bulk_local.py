@@ -18,15 +18,15 @@ from service.bulk.local import FETCHES, LocalEngine, pass_size
 from service.bulk.patience import PatientFetcher
 from service.bulk.rankings import Ranking, unpacked
 from service.bulk.reading import PictureReader
-from service.images.addresses import FetchPolicy
 from service.images.decode import ImageLimits
-from service.images.decoder import Decoder
-from service.images.fetch import FetchLimits
+from service.images.fetch.addresses import FetchPolicy
+from service.images.fetch.fetcher import FetchLimits
+from service.images.isolation.decoder import Decoder
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.features import ImageInputs
 from service.zero_shot.phrase_lists import PhraseList
 from tests.conftest import encoded, noise
-from tests.origin import Origin, http
+from tests.support.origin import Origin, http
 
 LIMITS = ImageLimits(1_000_000, 1_000_000)
 LISTS = ("surfaces", "movements")

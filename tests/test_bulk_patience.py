@@ -6,9 +6,9 @@ import pytest
 
 from service.bulk.patience import PatientFetcher
 from service.errors import GazeError, ImageFetchFailed, ImageFetchTimeout
-from service.images.addresses import FetchPolicy
-from service.images.fetch import FetchLimits
-from tests.origin import Answer, Origin, http, reset, until_hung_up
+from service.images.fetch.addresses import FetchPolicy
+from service.images.fetch.fetcher import FetchLimits
+from tests.support.origin import Answer, Origin, http, reset, until_hung_up
 
 PICTURE = http(b"a picture")
 

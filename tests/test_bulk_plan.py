@@ -8,9 +8,9 @@ from fuzz.bombs import scan_bomb
 from service.bulk.items import Answer, Item
 from service.bulk.plan import Plan
 from service.errors import UndecodableImage
-from service.images import decoder
 from service.images.decode import ImageLimits
-from service.images.decoder import Decoder
+from service.images.isolation import decoder
+from service.images.isolation.decoder import Decoder
 from service.settings import Settings
 from tests.conftest import CACHE
 

@@ -21,7 +21,7 @@ from service.errors import InvalidRequest, InvalidSettings
 from service.images.decode import ImageLimits
 from service.settings import Settings
 from tests.conftest import CACHE, REPOSITORY, noise
-from tests.gaze_command import gaze
+from tests.support.gaze_command import gaze
 
 # Ray leaves files and sockets open when it ends.
 pytestmark = pytest.mark.filterwarnings("ignore")

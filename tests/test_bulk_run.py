@@ -22,14 +22,14 @@ from service.bulk.reading import PictureReader
 from service.bulk.run import Collection, Lists, Output, Wishes, run
 from service.errors import InvalidRequest, UnknownList
 from service.images.decode import ImageLimits
-from service.images.decoder import Decoder
+from service.images.isolation.decoder import Decoder
 from service.settings import Settings
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.features import ModelDescription
-from service.zero_shot.hub import ModelFiles
+from service.zero_shot.model_files import ModelFiles
 from tests.conftest import CACHE, encoded, noise
-from tests.iiif_tree import StaticHost
-from tests.origin import Answer, Origin, http
+from tests.support.iiif_tree import StaticHost
+from tests.support.origin import Answer, Origin, http
 
 WISHES = Wishes(datetime(2026, 1, 31, tzinfo=UTC), restart=False, retry_errors=False, quiet=True)
 PICTURES = 48

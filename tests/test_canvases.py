@@ -13,10 +13,10 @@ from PIL import Image
 from fuzz.bombs import white_png
 from service.api.pictures import IIIF_DOCUMENTS, IIIF_TILES
 from tests.conftest import encoded, noise
-from tests.iiif_museum import canvas, museum
-from tests.iiif_tree import StaticHost, tiles_only
-from tests.origin import Origin, http, slowly
-from tests.problem_shape import checked_problem
+from tests.support.iiif_museum import canvas, museum
+from tests.support.iiif_tree import StaticHost, tiles_only
+from tests.support.origin import Origin, http, slowly
+from tests.support.problem_shape import checked_problem
 from tests.test_gaze import PNG, ask, ask_by_form, by_base64, upload
 from tests.test_gaze_urls import LOOPBACK
 from tests.test_metrics import of, samples

@@ -5,7 +5,7 @@ from dataclasses import replace
 from service.zero_shot import caveats
 from service.zero_shot.classifier import EncodedList
 from service.zero_shot.phrase_lists import own_list
-from tests.hash_encoder import HashEncoder
+from tests.support.hash_encoder import HashEncoder
 
 ENCODER = HashEncoder()
 LONG = "a phrase of more than twenty characters"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.zero_shot.certainty import NEAR_TIE_SIMILARITY, certainty, near_ties
 from service.zero_shot.classifier import ZeroShotClassifier
+from service.zero_shot.interpretation.certainty import NEAR_TIE_SIMILARITY, certainty, near_ties
 from service.zero_shot.phrase_lists import own_list
 from tests.conftest import noise
 

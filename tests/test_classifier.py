@@ -21,11 +21,11 @@ from service.zero_shot.classifier import (
     require_list,
 )
 from service.zero_shot.features import Encoder, ImageInputs, Progress, Require, TextFeatures, always
-from service.zero_shot.framing import Framing
-from service.zero_shot.neutral import neutral_pictures
+from service.zero_shot.interpretation.neutral import neutral_pictures
 from service.zero_shot.phrase_lists import PhraseList, own_list
+from service.zero_shot.preprocessing.framing import Framing
 from tests.conftest import noise
-from tests.hash_encoder import FRAMING, HashEncoder
+from tests.support.hash_encoder import FRAMING, HashEncoder
 
 
 def classifier_of(encoder: Encoder, *lists: PhraseList) -> ZeroShotClassifier:

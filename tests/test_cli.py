@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from service import __version__
-from service.api.answered import RankedPhrase
+from service.api.schemas.responses import RankedPhrase
 from service.zero_shot.phrase_lists import PhraseList
-from tests import tiny_models
 from tests.conftest import noise
-from tests.gaze_command import REPOSITORY, environment_of, gaze, sentence
+from tests.support import tiny_models
+from tests.support.gaze_command import REPOSITORY, environment_of, gaze, sentence
 
 
 @pytest.fixture(scope="module")

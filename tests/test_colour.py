@@ -9,9 +9,9 @@ from PIL import Image
 
 from fuzz.bombs import png_chunk
 from fuzz.seeds import picture
-from service.images import colour
-from service.images.colour import HDR_WARNING
 from service.images.decode import ImageLimits, decode
+from service.images.decoders import colour
+from service.images.decoders.colour import HDR_WARNING
 from tests.conftest import encoded
 
 LIMITS = ImageLimits(max_bytes=32 * 1024**2, max_pixels=1_000_000)

@@ -15,10 +15,10 @@ from structlog.testing import capture_logs
 from service.composition import cache_of, load_classifier, served_lists
 from service.errors import InvalidList
 from service.settings import Settings
-from service.zero_shot import hub
+from service.zero_shot import model_files
 from service.zero_shot.phrase_lists import own_list
 from tests.conftest import CACHE
-from tests.gaze_command import by_a_number, run
+from tests.support.gaze_command import by_a_number, run
 
 NO_CACHE = "this user has no cache; set GAZE_CACHE_DIR to a folder that lasts"
 
@@ -43,7 +43,7 @@ def test_a_museums_list_is_encoded_and_ranked(tmp_path: Path) -> None:
     ours = {"colours": served_lists(settings)["colours"]}
     heard: list[tuple[int, int]] = []
     classifier = load_classifier(
-        settings, hub.locate("demo", None), ours, lambda done, total: heard.append((done, total))
+        settings, model_files.locate("demo", None), ours, lambda done, total: heard.append((done, total))
     )
     [encoded] = classifier.lists_named(["colours"])
     ranked = classifier.rank(classifier.encode_image(Image.new("RGB", (64, 64), "red")), encoded, None)
@@ -62,7 +62,7 @@ def test_second_start_finds_the_model_and_the_lists_in_the_users_cache(
     features = []
     for _ in range(2):
         with capture_logs() as logs:
-            classifier = load_classifier(settings, hub.locate("demo", None), lists)
+            classifier = load_classifier(settings, model_files.locate("demo", None), lists)
         told.append([line["event"] for line in logs])
         [encoded] = classifier.lists_named(["colours"])
         features.append(encoded.text_features.features)

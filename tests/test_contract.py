@@ -16,8 +16,8 @@ import schemathesis
 from hypothesis import HealthCheck, settings, strategies
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from service.api.asked import MAX_IMAGES
-from service.api.openapi import document
+from service.api.openapi.document import document
+from service.api.schemas.requests import MAX_IMAGES
 from service.zero_shot.phrase_lists import built_in_folder, read_lists
 from tests.conftest import encoded, noise
 

@@ -10,22 +10,22 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from service.zero_shot import hub
-from service.zero_shot.backend import LoadedModel
-from service.zero_shot.conversion import Conversion, convert, save_converted, to_openvino
-from service.zero_shot.converted import Unsuitable
+from service.zero_shot import model_files
+from service.zero_shot.backends.base import LoadedModel
+from service.zero_shot.backends.openvino_cache import Unsuitable
+from service.zero_shot.backends.openvino_export import Conversion, convert, save_converted, to_openvino
+from service.zero_shot.backends.parity_check import sample_features
+from service.zero_shot.backends.torch_backend import TorchBackend, load_torch
 from service.zero_shot.encoder import ClipEncoder
 from service.zero_shot.features import ImageInputs
-from service.zero_shot.samples import sample_features
-from service.zero_shot.torch_backend import TorchBackend, load_torch
-from tests import tiny_models
 from tests.conftest import noise
+from tests.support import tiny_models
 
 PHRASES = ("stone", "a red circle", "a painting of two ships", "the river and the bridge " * 30)
 
 
 def load(folder: Path) -> LoadedModel:
-    return load_torch(hub.locate(str(folder), None), "cpu", "float32", 1)
+    return load_torch(model_files.locate(str(folder), None), "cpu", "float32", 1)
 
 
 @pytest.fixture(scope="module")

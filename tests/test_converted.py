@@ -14,11 +14,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from service.errors import InvalidSettings
-from service.zero_shot import converted as converted_module
-from service.zero_shot import hub
-from service.zero_shot.cache import CacheFolder
-from service.zero_shot.conversion import Conversion, convert, save_converted
-from service.zero_shot.converted import (
+from service.zero_shot import model_files
+from service.zero_shot.backends import openvino_cache as converted_module
+from service.zero_shot.backends.openvino_cache import (
     ConvertedModel,
     Unsuitable,
     entry_of,
@@ -26,12 +24,14 @@ from service.zero_shot.converted import (
     write_converted,
     write_unsuitable,
 )
+from service.zero_shot.backends.openvino_export import Conversion, convert, save_converted
+from service.zero_shot.backends.torch_backend import load_torch
+from service.zero_shot.cache import CacheFolder
 from service.zero_shot.encoder import ClipEncoder
-from service.zero_shot.hub import ModelFiles, fingerprint
-from service.zero_shot.preparation import Preparation
-from service.zero_shot.torch_backend import load_torch
-from tests import tiny_models
-from tests.tiny_models import load_ours
+from service.zero_shot.model_files import ModelFiles, fingerprint
+from service.zero_shot.preprocessing.preparation import Preparation
+from tests.support import tiny_models
+from tests.support.tiny_models import load_ours
 
 ENTRY = "converted/entry"
 FILES = (
@@ -81,7 +81,7 @@ def read(cache: Path) -> tuple[ConvertedModel | Unsuitable | None, list[dict[str
 @pytest.mark.parametrize("family", ["clip", "siglip", "siglip 2, fixed size"])
 def test_what_is_written_is_read(tmp_path: Path, family: str) -> None:
     folder = tiny_models.FAMILIES[family](tmp_path / "model")
-    conversion = convert(load_torch(hub.locate(str(folder), None), "cpu", "float32", 1), 1)
+    conversion = convert(load_torch(model_files.locate(str(folder), None), "cpu", "float32", 1), 1)
     assert isinstance(conversion, Conversion)
     converted = conversion.loaded
     (tmp_path / "cache" / "converted").mkdir(parents=True)
@@ -316,14 +316,16 @@ def test_entry_is_of_a_models_contents(files: ModelFiles, contents: str, *, same
 @pytest.mark.parametrize("package", ["openvino", "torch", "transformers"])
 def test_entry_is_of_the_versions_that_made_it(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     before = entry_of(PLAIN, "a")
-    monkeypatch.setattr("service.zero_shot.converted.version", lambda name: "0" if name == package else version(name))
+    monkeypatch.setattr(
+        "service.zero_shot.backends.openvino_cache.version", lambda name: "0" if name == package else version(name)
+    )
     assert entry_of(PLAIN, "a") != before
 
 
 @pytest.mark.parametrize("file", ["tokenizer_config.json", "preprocessor_config.json", "config.json", "merges.txt"])
 def test_entry_changes_with_each_file_of_a_model(clip_folder: Path, tmp_path: Path, file: str) -> None:
     folder = shutil.copytree(clip_folder, tmp_path / "model")
-    files = hub.locate(str(folder), None)
+    files = model_files.locate(str(folder), None)
     before = entry_of(files, fingerprint(files))
     with (folder / file).open("a") as stream:
         stream.write("\n")
@@ -332,8 +334,8 @@ def test_entry_changes_with_each_file_of_a_model(clip_folder: Path, tmp_path: Pa
 
 def test_entry_changes_with_the_weights_of_a_directory(clip_folder: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(clip_folder, tmp_path / "model")
-    before = hub.locate(str(folder), None)
+    before = model_files.locate(str(folder), None)
     tiny_models.change_weights(folder, lambda weights: weights["logit_scale"].fill_(1))
-    after = hub.locate(str(folder), None)
+    after = model_files.locate(str(folder), None)
     assert fingerprint(before) == fingerprint(after)
     assert entry_of(before, fingerprint(before)) != entry_of(after, fingerprint(after))

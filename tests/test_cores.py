@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.cores import available_cores
+from service.limits.cores import available_cores
 
 AFFINITY = len(os.sched_getaffinity(0))
 

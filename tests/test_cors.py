@@ -6,8 +6,8 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.datastructures import Headers
 
-from service.api.cors import CorsPolicy
-from tests.problem_shape import checked_problem
+from service.api.access.cors import CorsPolicy
+from tests.support.problem_shape import checked_problem
 
 PAGE = "https://museum.example"
 OTHER = "https://evil.example"

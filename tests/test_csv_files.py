@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from service.csv_files import BrokenCsv, CsvRows
+from service.parsing.csv_files import BrokenCsv, CsvRows
 
 KNOWN = ("objectnumber", "file")
 ROWS = [["1", "a.png", "Bowl, blue"], ["2", "b.png", ""]]

@@ -28,12 +28,12 @@ from service.errors import (
     UndecodableImage,
     UnsupportedImageFormat,
 )
-from service.images import decoder as module
 from service.images.decode import ImageLimits, decode
-from service.images.decoder import Decoder, PreparedImage
-from service.images.decoding_process import PROCESS_BYTES, SMALL_BYTES
+from service.images.isolation import decoder as module
+from service.images.isolation.decoder import Decoder, PreparedImage
+from service.images.isolation.decoding_process import PROCESS_BYTES, SMALL_BYTES
 from service.zero_shot.features import ImageInputs
-from service.zero_shot.preparation import Preparation
+from service.zero_shot.preprocessing.preparation import Preparation
 from tests.conftest import encoded, noise
 
 LIMITS = ImageLimits(8 * 1024**2, 50_000_000)
@@ -66,7 +66,7 @@ def processes() -> list[psutil.Process]:
     running = []
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.NoSuchProcess):  # a zombie is one too
-            if any("service.images.decoding_process" in argument for argument in child.cmdline()):
+            if any("service.images.isolation.decoding_process" in argument for argument in child.cmdline()):
                 running.append(child)
     return running
 
@@ -363,7 +363,7 @@ def test_one_that_was_hurt_while_idle(decoder: Decoder, monkeypatch: pytest.Monk
 PARENT = """
 import sys, time
 from tests.test_decoder import LIMITS, PREPARE, TIFF, ask, processes
-from service.images.decoder import Decoder
+from service.images.isolation.decoder import Decoder
 decoder = Decoder(LIMITS, 2)
 ask(decoder, TIFF)
 print(processes()[0].pid, flush=True)

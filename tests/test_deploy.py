@@ -16,18 +16,18 @@ import pytest
 import yaml
 
 from service import errors
-from service.api import keys
+from service.api.access import keys
 from service.app import create_app
-from service.images.addresses import FetchPolicy
+from service.images.fetch.addresses import FetchPolicy
 from service.settings import PREFIX, Settings, read_settings
-from service.zero_shot.hub import demo_folder
 from service.zero_shot.loading import LoadingClassifier, Report
+from service.zero_shot.model_files import demo_folder
 from service.zero_shot.phrase_lists import built_in_folder, read_lists
 from tests.conftest import CACHE, REPOSITORY
-from tests.deploy_kustomize import Object, built, containers, identity, pod_of
-from tests.gaze_command import environment_of, run
-from tests.running_service import SERVE, served
-from tests.stand_in_hub import Repository, stand_in_hub
+from tests.support.deploy_kustomize import Object, built, containers, identity, pod_of
+from tests.support.gaze_command import environment_of, run
+from tests.support.running_service import SERVE, served
+from tests.support.stand_in_hub import Repository, stand_in_hub
 
 DEPLOY = REPOSITORY / "deploy"
 OVERLAYS = ("cpu", "cuda")
@@ -325,7 +325,9 @@ def allowed(policies: list[Object], address: ipaddress.IPv4Address | ipaddress.I
 
 def edges() -> Iterator[ipaddress.IPv4Address | ipaddress.IPv6Address]:
     """Yield the ends of every network that the service or the policy names, and their neighbours."""
-    texts = re.findall(r"[0-9a-f.:]+/\d+", (REPOSITORY / "service" / "images" / "addresses.py").read_text("utf-8"))
+    texts = re.findall(
+        r"[0-9a-f.:]+/\d+", (REPOSITORY / "service" / "images" / "fetch" / "addresses.py").read_text("utf-8")
+    )
     texts += re.findall(r"[0-9a-f.:]+/\d+", (DEPLOY / "kubernetes" / "base" / "network.yaml").read_text("utf-8"))
     for text in texts:
         network = ipaddress.ip_network(text)

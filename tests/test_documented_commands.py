@@ -17,19 +17,19 @@ import click
 import pytest
 import yaml
 
-from service.api.openapi import document
+from service.api.openapi.document import document
 from service.cli import main
 from service.documents.formats import FORMATS
 from service.errors import GazeError
 from service.settings import PREFIX, Settings
 from service.zero_shot.phrase_lists import built_in_folder, read_lists
 from tests.conftest import CACHE, REPOSITORY, encoded, noise, serving
-from tests.deploy_kustomize import built, pod_of
-from tests.documented import DOCUMENTS, Command, blocks, commands_in, parsed, spans
-from tests.gaze_command import environment_of, gaze, run_in
-from tests.iiif_museum import canvas
-from tests.iiif_tree import StaticHost
-from tests.origin import Answer, Origin, http
+from tests.support.deploy_kustomize import built, pod_of
+from tests.support.documented import DOCUMENTS, Command, blocks, commands_in, parsed, spans
+from tests.support.gaze_command import environment_of, gaze, run_in
+from tests.support.iiif_museum import canvas
+from tests.support.iiif_tree import StaticHost
+from tests.support.origin import Answer, Origin, http
 
 SERVICE, MUSEUM = "http://127.0.0.1:8000", "https://museum.example"
 PROGRAMS = frozenset(("gaze", "curl", "docker", "make", "python", "kubectl", "pip", ".ci/run"))

@@ -11,8 +11,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.documents.formats import FORMATS
-from tests.iiif_museum import museum
-from tests.problem_shape import checked_problem
+from tests.support.iiif_museum import museum
+from tests.support.problem_shape import checked_problem
 from tests.test_gaze import PNG, ask, by_base64, upload
 from tests.test_gaze_urls import LOOPBACK
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from service.api.access import Access
-from service.api.clients import parse_networks
-from service.api.cors import CorsPolicy
+from service.api.access.authorization import Access
+from service.api.access.clients import parse_networks
+from service.api.access.cors import CorsPolicy
 from service.connection import BLOCK
 from service.door import Door
-from tests.problem_shape import checked_problem
+from tests.support.problem_shape import checked_problem
 from tests.test_refusals import split
 
 HEAD = b"POST /v1/gaze HTTP/1.1\r\nHost: gaze\r\n"

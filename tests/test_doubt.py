@@ -9,13 +9,13 @@ from flask.testing import FlaskClient
 from PIL import Image
 
 from benchmarks.drawn import asked
-from service.zero_shot.certainty import NEAR_TIE_SIMILARITY
 from service.zero_shot.classifier import ZeroShotClassifier
-from service.zero_shot.lift import NONE_OF_THESE_BELOW
-from service.zero_shot.neutral import neutral_pictures
-from service.zero_shot.stability import MAX_PHRASES, TEMPLATES
+from service.zero_shot.interpretation.certainty import NEAR_TIE_SIMILARITY
+from service.zero_shot.interpretation.lift import NONE_OF_THESE_BELOW
+from service.zero_shot.interpretation.neutral import neutral_pictures
+from service.zero_shot.interpretation.stability import MAX_PHRASES, TEMPLATES
 from tests.conftest import encoded, noise
-from tests.problem_shape import checked_problem, pointers
+from tests.support.problem_shape import checked_problem, pointers
 from tests.test_gaze import PNG, ask, ask_by_form, by_base64, upload
 from training.phrases import EVALUATION_PHRASES
 from training.samples import sample_pictures

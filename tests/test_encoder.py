@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.errors import CorruptModel, InvalidSettings
-from service.zero_shot.backend import LoadedModel
+from service.zero_shot.backends.base import LoadedModel
 from service.zero_shot.encoder import ClipEncoder
 from service.zero_shot.features import ImageInputs, Prepare
-from tests import tiny_models
 from tests.conftest import CACHE, noise
-from tests.tiny_models import Theirs, load_ours, load_theirs, unit
+from tests.support import tiny_models
+from tests.support.tiny_models import Theirs, load_ours, load_theirs, unit
 
 LONG_PHRASE = "the river and the bridge at night " * 80
 PHRASES = ("oil on canvas", LONG_PHRASE, "a red circle on a blue ground", "stone", "A Painting, of two ships!")

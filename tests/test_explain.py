@@ -17,14 +17,14 @@ from PIL import Image, ImageFilter
 from werkzeug.datastructures import MultiDict
 
 from benchmarks.heat_maps import maps_of
-from service.api.asked import MAX_EXPLAINED
+from service.api.schemas.requests import MAX_EXPLAINED
 from service.zero_shot import caveats
 from service.zero_shot.classifier import ZeroShotClassifier
-from service.zero_shot.heat_map import METHOD
+from service.zero_shot.interpretation.heat_map import METHOD
 from tests.conftest import encoded
-from tests.problem_shape import checked_problem, pointers
+from tests.support.problem_shape import checked_problem, pointers
+from tests.support.wire import exchange
 from tests.test_gaze import PNG, answered, by_base64, upload
-from tests.wire import exchange
 from training.shapes import shape_mask
 
 CIRCLE_AT, SQUARE_AT = (150, 200), (450, 200)

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from service.errors import GazeError, ImageFetchFailed, ImageFetchTimeout, ImageTooLarge
-from service.images.addresses import FetchPolicy, IPAddress
-from service.images.fetch import FetchLimits, ImageFetcher, Resolve, resolve
-from tests.origin import Answer, Origin, endlessly, http, moved, slowly
+from service.images.fetch.addresses import FetchPolicy, IPAddress
+from service.images.fetch.fetcher import FetchLimits, ImageFetcher, Resolve, resolve
+from tests.support.origin import Answer, Origin, endlessly, http, moved, slowly
 
 BODY = bytes(range(256)) * 40
 OPEN = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n\r\n"

@@ -8,9 +8,9 @@ import tracemalloc
 import pytest
 
 from service.errors import GazeError, ImageFetchFailed, ImageFetchTimeout, UrlNotAllowed
-from service.images.addresses import FetchPolicy
-from service.images.fetch import FetchLimits, ImageFetcher
-from tests.origin import Answer, Origin, endlessly, http, moved, slowly
+from service.images.fetch.addresses import FetchPolicy
+from service.images.fetch.fetcher import FetchLimits, ImageFetcher
+from tests.support.origin import Answer, Origin, endlessly, http, moved, slowly
 
 OPEN = b"HTTP/1.1 200 OK\r\n\r\n"
 MIB = 1024 * 1024

@@ -9,9 +9,9 @@ from ipaddress import ip_address
 import pytest
 
 from service.errors import UrlNotAllowed
-from service.images.addresses import FetchPolicy, IPAddress
-from service.images.fetch import MAX_URL_CHARACTERS, FetchLimits, ImageFetcher, Resolve, resolve
-from tests.origin import Answer, Origin, http, moved
+from service.images.fetch.addresses import FetchPolicy, IPAddress
+from service.images.fetch.fetcher import MAX_URL_CHARACTERS, FetchLimits, ImageFetcher, Resolve, resolve
+from tests.support.origin import Answer, Origin, http, moved
 
 LIMITS = FetchLimits(max_bytes=100_000, seconds=10)
 BODY = b"not really a picture"

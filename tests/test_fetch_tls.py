@@ -13,9 +13,9 @@ import pytest
 import trustme
 
 from service.errors import ImageFetchFailed, ImageFetchTimeout
-from service.images.addresses import FetchPolicy
-from service.images.fetch import FetchLimits, ImageFetcher
-from tests.origin import Origin, http, moved, slowly
+from service.images.fetch.addresses import FetchPolicy
+from service.images.fetch.fetcher import FetchLimits, ImageFetcher
+from tests.support.origin import Origin, http, moved, slowly
 
 BODY = b"not really a picture" * 1000
 OPEN = b"HTTP/1.1 200 OK\r\n\r\n"

@@ -7,10 +7,10 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import create_environ, run_wsgi_app
 
-from service.api.foreign_pages import Hosts
-from service.api.reconcile_manifest import DRAFT, STABLE
+from service.api.access.foreign_pages import Hosts
+from service.api.reconcile.manifest import DRAFT, STABLE
 from tests.conftest import encoded, noise
-from tests.problem_shape import checked_problem
+from tests.support.problem_shape import checked_problem
 from tests.test_gaze import by_base64
 
 BATCH = f'{STABLE}?queries={{"a":{{"query":"x"}}}}'

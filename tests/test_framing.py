@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.zero_shot.classifier import ZeroShotClassifier
-from service.zero_shot.framing import Fit, Framing, with_short_side
+from service.zero_shot.preprocessing.framing import Fit, Framing, with_short_side
 from tests.conftest import noise
 
 FITS: tuple[Fit, ...] = ("crop", "pad", "stretch")

@@ -13,15 +13,15 @@ from PIL import Image
 from werkzeug.datastructures import MultiDict
 from werkzeug.test import TestResponse
 
-from service.api.answered import ImageInfo
 from service.api.pictures import Picture, warnings_of
+from service.api.schemas.responses import ImageInfo
 from service.errors import UndecodableImage
 from service.images.decode import ImageLimits, decode
 from service.zero_shot import caveats
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.phrase_lists import PhraseList
 from tests.conftest import encoded, noise
-from tests.problem_shape import checked_problem, pointers
+from tests.support.problem_shape import checked_problem, pointers
 
 PNG = encoded(noise(64, 48))
 JPEG = encoded(noise(50, 70, seed=1), "JPEG")

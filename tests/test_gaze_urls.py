@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.conftest import encoded, noise
-from tests.problem_shape import MARKER, checked_problem
+from tests.support.problem_shape import MARKER, checked_problem
 from tests.test_gaze import JPEG, PNG, answered, ask, ask_by_form, by_base64, upload
 from tests.test_metrics import of, samples
 

@@ -16,9 +16,9 @@ from email.utils import parsedate_to_datetime
 import pytest
 
 from tests.conftest import CACHE, REPOSITORY, free_port, serving, wait_until_ready
-from tests.problem_shape import MARKER, checked_problem
+from tests.support.problem_shape import MARKER, checked_problem
+from tests.support.wire import Answer, connect, exchange, read_answer
 from tests.test_query import GOOD
-from tests.wire import Answer, connect, exchange, read_answer
 
 HEAD = "GET /livez HTTP/1.1\r\nHost: gaze\r\nConnection: close\r\n"
 POST = "POST /v1/gaze HTTP/1.1\r\nHost: gaze\r\nConnection: close\r\nContent-Type: application/json\r\n"

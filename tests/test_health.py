@@ -14,17 +14,17 @@ from werkzeug.test import TestResponse
 from service import app
 from service.api import health
 from service.app import create_app
-from service.cores import available_cores
 from service.errors import CorruptModel
-from service.images import decoder
-from service.images.decoder import Decoder
+from service.images.isolation import decoder
+from service.images.isolation.decoder import Decoder
+from service.limits.cores import available_cores
 from service.settings import Settings
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.loading import LoadingClassifier, Report
 from service.zero_shot.phrase_lists import PhraseList
 from tests.conftest import encoded, noise
-from tests.held_model import HeldModel, impatient, wait_until
-from tests.problem_shape import checked_problem
+from tests.support.held_model import HeldModel, impatient, wait_until
+from tests.support.problem_shape import checked_problem
 
 PATIENCE = 1.5
 TRIAL_SECONDS = 0.3

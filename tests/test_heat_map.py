@@ -8,7 +8,7 @@ from PIL import Image
 from benchmarks.drawn import hull, two_objects
 from benchmarks.heat_maps import curves, maps_of
 from service.zero_shot.classifier import ZeroShotClassifier
-from service.zero_shot.heat_map import FLAT_SIMILARITY, HeatMap, heat_maps, overlay_of, pictures_to_ask
+from service.zero_shot.interpretation.heat_map import FLAT_SIMILARITY, HeatMap, heat_maps, overlay_of, pictures_to_ask
 from service.zero_shot.phrase_lists import own_list
 from training.samples import sample_pictures
 

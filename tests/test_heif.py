@@ -11,9 +11,9 @@ from PIL import Image, ImageCms
 
 from fuzz.seeds import picture
 from service.errors import ImageDimensions, UndecodableImage, UnsupportedImageFormat
-from service.images import heif
 from service.images.decode import ImageLimits, decode
-from service.images.decoder import Decoder
+from service.images.decoders import heif
+from service.images.isolation.decoder import Decoder
 from tests.conftest import encoded
 from tests.test_decode import WIDE_RGB
 from tests.test_decoder import PREPARE

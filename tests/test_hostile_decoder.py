@@ -10,13 +10,13 @@ import psutil
 import pytest
 
 from service.errors import UndecodableImage
-from service.images import decoder as module
 from service.images.decode import ImageLimits
-from service.images.decoder import Decoder, PreparedImage
+from service.images.isolation import decoder as module
+from service.images.isolation.decoder import Decoder, PreparedImage
 from service.zero_shot.features import ImageInputs
-from service.zero_shot.preparation import Preparation
+from service.zero_shot.preprocessing.preparation import Preparation
 from tests.conftest import encoded, noise
-from tests.hostile_decoder import PROGRAM, REACH, SAY, saying
+from tests.support.hostile_decoder import PROGRAM, REACH, SAY, saying
 
 LIMITS = ImageLimits(8 * 1024**2, 50_000_000)
 PREPARE = Preparation(2, None, (2, 2), 3, 1 / 255, (0.5, 0.4, 0.3), (0.2, 0.2, 0.2))

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from service.zero_shot.hub import DEFAULT_MODEL, DEFAULT_REVISION
-from tests import tiny_models
+from service.zero_shot.model_files import DEFAULT_MODEL, DEFAULT_REVISION
 from tests.conftest import noise, serving
-from tests.gaze_command import by_a_number, gaze, run, sentence
-from tests.stand_in_hub import Repository, StandInHub, stand_in_hub
+from tests.support import tiny_models
+from tests.support.gaze_command import by_a_number, gaze, run, sentence
+from tests.support.stand_in_hub import Repository, StandInHub, stand_in_hub
 
 OLD_REVISION = "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"
 """The default model's revision that has no safetensors and no tokenizer.json."""

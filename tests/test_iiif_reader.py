@@ -18,12 +18,12 @@ from service.errors import (
 from service.iiif.allowance import Allowance
 from service.iiif.presentation import Broken, Canvas
 from service.iiif.reader import IiifReader
-from service.images.addresses import FetchPolicy
-from service.images.fetch import FetchLimits, ImageFetcher
+from service.images.fetch.addresses import FetchPolicy
+from service.images.fetch.fetcher import FetchLimits, ImageFetcher
 from service.images.tiled import Tile, TiledImage
 from tests.conftest import noise
-from tests.iiif_tree import StaticHost, tiles_only
-from tests.origin import Answer, Origin, http, moved, reset, slowly
+from tests.support.iiif_tree import StaticHost, tiles_only
+from tests.support.origin import Answer, Origin, http, moved, reset, slowly
 
 THIRD = {"@context": "http://iiif.io/api/image/3/context.json", "type": "ImageService3"}
 

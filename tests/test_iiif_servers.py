@@ -19,15 +19,15 @@ from PIL import Image
 from service.iiif.allowance import Allowance
 from service.iiif.presentation import Canvas
 from service.iiif.reader import IiifReader
-from service.images.addresses import FetchPolicy
 from service.images.decode import ImageLimits
-from service.images.decoder import Decoder
-from service.images.fetch import FetchLimits, ImageFetcher
+from service.images.fetch.addresses import FetchPolicy
+from service.images.fetch.fetcher import FetchLimits, ImageFetcher
+from service.images.isolation.decoder import Decoder
 from service.images.tiled import TiledImage
 from tests.conftest import noise
-from tests.iiif_server import PROGRAM, image_server
-from tests.iiif_tree import StaticHost, level_0
-from tests.origin import Origin, http
+from tests.support.iiif_server import PROGRAM, image_server
+from tests.support.iiif_tree import StaticHost, level_0
+from tests.support.origin import Origin, http
 
 SIDE = 10_000
 SHORT_SIDE = 224

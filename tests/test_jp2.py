@@ -11,8 +11,8 @@ from PIL import Image
 
 from fuzz.seeds import picture
 from service.errors import UndecodableImage
-from service.images import colour
 from service.images.decode import ImageLimits, decode
+from service.images.decoders import colour
 
 LIMITS = ImageLimits(max_bytes=32 * 1024**2, max_pixels=1_000_000)
 SRGB, GREY, CMYK, YCC, DARK_BILEVEL, BILEVEL = 16, 17, 12, 18, 0, 15

@@ -12,7 +12,7 @@ from PIL import Image
 from fuzz.seeds import picture
 from service.errors import UndecodableImage, UnsupportedImageFormat
 from service.images.decode import ImageLimits, decode
-from service.images.jpeg import END, INKS_WARNING, lacks_only_its_end
+from service.images.decoders.jpeg import END, INKS_WARNING, lacks_only_its_end
 from tests.conftest import encoded, noise
 
 LIMITS = ImageLimits(max_bytes=32 * 1024**2, max_pixels=1_000_000)

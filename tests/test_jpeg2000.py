@@ -10,8 +10,8 @@ from PIL import Image
 
 from fuzz.seeds import picture
 from service.errors import ImageDimensions, UndecodableImage
-from service.images import jpeg2000
 from service.images.decode import ImageLimits, decode
+from service.images.decoders import jpeg2000
 from tests.conftest import encoded, noise
 
 LIMITS = ImageLimits(max_bytes=32 * 1024**2, max_pixels=1_000_000)

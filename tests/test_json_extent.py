@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from service import json_extent as counted
-from service.json_extent import JsonExtent, json_extent
+from service.parsing import json_extent as counted
+from service.parsing.json_extent import JsonExtent, json_extent
 
 MANY = 10**9
 LETTERS = 'ab\\"[]{},é😀'

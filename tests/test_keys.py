@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 from flask.testing import FlaskClient
 
-from service.api.keys import Keys
-from tests.problem_shape import MARKER, checked_problem
+from service.api.access.keys import Keys
+from tests.support.problem_shape import MARKER, checked_problem
 from tests.test_gaze import PNG, by_base64
 
 KEYS = "old-key-1234,new-key-5678"

@@ -12,10 +12,10 @@ from PIL import Image
 from benchmarks.drawn import asked
 from service.zero_shot.classifier import EncodedList, ZeroShotClassifier, highest_first
 from service.zero_shot.features import TextFeatures
-from service.zero_shot.framing import Fit
-from service.zero_shot.lift import LIFT_BOUND, NONE_OF_THESE_BELOW, Neutral
-from service.zero_shot.neutral import neutral_pictures
+from service.zero_shot.interpretation.lift import LIFT_BOUND, NONE_OF_THESE_BELOW, Neutral
+from service.zero_shot.interpretation.neutral import neutral_pictures
 from service.zero_shot.phrase_lists import PhraseList, own_list
+from service.zero_shot.preprocessing.framing import Fit
 from tests.conftest import noise
 from training.phrases import EVALUATION_PHRASES, SHOWN_BY, Subject, phrases_of
 from training.pictures import draw, draw_subject, random_size

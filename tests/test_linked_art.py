@@ -13,8 +13,8 @@ from service.documents.formats import FORMATS
 from service.documents.kinds import Kind, kind_of
 from service.documents.linked_art import linked_art
 from service.zero_shot.phrase_lists import built_in_folder, read_lists
-from tests.museum_findings import EVERY_TERM, FINDINGS, HOSTILE_FINDING, MACHINE, NOTHING, ORDINARY, UPLOAD
-from tests.notes import prediction_in
+from tests.support.museum_findings import EVERY_TERM, FINDINGS, HOSTILE_FINDING, MACHINE, NOTHING, ORDINARY, UPLOAD
+from tests.support.notes import prediction_in
 
 SCHEMAS = "https://linked.art/api/1.0/schema/"
 REGISTRY: Registry[Any] = Registry().with_resources(

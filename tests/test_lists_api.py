@@ -13,7 +13,7 @@ from service.settings import Settings
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.loading import LoadingClassifier, Report
 from service.zero_shot.phrase_lists import PhraseList
-from tests.problem_shape import MARKER, checked_problem, pointers
+from tests.support.problem_shape import MARKER, checked_problem, pointers
 
 SUMMARY = ["name", "title", "description", "count", "template", "source", "licence", "hash"]
 BUILT_IN = [

@@ -11,7 +11,7 @@ from service.errors import CorruptModel, NotReady
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.features import TextFeatures
 from service.zero_shot.loading import RETRY_SECONDS, LoadingClassifier, Report
-from tests.hash_encoder import HashEncoder
+from tests.support.hash_encoder import HashEncoder
 
 CLASSIFIER = ZeroShotClassifier(HashEncoder(), {})
 

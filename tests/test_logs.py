@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import CACHE, REPOSITORY
-from tests.problem_shape import MARKER
-from tests.running_service import Service, served
+from tests.support.problem_shape import MARKER
+from tests.support.running_service import Service, served
+from tests.support.wire import exchange
 from tests.test_gaze import PNG
-from tests.wire import exchange
 
 KEY = f"{MARKER}-key"
 

@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.zero_shot.classifier import ZeroShotClassifier
-from tests.problem_shape import MARKER
+from tests.support.problem_shape import MARKER
 from tests.test_gaze import BROKEN, PNG, ask, by_base64
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]

@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
 from service.errors import CorruptModel, InvalidSettings
-from service.zero_shot import hub
+from service.zero_shot import model_files
+from service.zero_shot.backends.openvino_backend import processor_has_bfloat16
+from service.zero_shot.backends.selection import Computing, load_model
 from service.zero_shot.cache import CacheFolder
 from service.zero_shot.encoder import ClipEncoder
 from service.zero_shot.features import ModelDescription
-from service.zero_shot.models import Computing, load_model
-from service.zero_shot.openvino_backend import processor_has_bfloat16
-from tests import tiny_models
 from tests.conftest import CACHE, noise
-from tests.gaze_command import run
-from tests.tiny_models import change_weights, load_ours
+from tests.support import tiny_models
+from tests.support.gaze_command import run
+from tests.support.tiny_models import change_weights, load_ours
 
 PHRASES = ("stone", "a red circle", "the river and the bridge at night " * 80, "stone " * 30)
 needs_bfloat16 = pytest.mark.skipif(not processor_has_bfloat16(), reason="this processor has no bfloat16")
@@ -134,12 +134,13 @@ WITHOUT_TORCH = """
 import sys
 from pathlib import Path
 from PIL import Image
-from service.zero_shot import hub
+from service.zero_shot import model_files
 from service.zero_shot.cache import CacheFolder
 from service.zero_shot.encoder import ClipEncoder
-from service.zero_shot.models import Computing, load_model
-from service.zero_shot.openvino_backend import processor_has_bfloat16
-loaded = load_model(hub.locate(sys.argv[1], None), Computing("cpu", "auto", "auto", 1), CacheFolder(Path(sys.argv[2])))
+from service.zero_shot.backends.selection import Computing, load_model
+from service.zero_shot.backends.openvino_backend import processor_has_bfloat16
+files = model_files.locate(sys.argv[1], None)
+loaded = load_model(files, Computing("cpu", "auto", "auto", 1), CacheFolder(Path(sys.argv[2])))
 encoder = ClipEncoder(loaded)
 encoder.encode_images([encoder.prepare(Image.new("RGB", (60, 40), "red"))])
 encoder.encode_text(["a red circle", "stone " * 100])
@@ -168,11 +169,11 @@ VERDICT = """
 import sys
 from pathlib import Path
 from service.errors import InvalidSettings
-from service.zero_shot import hub
+from service.zero_shot import model_files
 from service.zero_shot.cache import CacheFolder
-from service.zero_shot.models import Computing, load_model
-from service.zero_shot.openvino_backend import processor_has_bfloat16
-files, cache = hub.locate(sys.argv[1], None), CacheFolder(Path(sys.argv[2]))
+from service.zero_shot.backends.selection import Computing, load_model
+from service.zero_shot.backends.openvino_backend import processor_has_bfloat16
+files, cache = model_files.locate(sys.argv[1], None), CacheFolder(Path(sys.argv[2]))
 try:
     load_model(files, Computing("cpu", "openvino", "auto", 1), cache)
 except InvalidSettings as error:
@@ -249,12 +250,12 @@ def test_cache_that_cannot_be_written_to_costs_the_conversion_alone(
 FULL = """
 import resource, sys
 from pathlib import Path
-from service.zero_shot import hub
+from service.zero_shot import model_files
 from service.zero_shot.cache import CacheFolder
 from service.zero_shot.encoder import ClipEncoder
-from service.zero_shot.models import Computing, load_model
-from service.zero_shot.openvino_backend import processor_has_bfloat16
-files, cache = hub.locate(sys.argv[1], None), CacheFolder(Path(sys.argv[2]))
+from service.zero_shot.backends.selection import Computing, load_model
+from service.zero_shot.backends.openvino_backend import processor_has_bfloat16
+files, cache = model_files.locate(sys.argv[1], None), CacheFolder(Path(sys.argv[2]))
 _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), most))  # a larger file is refused, as by a full disk
 loaded = load_model(files, Computing("cpu", "auto", "auto", 1), cache)
@@ -277,7 +278,7 @@ def test_disk_that_is_full_costs_the_conversion_alone(models: Path, tmp_path: Pa
 
 
 def test_one_converts_while_others_wait(models: Path, tmp_path: Path) -> None:
-    files = hub.locate(str(models / "clip"), None)
+    files = model_files.locate(str(models / "clip"), None)
     waited: list[int] = []
     all_ready = threading.Barrier(3)
 

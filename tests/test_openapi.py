@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from schemathesis.openapi import from_dict
 
 from service import __version__
-from service.api.answered import Problem
+from service.api.schemas.responses import Problem
 from service.errors import CallerGone, GazeError, MethodNotAllowed
 from service.settings import PREFIX, Settings
 from service.zero_shot.phrase_lists import PhraseList

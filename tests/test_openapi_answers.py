@@ -13,15 +13,15 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from service.api.asked import EXAMPLE_IMAGE, INCLUDED
+from service.api.schemas.requests import EXAMPLE_IMAGE, INCLUDED
 from service.app import create_app
 from service.settings import Settings
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.loading import LoadingClassifier, Report
 from service.zero_shot.phrase_lists import PhraseList
 from tests.conftest import REPOSITORY, encoded, noise
-from tests.iiif_museum import museum
-from tests.openapi_reader import AnswerReader
+from tests.support.iiif_museum import museum
+from tests.support.openapi_reader import AnswerReader
 from tests.test_gaze import PNG, upload
 
 OF_OTHER_DOCUMENTS = {

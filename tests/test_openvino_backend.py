@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.zero_shot import openvino_backend
+from service.zero_shot.backends import openvino_backend
+from service.zero_shot.backends.openvino_backend import OpenVinoBackend, processor_has_bfloat16
 from service.zero_shot.encoder import ClipEncoder
-from service.zero_shot.openvino_backend import OpenVinoBackend, processor_has_bfloat16
-from tests import tiny_models
 from tests.conftest import CACHE, noise
-from tests.gaze_command import run
-from tests.tiny_models import load_ours
+from tests.support import tiny_models
+from tests.support.gaze_command import run
+from tests.support.tiny_models import load_ours
 
 LONG_PHRASE = "the river and the bridge at night " * 80
 PHRASES = (
@@ -113,12 +113,12 @@ WATCHED = ("socket.connect", "socket.getaddrinfo", "socket.sendto", "os.fork")
 """
 LOADED = """
 from pathlib import Path
-from service.zero_shot import openvino_backend
+from service.zero_shot.backends import openvino_backend
 from service.zero_shot.encoder import ClipEncoder
-from service.zero_shot import hub
+from service.zero_shot import model_files
 from service.zero_shot.cache import CacheFolder
-from service.zero_shot.models import Computing, load_model
-files = hub.locate(sys.argv[1], None)
+from service.zero_shot.backends.selection import Computing, load_model
+files = model_files.locate(sys.argv[1], None)
 loaded = load_model(files, Computing("cpu", "openvino", "float32", 1), CacheFolder(Path(sys.argv[2])))
 """
 ANSWERED = """
@@ -137,8 +137,8 @@ assert not seen, seen
     "programs",
     [
         [LOADED + ANSWERED, LOADED + ANSWERED],  # converts, and reads what was converted
-        ["import service.zero_shot.conversion"],
-        ["import service.zero_shot.openvino_backend"],
+        ["import service.zero_shot.backends.openvino_export"],
+        ["import service.zero_shot.backends.openvino_backend"],
     ],
     ids=["load_model", "conversion", "openvino_backend"],
 )
@@ -164,7 +164,7 @@ COMPILED = """
 import sys
 from pathlib import Path
 import numpy as np
-from service.zero_shot.openvino_backend import OpenVinoBackend
+from service.zero_shot.backends.openvino_backend import OpenVinoBackend
 folder = Path(sys.argv[1])
 backend = OpenVinoBackend(folder / "image_tower.xml", folder / "text_tower.xml", "float32", 1)
 backend.text_features(np.full((backend.text_batch, 8), 49_407))

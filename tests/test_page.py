@@ -11,7 +11,7 @@ from service import __version__
 from service.api.page import CONTENT_SECURITY_POLICY
 from service.zero_shot.phrase_lists import PhraseList
 from tests.conftest import REPOSITORY
-from tests.problem_shape import checked_problem
+from tests.support.problem_shape import checked_problem
 
 LOADED = {
     ("link", "href"),

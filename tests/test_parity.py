@@ -23,10 +23,10 @@ from benchmarks.reference_clip import LOGIT_SCALE, make_reference_clip
 from service.app import create_app
 from service.composition import load_classifier
 from service.settings import Settings
-from service.zero_shot import hub
+from service.zero_shot import model_files
 from service.zero_shot.classifier import ZeroShotClassifier
-from service.zero_shot.hub import DEFAULT_REVISION
 from service.zero_shot.loading import LoadingClassifier
+from service.zero_shot.model_files import DEFAULT_REVISION
 from service.zero_shot.phrase_lists import PhraseList
 from tests.conftest import REPOSITORY, encoded, noise
 
@@ -97,7 +97,7 @@ def classifiers(
         settings = Settings(
             model=str(reference_folder), device="cpu", backend=backend, precision="float32", threads=2, cache_dir=cache
         )
-        classifiers[backend] = load_classifier(settings, hub.locate(settings.model, None), phrase_lists)
+        classifiers[backend] = load_classifier(settings, model_files.locate(settings.model, None), phrase_lists)
         assert classifiers[backend].model.backend == backend
     return classifiers
 
@@ -175,7 +175,7 @@ def of_clip_gaze(
         (folder / str(index)).write_bytes(picture)
     questions = [(str(folder / str(index)), phrase_lists[name].phrases) for index, name in asked]
     finished = subprocess.run(
-        [sys.executable, "-m", "tests.clip_gaze_probabilities"],
+        [sys.executable, "-m", "tests.support.clip_gaze_probabilities"],
         input=json.dumps(questions),
         env={**os.environ, "HF_HOME": str(hub_home), "HF_HUB_OFFLINE": "1"},
         cwd=REPOSITORY,

@@ -13,8 +13,8 @@ import pytest
 from flask.testing import FlaskClient
 from numpy.typing import NDArray
 
+from service.zero_shot.batching import Passes
 from service.zero_shot.features import ImageInputs
-from service.zero_shot.passes import Passes
 from tests.conftest import encoded, noise
 from tests.test_gaze import ask, by_base64
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from service.zero_shot.batching import Passes
 from service.zero_shot.features import ImageInputs
-from service.zero_shot.passes import Passes
 from tests.test_passes import SECONDS, Caller, Line, SquareBackend, Stop, busy, features, phrases, pictures
 
 
@@ -83,7 +83,7 @@ class Unwanted(Exception):
 
 
 def test_what_is_no_longer_wanted_when_its_pass_is_formed_is_never_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.zero_shot.passes.LOOK_SECONDS", 2 * SECONDS)  # who is left out hears of it at once
+    monkeypatch.setattr("service.zero_shot.batching.LOOK_SECONDS", 2 * SECONDS)  # who is left out hears of it at once
     backend = SquareBackend()
     unwanted: set[int] = set()
 
@@ -132,7 +132,7 @@ def test_who_waits_for_a_pass_that_hangs_gives_up_and_leaves_its_lane_to_others(
 
 
 def test_who_gives_up_as_its_turn_comes_leaves_the_pass_to_the_others_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.zero_shot.passes.LOOK_SECONDS", 0.001)
+    monkeypatch.setattr("service.zero_shot.batching.LOOK_SECONDS", 0.001)
     backend = SquareBackend(image_batch=2)
     backend.let_all_on()
     passes = Passes(backend)
@@ -188,7 +188,7 @@ class Leaving:
 def test_who_leaves_as_its_turn_comes_leaves_the_lane_to_others(
     monkeypatch: pytest.MonkeyPatch, others: str, error: BaseException
 ) -> None:
-    monkeypatch.setattr("service.zero_shot.passes.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("service.zero_shot.batching.LOOK_SECONDS", 0.01)
     backend = SquareBackend(image_batch=2)
     with busy(backend, "phrases") as line:  # so that pictures are next
         leaving = Leaving(backend, line, error)

@@ -8,16 +8,16 @@ from dataclasses import replace
 
 import pytest
 
-from service.admission import Admission
 from service.api.claim import Claim
 from service.api.pictures import PictureParts, PictureReader, StageTimes
 from service.api.query import ImageSource
 from service.errors import GazeError
-from service.images.addresses import FetchPolicy
 from service.images.decode import ImageLimits
-from service.images.decoder import Decoder
-from service.images.fetch import FetchLimits, ImageFetcher
-from service.zero_shot.preparation import Preparation
+from service.images.fetch.addresses import FetchPolicy
+from service.images.fetch.fetcher import FetchLimits, ImageFetcher
+from service.images.isolation.decoder import Decoder
+from service.limits.admission import Admission
+from service.zero_shot.preprocessing.preparation import Preparation
 from tests.conftest import encoded, noise
 
 LIMITS = ImageLimits(1024**2, 1_000_000)

@@ -14,7 +14,7 @@ from service.settings import Settings
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.loading import LoadingClassifier, Report
 from service.zero_shot.phrase_lists import PhraseList
-from tests.problem_shape import MARKER, checked_problem
+from tests.support.problem_shape import MARKER, checked_problem
 
 GET_PATHS = [
     "/",

@@ -13,15 +13,15 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2ImageProcessorPil
 
 from service.errors import CorruptModel, StartError, UnsuitableModel
-from service.zero_shot import hub
+from service.zero_shot import model_files
+from service.zero_shot.backends.torch_backend import load_torch
 from service.zero_shot.encoder import ClipEncoder
 from service.zero_shot.features import Prepare
-from service.zero_shot.preparation import Preparation
-from service.zero_shot.processors import load_preparation, preparation_of
-from service.zero_shot.torch_backend import load_torch
-from tests import tiny_models
+from service.zero_shot.preprocessing.preparation import Preparation
+from service.zero_shot.preprocessing.processors import load_preparation, preparation_of
 from tests.conftest import noise
-from tests.tiny_models import load_theirs
+from tests.support import tiny_models
+from tests.support.tiny_models import load_theirs
 
 CLIP_SIZE: dict[str, Any] = {"size": {"shortest_edge": 40}, "crop_size": {"height": 32, "width": 32}}
 STRETCHED: dict[str, Any] = {"size": {"height": 32, "width": 32}}
@@ -73,7 +73,7 @@ def test_model_whose_pictures_are_prepared_otherwise_is_loaded(
 
 
 def image_features(folder: Path) -> Any:
-    loaded = load_torch(hub.locate(str(folder), None), "cpu", "float32", 1)
+    loaded = load_torch(model_files.locate(str(folder), None), "cpu", "float32", 1)
     encoder = ClipEncoder(loaded)
     return encoder.encode_images([encoder.prepare(noise(60, 40, seed=seed)) for seed in range(4)])
 
@@ -95,7 +95,7 @@ def prepared_by(written: Path, folder: Path, change: Change) -> Prepare:
     change(contents)
     (folder / "preprocessor_config.json").unlink()
     tiny_models.write_json(folder / "preprocessor_config.json", contents)
-    files = hub.locate(str(folder), None)
+    files = model_files.locate(str(folder), None)
     return load_preparation(files, json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"])
 
 
@@ -232,4 +232,4 @@ def test_file_that_is_no_object_is_refused(tmp_path: Path, contents: str) -> Non
     folder = tiny_models.write_clip(tmp_path / "model")
     (folder / "preprocessor_config.json").write_text(contents)
     with pytest.raises(CorruptModel, match=r"preprocessor_config\.json of model cannot be read"):
-        load_preparation(hub.locate(str(folder), None), "clip")
+        load_preparation(model_files.locate(str(folder), None), "clip")

@@ -9,7 +9,7 @@ from PIL import ImageCms
 from fuzz.bombs import shared_stages, with_profile
 from fuzz.seeds import seeds
 from service.images.decode import ImageLimits, decode
-from service.images.profiles import is_plain, without_float_pipelines
+from service.images.decoders.profiles import is_plain, without_float_pipelines
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 LIMITS = ImageLimits(1_000_000, 1_000_000)

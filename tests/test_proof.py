@@ -12,22 +12,22 @@ import pytest
 from numpy.typing import NDArray
 
 from service.errors import CorruptModel
-from service.zero_shot import hub
-from service.zero_shot.backend import LoadedModel
+from service.zero_shot import model_files
+from service.zero_shot.backends.base import LoadedModel
+from service.zero_shot.backends.proof import WRITINGS, prove
+from service.zero_shot.backends.torch_backend import load_torch
 from service.zero_shot.features import ImageInputs
-from service.zero_shot.processors import reference_tokens
-from service.zero_shot.proof import WRITINGS, prove
-from service.zero_shot.torch_backend import load_torch
-from tests import tiny_models
-from tests.gaze_command import gaze
+from service.zero_shot.preprocessing.processors import reference_tokens
+from tests.support import tiny_models
+from tests.support.gaze_command import gaze
 
 
 def load(folder: Path) -> LoadedModel:
-    return load_torch(hub.locate(str(folder), None), "cpu", "float32", 1)
+    return load_torch(model_files.locate(str(folder), None), "cpu", "float32", 1)
 
 
 def proved(folder: Path) -> None:
-    prove(load(folder), hub.locate(str(folder), None))
+    prove(load(folder), model_files.locate(str(folder), None))
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +43,14 @@ def test_there_are_fifty_ways_of_writing() -> None:
 def test_sound_models_pass(tmp_path: Path, family: str) -> None:
     folder = tiny_models.FAMILIES[family](tmp_path / "model")
     proved(folder)
-    reference = reference_tokens(hub.locate(str(folder), None), load(folder).tokenizer)
+    reference = reference_tokens(model_files.locate(str(folder), None), load(folder).tokenizer)
     names = {"clip": "CLIPTokenizer", "siglip": "SiglipTokenizer"}
     assert reference
     assert reference.name == names.get(family.removesuffix(" in a pickle").split(" ")[0], "") or "siglip 2" in family
 
 
 def test_the_demo_model_passes() -> None:
-    files = hub.locate("demo", None)
+    files = model_files.locate("demo", None)
     prove(load_torch(files, "cpu", "float32", 1), files)
 
 
@@ -155,7 +155,7 @@ def test_backend_that_confuses_phrases_is_refused(clip_folder: Path, disturbed: 
     loaded = load(clip_folder)
     broken = replace(loaded, backend=Disturbed(loaded.backend, **disturbed))
     with pytest.raises(CorruptModel, match=reason):
-        prove(broken, hub.locate(str(clip_folder), None))
+        prove(broken, model_files.locate(str(clip_folder), None))
 
 
 @pytest.mark.parametrize("backend", ["auto", "torch"])

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from service.zero_shot import pulse as pulses
-from service.zero_shot.pulse import Pulse
+from service.zero_shot import inference_monitor as pulses
+from service.zero_shot.inference_monitor import Pulse
 
 
 @pytest.fixture

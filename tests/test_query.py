@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 
 from service.api import body
 from tests.conftest import encoded, noise
-from tests.problem_shape import MARKER, checked_problem, pointers
+from tests.support.problem_shape import MARKER, checked_problem, pointers
 from tests.test_gaze import answered
 
 PNG = encoded(noise(32, 24))

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from service.api.body import MAX_FIELD_BYTES, MAX_PART_HEAD_BYTES
 from tests.conftest import encoded, noise
-from tests.problem_shape import MARKER, checked_problem, pointers
+from tests.support.problem_shape import MARKER, checked_problem, pointers
 from tests.test_gaze import answered
 
 Part = tuple[str, str | bytes]

@@ -9,10 +9,10 @@ from ipaddress import ip_address
 import pytest
 from flask.testing import FlaskClient
 
-from service.api import quota as quotas
-from service.api.quota import Quota, Rate, counted_as, parse_rates
+from service.api.access import quota as quotas
+from service.api.access.quota import Quota, Rate, counted_as, parse_rates
 from service.errors import RateLimited
-from tests.problem_shape import checked_problem
+from tests.support.problem_shape import checked_problem
 
 
 class Clock:

@@ -24,15 +24,15 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT7
 from structlog.testing import capture_logs
 
-from service.admission import Admission
 from service.app import create_app
+from service.limits.admission import Admission
 from service.settings import Settings
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList
 from tests.conftest import encoded, noise, serving
-from tests.origin import Answer, Origin, http, moved, slowly, until_hung_up
-from tests.problem_shape import checked_problem
+from tests.support.origin import Answer, Origin, http, moved, slowly, until_hung_up
+from tests.support.problem_shape import checked_problem
 
 SCHEMAS = Path(__file__).parent / "schemas" / "reconciliation"
 REFINE = "http://127.0.0.1:3333"

@@ -9,8 +9,8 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from service.api.reconcile_batch import MAX_BATCH_BYTES, queries_of
-from tests.problem_shape import MARKER, checked_problem
+from service.api.reconcile.batch import MAX_BATCH_BYTES, queries_of
+from tests.support.problem_shape import MARKER, checked_problem
 
 STABLE = "/v1/reconcile/0.2"
 MATCH = "/v1/reconcile/1.0-draft/match"

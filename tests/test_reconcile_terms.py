@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from service.api.reconcile_terms import Terms, term_id
+from service.api.reconcile.terms import Terms, term_id
 from service.errors import NotFound
 from service.zero_shot.phrase_lists import PhraseList
 

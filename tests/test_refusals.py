@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 from service import errors
 from service.api.metrics import REQUESTS
 from service.refusals import Refusal, refused
-from tests.problem_shape import checked_problem
+from tests.support.problem_shape import checked_problem
 
 
 def split(answer: bytes) -> tuple[int, dict[str, str], bytes]:

@@ -8,14 +8,14 @@ import sys
 
 import pytest
 
-from service.images import sandbox
+from service.images.isolation import sandbox
 from tests.conftest import REPOSITORY
-from tests.hostile_decoder import ATTEMPTS
+from tests.support.hostile_decoder import ATTEMPTS
 
 CLOSED = """
 import json, os, sys
-from tests.hostile_decoder import reached
-from service.images import sandbox
+from tests.support.hostile_decoder import reached
+from service.images.isolation import sandbox
 for name in sys.argv[1].split():
     setattr(sandbox, name, lambda: False)
 missing = sandbox.close_process() if sys.argv[2] == "close" else None
@@ -72,7 +72,7 @@ def test_another_machine_goes_without_a_filter(monkeypatch: pytest.MonkeyPatch) 
 
 HIDDEN = """
 import ctypes, os, sys, time
-from service.images.sandbox import hide_process
+from service.images.isolation.sandbox import hide_process
 if os.geteuid() == 0:
     os.setresuid(54_321, 54_321, 54_321)
     ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # as it was before
@@ -101,7 +101,7 @@ def test_a_hidden_process_shows_no_other_its_environment(how: str) -> None:
 def test_threads_start_in_a_closed_process_and_no_processes() -> None:
     program = """
 import os, threading
-from service.images.sandbox import close_process
+from service.images.isolation.sandbox import close_process
 close_process()
 heard = []
 thread = threading.Thread(target=lambda: heard.append(1))

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from service.api.clients import parse_networks
-from service.api.cors import CorsPolicy
-from service.api.foreign_pages import Hosts
-from service.api.quota import Rate
+from service.api.access.clients import parse_networks
+from service.api.access.cors import CorsPolicy
+from service.api.access.foreign_pages import Hosts
+from service.api.access.quota import Rate
 from service.errors import InvalidSettings
 from service.settings import Settings, read_settings
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from service.zero_shot.classifier import EncodedList, Scores, ZeroShotClassifier
 from service.zero_shot.features import TextFeatures
+from service.zero_shot.interpretation.stability import MAX_PHRASES, TEMPLATES, Spread, spreads
 from service.zero_shot.phrase_lists import own_list
-from service.zero_shot.stability import MAX_PHRASES, TEMPLATES, Spread, spreads
-from tests.hash_encoder import HashEncoder
+from tests.support.hash_encoder import HashEncoder
 
 CLASSIFIER = ZeroShotClassifier(HashEncoder(), {})
 cosines = st.integers(-100, 100).map(lambda number: number / 400) | st.sampled_from([0.0, 0.25])

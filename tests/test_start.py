@@ -16,8 +16,8 @@ import pytest
 from service.zero_shot.cache import CacheFolder
 from service.zero_shot.phrase_lists import PhraseList
 from tests.conftest import REPOSITORY
-from tests.gaze_command import by_a_number, environment_of, gaze, run
-from tests.running_service import SERVE, Service, served
+from tests.support.gaze_command import by_a_number, environment_of, gaze, run
+from tests.support.running_service import SERVE, Service, served
 from tests.test_cache import mounted
 
 ENCODED, READ, CONVERTED = "text features encoded", "text features read", "model converted"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests import tiny_models
 from tests.conftest import free_port, noise
-from tests.gaze_command import gaze, run, sentence
+from tests.support import tiny_models
+from tests.support.gaze_command import gaze, run, sentence
 
 PHRASES = ("--phrase", "a red circle", "--phrase", "oil on canvas", "--json")
 

@@ -14,9 +14,9 @@ from service.documents.csv_text import csv_line
 from service.documents.finding import Finding, Machine, RankedTerms, Subject, Term
 from service.documents.formats import FORMATS
 from service.documents.naming import picture_name
-from tests import import_readers
-from tests.import_readers import Record, fgetcsv, rfc_4180, unguarded
-from tests.museum_findings import (
+from tests.support import import_readers
+from tests.support.import_readers import Record, fgetcsv, rfc_4180, unguarded
+from tests.support.museum_findings import (
     FINDINGS,
     HOSTILE,
     HOSTILE_FINDING,

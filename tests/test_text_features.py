@@ -22,7 +22,7 @@ from service.zero_shot.cache import CacheFolder
 from service.zero_shot.features import ModelDescription, Progress, TextFeatures
 from service.zero_shot.text_features import TextFeatureFiles
 from tests.conftest import REPOSITORY
-from tests.hash_encoder import HashEncoder
+from tests.support.hash_encoder import HashEncoder
 from tests.test_cache import on_a_disk
 
 MODEL = HashEncoder().model
@@ -351,7 +351,7 @@ from structlog.testing import capture_logs
 from service.zero_shot.cache import CacheFolder
 from service.zero_shot.features import TextFeatures
 from service.zero_shot.text_features import TextFeatureFiles
-from tests.hash_encoder import HashEncoder
+from tests.support.hash_encoder import HashEncoder
 
 cache = CacheFolder(Path(sys.argv[1]))
 phrases = [str(number) for number in range(int(sys.argv[2]))]
@@ -395,7 +395,7 @@ from pathlib import Path
 from service.logs import configure_logs
 from service.zero_shot.cache import CacheFolder
 from service.zero_shot.text_features import TextFeatureFiles
-from tests.hash_encoder import HashEncoder
+from tests.support.hash_encoder import HashEncoder
 
 configure_logs(sys.stderr)
 

@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from service.threads import Threads, stand_back
+from service.limits.threads import Threads, stand_back
 from tests.conftest import REPOSITORY
 
 LIMITED = """
 import json, os, resource, sys, threading, time
-from service.threads import Threads
+from service.limits.threads import Threads
 
 limit, made_first = json.loads(sys.argv[1])
 

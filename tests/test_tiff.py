@@ -16,8 +16,8 @@ from PIL import Image
 
 from service.errors import ImageDimensions, UndecodableImage
 from service.images.decode import ImageLimits, decode
-from tests.tiff_corpus import GROUPS, LIMITS, Case, by_gaze
-from tests.tiff_writing import HEIGHT, WIDTH, Tags, counted, handmade, of_pages, plain, written
+from tests.support.tiff_corpus import GROUPS, LIMITS, Case, by_gaze
+from tests.support.tiff_writing import HEIGHT, WIDTH, Tags, counted, handmade, of_pages, plain, written
 
 UNREAD = "TIFF of a kind that is not read: "
 
@@ -298,7 +298,7 @@ def test_the_largest_pyramid_is_read_by_its_directories_alone() -> None:
 @pytest.mark.parametrize("more", ["", "service.images.decode.import_decoders();"])
 def test_codecs_are_loaded_where_pictures_are_decoded_and_nowhere_else(more: str) -> None:
     names = "print(*[name for name in sys.modules if name.startswith(('imagecodecs._', 'tifffile'))])"
-    program = [sys.executable, "-c", f"import sys, service.images.decoder; {more} {names}"]
+    program = [sys.executable, "-c", f"import sys, service.images.isolation.decoder; {more} {names}"]
     loaded = set(subprocess.run(program, check=True, capture_output=True, text=True).stdout.split())
     codecs = {f"imagecodecs._{name}" for name in ("ccitt", "imcd", "jpeg2k", "jpeg8", "webp", "zstd")}
     assert loaded >= codecs if more else not loaded
@@ -310,7 +310,7 @@ IN_A_CLOSED_PROCESS = """
 import pickle, sys
 from service.errors import GazeError
 from service.images.decode import ImageLimits, decode, import_decoders
-from service.images.sandbox import close_process
+from service.images.isolation.sandbox import close_process
 
 files = pickle.load(sys.stdin.buffer)
 import_decoders()

@@ -15,9 +15,9 @@ from PIL import Image
 
 from service.errors import GazeError, ImageDimensions, UndecodableImage, UnsupportedImageFormat
 from service.images.decode import ImageLimits, decode
-from service.images.tiff.directory import Directories
-from tests.tiff_corpus import GROUPS
-from tests.tiff_writing import Tags, handmade, of_pages, plain
+from service.images.decoders.tiff.directory import Directories
+from tests.support.tiff_corpus import GROUPS
+from tests.support.tiff_writing import Tags, handmade, of_pages, plain
 
 LIMITS = ImageLimits(max_bytes=32 * 1024**2, max_pixels=50_000_000)
 SMALL_MEGABYTES = 20

@@ -13,7 +13,7 @@ from PIL import Image
 from fuzz.bombs import white_png
 from service.errors import CallerGone, GazeError, ImageDimensions, UndecodableImage, UnsupportedImageFormat
 from service.images.decode import ImageLimits
-from service.images.decoder import Decoder
+from service.images.isolation.decoder import Decoder
 from service.images.tiled import Tile, TiledImage
 from tests.conftest import encoded, noise
 

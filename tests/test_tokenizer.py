@@ -13,11 +13,11 @@ import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.zero_shot import hub
-from service.zero_shot.processors import load_tokenizer, tokenizer_of
-from service.zero_shot.proof import WRITINGS
-from service.zero_shot.tokenizer import Padding, PhraseTokenizer
-from tests import tiny_models
+from service.zero_shot import model_files
+from service.zero_shot.backends.proof import WRITINGS
+from service.zero_shot.preprocessing.processors import load_tokenizer, tokenizer_of
+from service.zero_shot.preprocessing.tokenizer import Padding, PhraseTokenizer
+from tests.support import tiny_models
 
 LONG = "the river and the bridge at night " * 80
 PHRASES = (
@@ -52,7 +52,7 @@ class Pair:
 
 def read(folder: Path, file: Path, max_tokens: int) -> PhraseTokenizer:
     """Read a model's tokenizer in the way that a converted model's is: from a file, without transformers."""
-    by_transformers = load_tokenizer(hub.locate(str(folder), None), max_tokens)
+    by_transformers = load_tokenizer(model_files.locate(str(folder), None), max_tokens)
     assert by_transformers.file_contents is not None
     file.write_text(by_transformers.file_contents, encoding="utf-8")
     return PhraseTokenizer.read(file, max_tokens, by_transformers.padding)
@@ -121,7 +121,7 @@ def test_phrase_at_the_limit_is_not_cut(pair: Pair, words: int, *, is_cut: bool)
 
 
 def test_tokenizer_of_sentencepiece_has_no_file(tmp_path: Path) -> None:
-    files = hub.locate(str(tiny_models.write_siglip(tmp_path / "model")), None)
+    files = model_files.locate(str(tiny_models.write_siglip(tmp_path / "model")), None)
     ours = load_tokenizer(files, tiny_models.SIGLIP_TOKENS)
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "model")
     assert ours.file_contents is None
@@ -173,13 +173,13 @@ def test_siglips_phrases_lose_capitals_and_punctuation_whatever_the_tokenizer_is
     tiny_models.write_json(
         folder / "tokenizer_config.json", {**contents, "pad_token": "</s>", "tokenizer_class": named}
     )
-    ours = load_tokenizer(hub.locate(str(folder), None), tiny_models.SIGLIP_TOKENS)
+    ours = load_tokenizer(model_files.locate(str(folder), None), tiny_models.SIGLIP_TOKENS)
     # Of several accents on a letter the tokenizers' library makes other tokens than SentencePiece, whatever is asked.
     stacked = "a\u0300\u0301\u0302 stack"
     phrases = [*(phrase for phrase in WRITINGS if phrase != stacked), "ΟΔΟΣ ΠΊΝΑΚΑΣ Σ.", "\x1cA B\x85C", "A_b"]
     assert ours(phrases)[0] == [Pair(ours, theirs, filled_up=True).expected(phrase) for phrase in phrases]
     if named != "SiglipTokenizer" or arrange is not as_both_files:  # which then is what its settings say
-        assert len(tokenizer_of(hub.locate(str(folder), None), "siglip")) == len(theirs)
+        assert len(tokenizer_of(model_files.locate(str(folder), None), "siglip")) == len(theirs)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_siglip_2_of_a_fixed_size_loses_capitals(tmp_path: Path, settings: dict[
     folder = tiny_models.write_siglip(tmp_path / "model", tokenizer="GemmaTokenizer")
     contents = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     tiny_models.write_json(folder / "tokenizer_config.json", {**contents, **settings})
-    ours = load_tokenizer(hub.locate(str(folder), None), tiny_models.SIGLIP_TOKENS)
+    ours = load_tokenizer(model_files.locate(str(folder), None), tiny_models.SIGLIP_TOKENS)
     [shouted, said], _ = ours(["Oil On CANVAS", "oil on canvas"])
     assert (shouted == said) == same
 
@@ -221,7 +221,7 @@ def test_file_that_is_not_there_or_empty_is_told_at_once(tmp_path: Path, content
 
 @pytest.fixture
 def by_transformers(folders: Path) -> PhraseTokenizer:
-    return load_tokenizer(hub.locate(str(folders / "clip"), None), 77)
+    return load_tokenizer(model_files.locate(str(folders / "clip"), None), 77)
 
 
 @pytest.fixture

@@ -19,21 +19,21 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from service.errors import CorruptModel, InvalidSettings
-from service.zero_shot import hub
-from service.zero_shot.backend import LoadedModel
+from service.zero_shot import model_files
+from service.zero_shot.backends.base import LoadedModel
+from service.zero_shot.backends.torch_backend import load_torch
 from service.zero_shot.encoder import ClipEncoder
-from service.zero_shot.torch_backend import load_torch
-from tests import tiny_models
 from tests.conftest import noise
-from tests.full_cuda import MIB, full_but_for
-from tests.tiny_models import change_weights, unit
+from tests.support import tiny_models
+from tests.support.full_cuda import MIB, full_but_for
+from tests.support.tiny_models import change_weights, unit
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 PHRASES = ("oil on canvas", "stone", "the river and the bridge at night " * 80)
 
 
 def load(folder: Path, device: str = "cpu", precision: str = "auto") -> LoadedModel:
-    return load_torch(hub.locate(str(folder), None), device, precision, torch.get_num_threads())
+    return load_torch(model_files.locate(str(folder), None), device, precision, torch.get_num_threads())
 
 
 def image_features(loaded: LoadedModel) -> Any:
@@ -56,7 +56,7 @@ def test_description_is_read_from_the_model(tmp_path: Path, family: str) -> None
     loaded = load(tiny_models.FAMILIES[family](tmp_path / "model"))
     model = loaded.description
     clip = family.startswith("clip")
-    assert (model.id, model.revision) == ("model", hub.locate(str(tmp_path / "model"), None).revision)
+    assert (model.id, model.revision) == ("model", model_files.locate(str(tmp_path / "model"), None).revision)
     assert model.logit_scale == pytest.approx(tiny_models.LOGIT_SCALE, rel=1e-6)
     assert model.logit_bias == pytest.approx(0 if clip else tiny_models.LOGIT_BIAS, rel=1e-6)
     assert model.max_tokens == loaded.tokenizer.max_tokens == (77 if clip else tiny_models.SIGLIP_TOKENS)

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from service.errors import Overloaded
-from service.images.turns import Turns
+from service.limits.fair_semaphore import Turns
 
 
 def test_only_so_many_have_a_turn() -> None:

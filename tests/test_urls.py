@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.images.urls import encoded, redirected
+from service.images.fetch.urls import encoded, redirected
 
 HERE = "https://museum.example/bilder/alt.png"
 

@@ -10,7 +10,7 @@ from service.zero_shot import watchdog
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.loading import LoadingClassifier, Report
 from service.zero_shot.watchdog import Watchdog
-from tests.held_model import SECONDS, HeldModel, impatient, wait_until
+from tests.support.held_model import SECONDS, HeldModel, impatient, wait_until
 
 LOOK_SECONDS = 0.01
 PATIENCE = 0.6

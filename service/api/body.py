@@ -26,7 +26,7 @@ from service.errors import (
     RequestTooLarge,
     UnsupportedMediaType,
 )
-from service.json_extent import json_extent
+from service.parsing.json_extent import json_extent
 
 MAX_JSON_VALUES = 120_000
 """As many phrases as can be allowed, and what stands around them."""

@@ -4,16 +4,16 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from service.admission import Admission
 from service.api import metrics
-from service.api.asked import MAX_IMAGES
 from service.api.claim import Claim
 from service.api.pictures import StageTimes
 from service.api.query import ImageSource
+from service.api.schemas.requests import MAX_IMAGES
 from service.errors import FieldError, GazeError, ImageFetchFailed, InvalidRequest
 from service.iiif.presentation import Broken
 from service.iiif.reader import IiifReader
-from service.images.fetch import FETCH_SECONDS
+from service.images.fetch.fetcher import FETCH_SECONDS
+from service.limits.admission import Admission
 
 Wanted = tuple[ImageSource, GazeError | None]
 """A picture, and why there is none, where there is none."""

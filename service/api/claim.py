@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from service.admission import RETRY_SECONDS
 from service.errors import CallerGone, Overloaded
+from service.limits.admission import RETRY_SECONDS
 
 _GONE = select.POLLHUP | select.POLLERR
 _SENDS_NO_MORE = select.POLLRDHUP

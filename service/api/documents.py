@@ -10,8 +10,8 @@ from werkzeug.http import parse_options_header
 
 from service import __version__
 from service.api.address import AddressOf
-from service.api.answered import GazeAnswer, ImageInfo, RankedList, Result
 from service.api.query import ImageSource
+from service.api.schemas.responses import GazeAnswer, ImageInfo, RankedList, Result
 from service.documents.annotation_page import CONTEXT_PATH, context
 from service.documents.finding import Finding, Machine, RankedTerms, Subject, Term
 from service.documents.formats import FORMATS, Format

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from service.api import answered
 from service.api.query import GazeQuery
-from service.zero_shot.certainty import NEAR_TIE_SIMILARITY, certainty
+from service.api.schemas import responses
 from service.zero_shot.classifier import EncodedList, Scores, ZeroShotClassifier, highest_first, predictions
 from service.zero_shot.features import Require, TextFeatures
-from service.zero_shot.lift import NONE_OF_THESE_BELOW
+from service.zero_shot.interpretation.certainty import NEAR_TIE_SIMILARITY, certainty
+from service.zero_shot.interpretation.lift import NONE_OF_THESE_BELOW
+from service.zero_shot.interpretation.stability import MAX_PHRASES, TEMPLATES, Spread, spreads
 from service.zero_shot.phrase_lists import own_list
-from service.zero_shot.stability import MAX_PHRASES, TEMPLATES, Spread, spreads
 
 Features = NDArray[np.float32]
 
@@ -30,7 +30,7 @@ class Ranker:
         wants_neutral = query.rank_by == "lift" or not query.include.isdisjoint(("lift", "none_of_these"))
         self._neutral = classifier.neutral(require) if wants_neutral else None
 
-    def ranked(self, views: Mapping[str, Features], encoded: EncodedList) -> answered.RankedList:
+    def ranked(self, views: Mapping[str, Features], encoded: EncodedList) -> responses.RankedList:
         """Return a list's ranking for a picture; raises as the constructor does.
 
         views: the unit features [feature_size] of the picture's views by name, the one that is ranked by first
@@ -42,11 +42,11 @@ class Ranker:
         ranked_by = lifts if lifts is not None and self._query.rank_by == "lift" else scores.logits
         probable = np.flatnonzero(scores.probabilities >= self._query.min_probability)
         order = probable[highest_first(ranked_by[probable], self._query.top_k)]
-        ranked = answered.RankedList(
+        ranked = responses.RankedList(
             count=len(encoded.phrase_list.labels),
             hash=encoded.phrase_list.hash,
             predictions=[
-                answered.RankedPhrase(**vars(prediction)) for prediction in predictions(scores, encoded, order)
+                responses.RankedPhrase(**vars(prediction)) for prediction in predictions(scores, encoded, order)
             ],
         )
         if lifts is not None:
@@ -57,7 +57,7 @@ class Ranker:
         if "none_of_these" in self._query.include and self._neutral:
             of_neutral = np.stack([each.similarities for each in neutral])
             evidence = self._neutral.evidence(scores.similarities, of_neutral)
-            ranked.none_of_these = answered.Verdict(
+            ranked.none_of_these = responses.Verdict(
                 verdict=evidence < NONE_OF_THESE_BELOW, evidence=evidence, threshold=NONE_OF_THESE_BELOW
             )
         if "stability" in self._query.include:
@@ -77,7 +77,7 @@ class Ranker:
 
     def _add_stability(
         self,
-        ranked: answered.RankedList,
+        ranked: responses.RankedList,
         views: Mapping[str, Features],
         encoded: EncodedList,
         told: NDArray[np.intp],
@@ -87,7 +87,7 @@ class Ranker:
         seen = {name: self._classifier.scores(features, encoded) for name, features in views.items()}
         asked = self._in_templates(next(iter(views.values())), encoded, told)
         labels = encoded.phrase_list.labels
-        ranked.stability = answered.ListStability(
+        ranked.stability = responses.ListStability(
             views={name: _first(scores, labels) for name, scores in seen.items()},
             templates={name: _first(scores, [labels[index] for index in told]) for name, scores in asked.items()},
             edges_matter=_edges_matter(seen["crop"], seen["pad"]),
@@ -98,7 +98,7 @@ class Ranker:
         for phrase, place in zip(ranked.predictions, order.tolist(), strict=True):
             if place in of_place:
                 pictures, templates = of_place[place]
-                phrase.stability = answered.PhraseStability(pictures=_spread(pictures), templates=_spread(templates))
+                phrase.stability = responses.PhraseStability(pictures=_spread(pictures), templates=_spread(templates))
 
     def _in_templates(
         self, image_features: Features, encoded: EncodedList, told: NDArray[np.intp]
@@ -118,9 +118,9 @@ class Ranker:
         return {template: self._classifier.scores(image_features, each) for template, each in named}
 
 
-def _add_certainty(ranked: answered.RankedList, scores: Scores, order: NDArray[np.intp]) -> None:
+def _add_certainty(ranked: responses.RankedList, scores: Scores, order: NDArray[np.intp]) -> None:
     found = certainty(scores.similarities, scores.probabilities)
-    ranked.certainty = answered.Certainty(
+    ranked.certainty = responses.Certainty(
         entropy=found.entropy,
         effective_count=found.effective_count,
         margin=found.margin,
@@ -130,9 +130,9 @@ def _add_certainty(ranked: answered.RankedList, scores: Scores, order: NDArray[n
         phrase.near_tie_group = int(group)
 
 
-def _first(scores: Scores, labels: "tuple[str, ...] | list[str]") -> answered.First:
+def _first(scores: Scores, labels: "tuple[str, ...] | list[str]") -> responses.First:
     index = int(scores.logits.argmax())
-    return answered.First(label=labels[index], probability=float(scores.probabilities[index]))
+    return responses.First(label=labels[index], probability=float(scores.probabilities[index]))
 
 
 def _edges_matter(crop: Scores, pad: Scores) -> bool:
@@ -141,8 +141,8 @@ def _edges_matter(crop: Scores, pad: Scores) -> bool:
     return bool(ahead >= NEAR_TIE_SIMILARITY)
 
 
-def _spread(found: Spread) -> answered.Spread:
-    return answered.Spread(
-        rank=answered.RankSpread(lowest=found.ranks[0], highest=found.ranks[1]),
-        probability=answered.ProbabilitySpread(lowest=found.probabilities[0], highest=found.probabilities[1]),
+def _spread(found: Spread) -> responses.Spread:
+    return responses.Spread(
+        rank=responses.RankSpread(lowest=found.ranks[0], highest=found.ranks[1]),
+        probability=responses.ProbabilitySpread(lowest=found.probabilities[0], highest=found.probabilities[1]),
     )

@@ -10,22 +10,23 @@ import numpy as np
 from flask import Blueprint, Response, g, request
 from PIL import Image
 
-from service.admission import Admission
-from service.api import answered, metrics
+from service.api import metrics
 from service.api.canvases import pictures_of
 from service.api.claim import Claim
 from service.api.gaze import model_of
 from service.api.pictures import PictureParts, PictureReader, StageTimes, warnings_of
 from service.api.query import ExplainQuery, QueryLimits, read_explain_query
+from service.api.schemas import responses
 from service.errors import FieldError, GazeError, InvalidRequest
 from service.images.decode import min_short_side_for
+from service.limits.admission import Admission
+from service.zero_shot.batching import LOOK_SECONDS
 from service.zero_shot.caveats import caveats
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.features import Require
-from service.zero_shot.heat_map import METHOD, HeatMap, heat_maps, overlay_of, pictures_to_ask
+from service.zero_shot.interpretation.heat_map import METHOD, HeatMap, heat_maps, overlay_of, pictures_to_ask
+from service.zero_shot.interpretation.views import Views
 from service.zero_shot.loading import LoadingClassifier
-from service.zero_shot.passes import LOOK_SECONDS
-from service.zero_shot.views import Views
 
 _AT_A_TIME = 3
 """Explanations that may compute, or wait while one does: each is 51 passes, and rankings must get on meanwhile."""
@@ -71,7 +72,7 @@ def explain_blueprint(
 
 def _explained(
     classifier: ZeroShotClassifier, parts: PictureParts, claim: Claim, query: ExplainQuery, computing: _Computing
-) -> answered.Explanation:
+) -> responses.Explanation:
     """Return the heat maps of a query's phrases. Raises what the image raises."""
     times = StageTimes()
     g.stages = times.milliseconds
@@ -97,10 +98,10 @@ def _explained(
     metrics.IMAGES.labels(query.image.source, "explained").inc()
     g.images, g.phrases = 1, len(maps)
     left, top, across, down = framing.region(picture.info.width, picture.info.height, fit)
-    answer = answered.Explanation(
+    answer = responses.Explanation(
         model=model_of(classifier.model),
         image=picture.info,
-        region=answered.Region(left=left, top=top, width=across, height=down),
+        region=responses.Region(left=left, top=top, width=across, height=down),
         method=METHOD,
         maps=[
             _heat_map(label, phrase, each, (width, height) if query.overlay else None)
@@ -113,8 +114,8 @@ def _explained(
     return answer
 
 
-def _heat_map(label: str, phrase: str, found: HeatMap, overlay_size: tuple[int, int] | None) -> answered.HeatMap:
-    heat_map = answered.HeatMap(
+def _heat_map(label: str, phrase: str, found: HeatMap, overlay_size: tuple[int, int] | None) -> responses.HeatMap:
+    heat_map = responses.HeatMap(
         label=label,
         phrase=phrase,
         similarity=found.similarity,
@@ -124,7 +125,7 @@ def _heat_map(label: str, phrase: str, found: HeatMap, overlay_size: tuple[int, 
     )
     if not found.flat:
         row, column = np.unravel_index(int(found.values.argmax()), found.values.shape)
-        heat_map.strongest = answered.Place(row=int(row), column=int(column))
+        heat_map.strongest = responses.Place(row=int(row), column=int(column))
     if overlay_size:
         heat_map.overlay = _png(overlay_of(found, overlay_size))
     return heat_map

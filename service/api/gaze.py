@@ -9,21 +9,21 @@ from pydantic import TypeAdapter
 
 from service.api import metrics, problems
 from service.api.answer_size import require_bounded
-from service.api.answered import FailedImage, FailedResult, GazeAnswer, Model, Result
 from service.api.canvases import Wanted, pictures_of
 from service.api.claim import Claim
 from service.api.documents import document, form_asked
 from service.api.doubt import Features, Ranker
 from service.api.pictures import Picture, PictureParts, PictureReader, StageTimes, said_of, warnings_of
 from service.api.query import GazeQuery, ImageSource, QueryLimits, read_query
+from service.api.schemas.responses import FailedImage, FailedResult, GazeAnswer, Model, Result
 from service.errors import FieldError, GazeError, InvalidRequest
 from service.images.decode import min_short_side_for
 from service.zero_shot.caveats import caveats
 from service.zero_shot.classifier import EncodedList, ZeroShotClassifier
 from service.zero_shot.features import ModelDescription
+from service.zero_shot.interpretation.views import Views
 from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList
-from service.zero_shot.views import Views
 
 _ANSWER = TypeAdapter(GazeAnswer)
 

@@ -10,11 +10,11 @@ from PIL import Image
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from service.api import metrics
-from service.api.answered import Alive, Ready
+from service.api.schemas.responses import Alive, Ready
 from service.errors import NotReady, ShuttingDown
-from service.images.decoder import Decoder
+from service.images.isolation.decoder import Decoder
+from service.zero_shot.inference_monitor import Pulse
 from service.zero_shot.loading import LoadingClassifier
-from service.zero_shot.pulse import Pulse
 
 log = structlog.get_logger()
 

@@ -6,8 +6,8 @@ from flask import Blueprint, Response, request
 from pydantic import ValidationError
 
 from service.api import problems
-from service.api.answered import ListDetails, ListItem, ListSummary, ServedLists
-from service.api.asked import ListPage
+from service.api.schemas.requests import ListPage
+from service.api.schemas.responses import ListDetails, ListItem, ListSummary, ServedLists
 from service.zero_shot.classifier import require_list
 from service.zero_shot.phrase_lists import PhraseList
 

@@ -3,8 +3,8 @@
 from flask import Blueprint, Response
 
 from service import __version__
-from service.api.answered import ModelDetails
 from service.api.gaze import model_of
+from service.api.schemas.responses import ModelDetails
 from service.zero_shot.loading import LoadingClassifier
 
 

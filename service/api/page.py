@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from flask import Blueprint, Response, jsonify, render_template
 
 from service import __version__
-from service.api.openapi import document
+from service.api.openapi.document import document
 from service.zero_shot.phrase_lists import PhraseList
 
 CONTENT_SECURITY_POLICY = (

@@ -11,18 +11,18 @@ from urllib.parse import unquote
 
 from numpy.typing import NDArray
 
-from service.admission import Admission
 from service.api import metrics
-from service.api.answered import ImageInfo, Size
 from service.api.claim import Claim
 from service.api.query import ImageSource
+from service.api.schemas.responses import ImageInfo, Size
 from service.errors import GazeError, ImageTooLarge, UndecodableImage
 from service.iiif.allowance import Allowance
 from service.iiif.reader import IiifReader
 from service.images.decode import ImageLimits
-from service.images.decoder import Decoder, Prepare, PreparedImage
-from service.images.fetch import FETCH_SECONDS, ImageFetcher
+from service.images.fetch.fetcher import FETCH_SECONDS, ImageFetcher
+from service.images.isolation.decoder import Decoder, Prepare, PreparedImage
 from service.images.tiled import TiledImage
+from service.limits.admission import Admission
 
 # What the IIIF documents of one request may come to: it may lead to 32 pictures, each with an info.json of its own.
 IIIF_DOCUMENTS = 100

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 from werkzeug.exceptions import HTTPException
 
 from service import errors
-from service.api.answered import Problem, ProblemField, Progress
+from service.api.schemas.responses import Problem, ProblemField, Progress
 from service.errors import FieldError, GazeError
 
 log = structlog.get_logger()

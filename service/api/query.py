@@ -10,7 +10,8 @@ from flask import Request
 from pydantic import BaseModel, ValidationError
 
 from service.api import problems
-from service.api.asked import (
+from service.api.body import Form, file_name, read_body
+from service.api.schemas.requests import (
     MAX_IMAGES,
     MAX_LISTS,
     SHARE_PATTERN,
@@ -24,11 +25,10 @@ from service.api.asked import (
     Included,
     RankBy,
 )
-from service.api.body import Form, file_name, read_body
 from service.errors import FieldError, InvalidRequest
 from service.iiif.presentation import Canvas
-from service.zero_shot.framing import Fit
 from service.zero_shot.phrase_lists import OWN_LIST, PhraseList, own_list
+from service.zero_shot.preprocessing.framing import Fit
 
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,8}")
 _DECIMAL = re.compile(SHARE_PATTERN)

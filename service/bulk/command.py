@@ -16,11 +16,11 @@ from service.bulk.output import FORMS
 from service.bulk.parquet import require_pyarrow
 from service.bulk.plan import Plan
 from service.bulk.run import Collection, Lists, Output, Start, Wishes, run
-from service.cores import available_cores
 from service.images.decode import ImageLimits
+from service.limits.cores import available_cores
 from service.settings import read_settings
 from service.zero_shot.features import ModelDescription
-from service.zero_shot.hub import ModelFiles
+from service.zero_shot.model_files import ModelFiles
 
 SOME_FAILED = 3
 """The exit code of a job that is done and has failed items; other codes mean that it is not done."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from service.bulk.items import Answer, Item, NumberedItem, NumberedOutcome
 from service.bulk.rankings import Ranking
 from service.bulk.reading import Encoded, PictureReader, Unreadable
-from service.images.decoder import PreparedImage
+from service.images.isolation.decoder import PreparedImage
 from service.zero_shot.classifier import ZeroShotClassifier
 
 FETCHES = 16

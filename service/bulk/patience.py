@@ -7,8 +7,8 @@ from functools import partial
 
 from service.errors import ImageFetchFailed, ImageFetchTimeout
 from service.iiif.allowance import MOST_BYTES
-from service.images.addresses import FetchPolicy
-from service.images.fetch import FetchLimits, ImageFetcher
+from service.images.fetch.addresses import FetchPolicy
+from service.images.fetch.fetcher import FetchLimits, ImageFetcher
 
 PAUSES = (1.0, 4.0)
 """Seconds before a host is asked once more that did not answer, or that said that it could not just now."""

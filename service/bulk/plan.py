@@ -13,14 +13,14 @@ from service.composition import load_classifier, served_lists
 from service.iiif.allowance import Allowance
 from service.iiif.reader import IiifReader
 from service.images.decode import ImageLimits, min_short_side_for
-from service.images.decoder import Decoder
-from service.images.fetch import FETCH_SECONDS, FetchLimits
+from service.images.fetch.fetcher import FETCH_SECONDS, FetchLimits
+from service.images.isolation.decoder import Decoder
 from service.settings import Settings
-from service.zero_shot import hub
+from service.zero_shot import model_files
 from service.zero_shot.caveats import caveats
 from service.zero_shot.classifier import require_list
 from service.zero_shot.features import ModelDescription
-from service.zero_shot.hub import ModelFiles
+from service.zero_shot.model_files import ModelFiles
 from service.zero_shot.phrase_lists import OWN_LIST, PhraseList, own_list
 
 MOST_DOCUMENTS = 1_000_000
@@ -59,7 +59,7 @@ class Plan:
 
     def model_files(self) -> ModelFiles:
         """Return the model's files, fetched if they are not here. Raises StartError."""
-        return hub.fetch(self.settings.model, self.settings.revision)
+        return model_files.fetch(self.settings.model, self.settings.revision)
 
     def facts(self, lists: tuple[PhraseList, ...], files: ModelFiles) -> dict[str, Any]:
         """Return all that an answer depends on but the picture, by names that a person understands."""

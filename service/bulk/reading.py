@@ -9,7 +9,7 @@ import structlog
 
 from service.bulk.items import Failure, Item
 from service.errors import GazeError, InternalError, Overloaded
-from service.images.decoder import Decoder, Prepare, PreparedImage
+from service.images.isolation.decoder import Decoder, Prepare, PreparedImage
 from service.images.tiled import TiledImage
 
 log = structlog.get_logger()

@@ -24,7 +24,7 @@ from service.bulk.sources import items_of
 from service.documents.finding import Machine
 from service.errors import GazeError, InvalidRequest
 from service.zero_shot.features import ModelDescription
-from service.zero_shot.hub import ModelFiles
+from service.zero_shot.model_files import ModelFiles
 from service.zero_shot.phrase_lists import PhraseList
 
 _PASSED = "passed over"

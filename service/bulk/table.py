@@ -13,9 +13,9 @@ from typing import NoReturn
 from urllib.parse import unquote
 
 from service.bulk.items import Failure, Item
-from service.csv_files import BrokenCsv, CsvRows
 from service.errors import InvalidRequest
 from service.iiif.image_api import ImageUri
+from service.parsing.csv_files import BrokenCsv, CsvRows
 
 _NUMBER = "objectnumber"
 _PICTURES = ("url", "file", "image")

@@ -8,8 +8,8 @@ from urllib.parse import quote, urljoin
 
 from service.errors import ImageFetchFailed
 from service.iiif.allowance import MOST_VALUES
-from service.images.fetch import MAX_URL_CHARACTERS
-from service.json_extent import json_extent
+from service.images.fetch.fetcher import MAX_URL_CHARACTERS
+from service.parsing.json_extent import json_extent
 
 Document = dict[str, Any]
 

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from service.errors import ImageFetchFailed
 from service.iiif.document import Document, kind, objects, pixels, texts, uri
 from service.iiif.tiles import Box, TileGrid, smallest_grid
-from service.images.fetch import MAX_URL_CHARACTERS
+from service.images.fetch.fetcher import MAX_URL_CHARACTERS
 
 _IMAGE = re.compile(
     r"(?P<base>https?://.+)"

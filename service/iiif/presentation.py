@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from service.errors import GazeError, ImageFetchFailed
 from service.iiif.document import Document, http_uri, kind, label, objects, texts, uri, without_prefix
 from service.iiif.image_api import base_uri, is_image_service, url_of_part
-from service.images.fetch import MAX_URL_CHARACTERS
+from service.images.fetch.fetcher import MAX_URL_CHARACTERS
 
 # By version 3; by 2.1, by 2.0.
 _PARTS = ("items", "members", "collections", "manifests")

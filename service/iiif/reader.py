@@ -10,7 +10,7 @@ from service.iiif.document import Document, parsed, values_of
 from service.iiif.image_api import WHOLE, ImageInformation, ImageUri, base_uri, is_image_information
 from service.iiif.presentation import Broken, Canvas, Part, entries
 from service.iiif.tiles import TileGrid
-from service.images.fetch import ImageFetcher
+from service.images.fetch.fetcher import ImageFetcher
 from service.images.tiled import Tile, TiledImage
 
 _FAILURES = (ImageFetchFailed, ImageFetchTimeout, ImageTooLarge, UrlNotAllowed)

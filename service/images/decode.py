@@ -13,9 +13,9 @@ from typing import NamedTuple
 from PIL import ExifTags, GifImagePlugin, Image, UnidentifiedImageError
 
 from service.errors import ImageDimensions, ImageTooLarge, UndecodableImage, UnsupportedImageFormat
-from service.images import avif, bmp, colour, deep, gif, heif, jp2, jpeg, jpeg2000, png, webp
-from service.images.pillow_errors import BROKEN, problems_told
-from service.images.tiff.directory import is_tiff
+from service.images.decoders import avif, bmp, colour, deep, gif, heif, jp2, jpeg, jpeg2000, png, webp
+from service.images.decoders.pillow_errors import BROKEN, problems_told
+from service.images.decoders.tiff.directory import is_tiff
 from service.images.upright import TO_UPRIGHT, Upright, upright_size
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "JPEG2000")
@@ -24,7 +24,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "JPEG2000")
 _JPEG = ("JPEG", "MPO")
 
 _IMPORTED_LATE = (
-    "service.images.tiff.picture",  # with its codecs
+    "service.images.decoders.tiff.picture",  # with its codecs
     *(
         f"PIL.{name}ImagePlugin"
         for name in ("Avif", "Bmp", "Gif", "Jpeg", "Jpeg2K", "Mpo", "Png", "Ppm", "Tiff", "WebP")
@@ -229,7 +229,7 @@ def _decode_tiff(
 ) -> DecodedImage:
     """Decode a TIFF as decode() does; what is reduced is its smallest copy that serves, where the file has one."""
     # Its codecs are for the processes that can be killed, not for those that only know decode().
-    from service.images.tiff.picture import Tiff  # noqa: PLC0415
+    from service.images.decoders.tiff.picture import Tiff  # noqa: PLC0415
 
     tiff = Tiff(encoded)
     width, height = tiff.size

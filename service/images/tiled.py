@@ -8,7 +8,7 @@ from PIL import Image
 
 from service.errors import ImageDimensions, UndecodableImage
 from service.images.decode import MAX_ASPECT_RATIO
-from service.images.decoder import Decoder, Inputs, Prepare, PreparedImage
+from service.images.isolation.decoder import Decoder, Inputs, Prepare, PreparedImage
 
 _MOST_OFF = 1
 """Pixels of a side that a tile may have more or less than was asked for: servers round in several ways."""

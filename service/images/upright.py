@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from service.images.pillow_errors import problems_told
-from service.images.profiles import without_float_pipelines
+from service.images.decoders.pillow_errors import problems_told
+from service.images.decoders.profiles import without_float_pipelines
 
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom, as Pillow has them."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.errors import FieldError, InvalidRequest, Overloaded, UnknownList
+from service.zero_shot.batching import LOOK_SECONDS
 from service.zero_shot.features import (
     Encoder,
     ImageInputs,
@@ -25,12 +26,11 @@ from service.zero_shot.features import (
     TextFeatures,
     always,
 )
-from service.zero_shot.framing import Framing
-from service.zero_shot.lift import Neutral
-from service.zero_shot.neutral import neutral_pictures
-from service.zero_shot.passes import LOOK_SECONDS
+from service.zero_shot.inference_monitor import Pulse
+from service.zero_shot.interpretation.lift import Neutral
+from service.zero_shot.interpretation.neutral import neutral_pictures
 from service.zero_shot.phrase_lists import PhraseList
-from service.zero_shot.pulse import Pulse
+from service.zero_shot.preprocessing.framing import Framing
 
 _RETRY_SECONDS = 5
 

@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.errors import CorruptModel, InvalidSettings
-from service.zero_shot.backend import LoadedModel
+from service.zero_shot.backends.base import LoadedModel
+from service.zero_shot.batching import Passes
 from service.zero_shot.features import ImageInputs, ModelDescription, Prepare, Progress, Require, TextFeatures, always
-from service.zero_shot.framing import Framing
-from service.zero_shot.passes import Passes
+from service.zero_shot.inference_monitor import Pulse
 from service.zero_shot.phrase_cache import EncodedPhrase, PhraseCache
-from service.zero_shot.preparation import Preparation
-from service.zero_shot.pulse import Pulse
-from service.zero_shot.tokenizer import TokenIds
+from service.zero_shot.preprocessing.framing import Framing
+from service.zero_shot.preprocessing.preparation import Preparation
+from service.zero_shot.preprocessing.tokenizer import TokenIds
 
 PHRASE_CACHE_BYTES = 64 * 1024**2
 """What remembered phrases may take: some 20,000 of them at 512 numbers each."""

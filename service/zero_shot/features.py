@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.zero_shot.framing import Framing
-from service.zero_shot.pulse import Pulse
+from service.zero_shot.inference_monitor import Pulse
+from service.zero_shot.preprocessing.framing import Framing
 
 Progress = Callable[[int, int], object]
 """Called with how many are done and how many there are in all."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.zero_shot.tokenizer import TokenIds
+from service.zero_shot.preprocessing.tokenizer import TokenIds
 
 
 @dataclass(frozen=True)

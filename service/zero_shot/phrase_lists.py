@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from service.csv_files import BrokenCsv, CsvRows
 from service.errors import InvalidList
+from service.parsing.csv_files import BrokenCsv, CsvRows
 
 OWN_LIST = "phrases"
 """What phrases that came without a list's name are ranked as; no served list may take this name."""

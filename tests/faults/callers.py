@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.conftest import encoded, noise
-from tests.problem_shape import checked_problem
-from tests.running_service import Service
+from tests.support.problem_shape import checked_problem
+from tests.support.running_service import Service
 from tests.test_gaze import by_base64
 
 LOST = "lost"

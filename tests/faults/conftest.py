@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from service.zero_shot.models import has_cuda
+from service.zero_shot.backends.selection import has_cuda
 from tests.conftest import CACHE
-from tests.problem_shape import MARKER
-from tests.running_service import Service, served
+from tests.support.problem_shape import MARKER
+from tests.support.running_service import Service, served
 
 # Row 33 is injected besides, on every machine.
 collect_ignore = [] if has_cuda() else ["test_cuda.py"]

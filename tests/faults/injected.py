@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service import composition
-from service.zero_shot import models, pulse
-from service.zero_shot.backend import Backend, LoadedModel
+from service.zero_shot import inference_monitor
+from service.zero_shot.backends import selection
+from service.zero_shot.backends.base import Backend, LoadedModel
 from service.zero_shot.features import ImageInputs
 
 FOLDER = Path(os.environ["FAULTS_FOLDER"])
@@ -42,7 +43,7 @@ class FaultyBackend:
         return self._backend.text_features(token_ids)
 
 
-_load_model = models.load_model
+_load_model = selection.load_model
 
 
 def _faulty(*arguments: Any, **options: Any) -> LoadedModel:
@@ -51,6 +52,6 @@ def _faulty(*arguments: Any, **options: Any) -> LoadedModel:
 
 
 setattr(composition, "load_model", _faulty)  # noqa: B010  # its own import, which is not for others
-pulse.LEAST_PATIENCE = float(os.environ["FAULTS_PATIENCE"])
+inference_monitor.LEAST_PATIENCE = float(os.environ["FAULTS_PATIENCE"])
 
 from service.wsgi import app  # noqa: E402, F401  # gunicorn takes it from here

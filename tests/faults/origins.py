@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.faults.__main__ import NAMESERVER
-from tests.origin import Answer, Hosts, Place
+from tests.support.origin import Answer, Hosts, Place
 
 PORTS = (80, 443, 22, 3128, 6379, 8000, 8080)
 """Where somebody listens, at every address of IPv4 and IPv6; 443 speaks TLS."""

@@ -3,8 +3,8 @@
 from functools import partial
 
 from service import app as module
-from service.images.decoder import Decoder
-from tests.hostile_decoder import PROGRAM
+from service.images.isolation.decoder import Decoder
+from tests.support.hostile_decoder import PROGRAM
 
 setattr(module, "Decoder", partial(Decoder, program=PROGRAM))  # noqa: B010  # its own import, which is not for others
 

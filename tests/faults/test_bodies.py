@@ -11,9 +11,9 @@ import pytest
 
 from tests.faults.callers import answer_to
 from tests.faults.test_requests import Seen, assert_answers
-from tests.problem_shape import checked_problem
-from tests.running_service import Service
-from tests.wire import exchange
+from tests.support.problem_shape import checked_problem
+from tests.support.running_service import Service
+from tests.support.wire import exchange
 
 MIB = 1024**2
 MOST = 63 * MIB

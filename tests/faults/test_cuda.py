@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests import tiny_models
 from tests.faults.callers import answer_to, question
-from tests.full_cuda import MIB, full_but_for
-from tests.running_service import Service, served
+from tests.support import tiny_models
+from tests.support.full_cuda import MIB, full_but_for
+from tests.support.running_service import Service, served
 
 Seen = Callable[[str], None]
 PICTURES = 16

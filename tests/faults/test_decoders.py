@@ -13,8 +13,8 @@ from tests.conftest import CACHE, encoded
 from tests.faults.callers import status_of
 from tests.faults.test_images import DEADLINE_SECONDS, ask, ranked, refused
 from tests.faults.test_starts import GUNICORN
-from tests.hostile_decoder import REACH, saying
-from tests.running_service import Service, served
+from tests.support.hostile_decoder import REACH, saying
+from tests.support.running_service import Service, served
 
 Seen = Callable[[str], None]
 CALLERS = 2

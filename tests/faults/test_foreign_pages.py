@@ -6,9 +6,9 @@ from urllib.parse import quote
 import pytest
 
 from tests.faults.test_requests import GOOD, Seen, assert_answers
-from tests.problem_shape import checked_problem
-from tests.running_service import Service
-from tests.wire import exchange
+from tests.support.problem_shape import checked_problem
+from tests.support.running_service import Service
+from tests.support.wire import exchange
 
 BODY = json.dumps(GOOD).encode()
 BATCH = "/v1/reconcile/0.2?queries=" + quote('{"a":{"query":"http://museum.example/a.png"}}')

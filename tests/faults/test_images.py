@@ -19,10 +19,10 @@ from fuzz.bombs import gif, gif_of_frames, hand_made, scan_bomb, white_png
 from fuzz.images import Processes, mutations, send
 from fuzz.seeds import VARIANTS, picture, seeds
 from tests.conftest import encoded, noise
-from tests.problem_shape import checked_problem
-from tests.running_service import Service
+from tests.support.problem_shape import checked_problem
+from tests.support.running_service import Service
+from tests.support.wire import Answer, exchange
 from tests.test_decode import GREY_PAPER, STORED, UPRIGHT, WIDE_RGB
-from tests.wire import Answer, exchange
 
 PHRASES = {"colour": ["red", "blue", "a river"]}
 DEADLINE_SECONDS = 10

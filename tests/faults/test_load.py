@@ -18,15 +18,15 @@ from benchmarks.open_loop import Crowd, p99
 from benchmarks.overload import overload
 from benchmarks.pictures import LARGE, jpeg
 from benchmarks.reference_clip import make_reference_clip
-from service.cores import available_cores
+from service.limits.cores import available_cores
 from service.settings import SLOTS
 from tests.conftest import CACHE, encoded
 from tests.faults.callers import answer_to, ask_patiently, question, wait_for
 from tests.faults.test_requests import POST, assert_answers
-from tests.problem_shape import checked_problem
-from tests.running_service import Service, served
+from tests.support.problem_shape import checked_problem
+from tests.support.running_service import Service, served
+from tests.support.wire import connect, exchange, read_answer
 from tests.test_metrics import of, parsed
-from tests.wire import connect, exchange, read_answer
 
 BOUNDARY = "multipart/form-data; boundary=b"
 Seen = Callable[[str], None]

@@ -15,9 +15,9 @@ import pytest
 
 from service.settings import FETCH_SLOTS, OTHER_SLOTS, SLOTS, STREAMED_SLOTS
 from tests.conftest import CACHE, encoded, noise
-from tests.problem_shape import MARKER, checked_problem
-from tests.running_service import Service, served
-from tests.wire import Answer, connect, exchange, read_answer
+from tests.support.problem_shape import MARKER, checked_problem
+from tests.support.running_service import Service, served
+from tests.support.wire import Answer, connect, exchange, read_answer
 
 PNG = encoded(noise(60, 40))
 IMAGE = {"base64": base64.b64encode(PNG).decode()}

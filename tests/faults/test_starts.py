@@ -9,8 +9,8 @@ import pytest
 
 from tests.conftest import free_port
 from tests.faults.callers import answer_to, question
-from tests.gaze_command import gaze, run, sentence
-from tests.running_service import SERVE, served
+from tests.support.gaze_command import gaze, run, sentence
+from tests.support.running_service import SERVE, served
 from tests.test_cache import mounted
 
 Seen = Callable[[str], None]

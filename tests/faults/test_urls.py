@@ -15,16 +15,16 @@ from typing import Any
 import pytest
 import trustme
 
-from service.images.fetch import FETCH_SECONDS
+from service.images.fetch.fetcher import FETCH_SECONDS
 from tests.faults.forbidden import EVERY, IPV4, IPV6, PUBLIC, carriers
 from tests.faults.nameserver import Nameserver
 from tests.faults.origins import Attempts, Origins, black_hole, unanswering
 from tests.faults.web import ANSWERS, PNG, ZONE, certified
-from tests.origin import Place, moved
-from tests.problem_shape import MARKER, checked_problem
-from tests.running_service import Service
-from tests.wire import Answer as Answered
-from tests.wire import exchange
+from tests.support.origin import Place, moved
+from tests.support.problem_shape import MARKER, checked_problem
+from tests.support.running_service import Service
+from tests.support.wire import Answer as Answered
+from tests.support.wire import exchange
 
 METADATA = ("169.254.169.254", "169.254.170.2", "168.63.129.16", "100.100.100.200", "192.0.0.192")
 METADATA_IPV6 = ("fd00:ec2::254", "fd20:ce::254", "fd00:c1::a9fe:a9fe", "fd00:42::42", "fd00:a9fe:a9fe::1")

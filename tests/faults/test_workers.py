@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from service.settings import SLOTS
-from service.zero_shot.hub import demo_folder
+from service.zero_shot.model_files import demo_folder
 from tests.conftest import CACHE
 from tests.faults.callers import LOST, REFUSED, Load, answer_to, question, readiness, status_of, wait_for
 from tests.faults.test_starts import GUNICORN
-from tests.running_service import Service, served
+from tests.support.running_service import Service, served
 
 Seen = Callable[[str], None]
 PATIENCE = 5.0

@@ -12,7 +12,7 @@ import trustme
 from tests.conftest import encoded, noise
 from tests.faults.forbidden import EVERY, IPV4, IPV6, PUBLIC, carriers
 from tests.faults.nameserver import SILENT, Zone
-from tests.origin import Answer, endlessly, http, moved, reset, slowly, until_hung_up
+from tests.support.origin import Answer, endlessly, http, moved, reset, slowly, until_hung_up
 
 PNG = encoded(noise(64, 48))
 """The picture that is there."""

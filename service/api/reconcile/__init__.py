@@ -1,0 +1,1 @@
+"""The served lists as a reconciliation service, which OpenRefine asks."""

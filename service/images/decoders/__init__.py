@@ -1,0 +1,1 @@
+"""What each picture format needs beyond what its library does."""

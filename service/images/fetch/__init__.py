@@ -1,0 +1,1 @@
+"""A URL -> the bytes behind it, from an address that was vetted."""

@@ -1,0 +1,1 @@
+"""What many requests share, and who gets it when: places, cores, turns."""

@@ -1,0 +1,1 @@
+"""Text formats that several packages read, within bounds."""

@@ -1,0 +1,1 @@
+"""What runs a model: torch, OpenVINO, and the conversion of one to the other with its proof."""

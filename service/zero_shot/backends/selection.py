@@ -1,0 +1,153 @@
+"""A model's files -> the model, on the fastest backend that is exact on this machine, or on the one asked for."""
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import structlog
+
+from service.errors import InvalidSettings
+from service.zero_shot.backends.base import LoadedModel
+from service.zero_shot.backends.openvino_backend import OpenVinoBackend, processor_has_bfloat16
+from service.zero_shot.backends.openvino_cache import (
+    ConvertedModel,
+    Unsuitable,
+    entry_of,
+    load_converted,
+    read_converted,
+    write_unsuitable,
+)
+from service.zero_shot.cache import CacheFolder, require_temporary_folder
+from service.zero_shot.model_files import ModelFiles, fingerprint
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Computing:
+    """Where and how a model is to run.
+
+    device:    "auto", "cpu" or "cuda"
+    backend:   "auto", "torch" or "openvino"
+    precision: "auto", "float32", "bfloat16" or "float16"
+    threads:   of one pass on the CPU
+    """
+
+    device: str
+    backend: str
+    precision: str
+    threads: int
+
+
+def load_model(
+    files: ModelFiles,
+    computing: Computing,
+    cache: CacheFolder,
+    waiting: Callable[[], object] = lambda: None,
+    *,
+    compare: bool = True,
+) -> LoadedModel:
+    """Return the model; `waiting` is called if another process is converting it.
+
+    compare: whether a model that was converted before is compared with torch's features once more, and one that torch
+    runs is proved; each is proved when it is converted.
+
+    On a CPU OpenVINO is faster than torch and gives the same features, which is checked when a model is converted;
+    where it does not, torch runs the model.
+    Raises CorruptModel, UnsuitableModel, or InvalidSettings where what is asked for cannot be had.
+    """
+    device = computing.device
+    if device == "auto":
+        device = "cuda" if computing.backend != "openvino" and has_cuda() else "cpu"
+    if device == "cpu":
+        _check_precision(computing.precision)
+    elif computing.backend == "openvino":
+        raise InvalidSettings("GAZE_BACKEND is openvino, which runs on the CPU alone; set GAZE_DEVICE=cpu.")
+    if device == "cpu" and computing.backend != "torch":
+        precision = "float32" if computing.precision == "auto" else computing.precision
+        loaded = _load_openvino(files, precision, computing.threads, cache, waiting, compare=compare)
+        if not isinstance(loaded, Unsuitable):
+            return loaded
+        if computing.backend == "openvino":
+            raise InvalidSettings(f"GAZE_BACKEND is openvino, which cannot run {files.model_id}: {loaded.reason}.")
+        log.info("torch runs the model", reason=loaded.reason)
+    loaded = _load_torch(files, device, computing.precision, computing.threads)
+    if compare:
+        _prove(loaded, files)
+    return loaded
+
+
+def _check_precision(precision: str) -> None:
+    """Raise InvalidSettings if the processor cannot compute in this precision, or only in slow steps."""
+    if precision == "float16":
+        raise InvalidSettings("GAZE_PRECISION is float16, which takes a CUDA device; on a CPU say float32 or bfloat16.")
+    if precision == "bfloat16" and not processor_has_bfloat16():
+        raise InvalidSettings("GAZE_PRECISION is bfloat16, which this processor does not have; say float32.")
+
+
+def _load_torch(files: ModelFiles, device: str, precision: str, threads: int) -> LoadedModel:
+    require_temporary_folder()
+    # Imported here, because torch takes seconds and some 300 MB, and OpenVINO's backend can do without it.
+    from service.zero_shot.backends.torch_backend import load_torch  # noqa: PLC0415
+
+    return load_torch(files, device, precision, threads)
+
+
+def _prove(loaded: LoadedModel, files: ModelFiles) -> None:
+    from service.zero_shot.backends.proof import prove  # noqa: PLC0415  # as above
+
+    prove(loaded, files)
+
+
+def _load_openvino(
+    files: ModelFiles,
+    precision: str,
+    threads: int,
+    cache: CacheFolder,
+    waiting: Callable[[], object],
+    *,
+    compare: bool,
+) -> LoadedModel | Unsuitable:
+    entry = entry_of(files, fingerprint(files))
+    found: ConvertedModel | LoadedModel | Unsuitable | None = read_converted(cache, entry)
+    if found is None:
+        with cache.lock(entry, waiting):
+            found = read_converted(cache, entry) or _convert(files, precision, threads, cache, entry)
+    if isinstance(found, ConvertedModel):
+        return load_converted(cache / entry, found, files, precision, threads, compare=compare)
+    return found
+
+
+def _convert(
+    files: ModelFiles, precision: str, threads: int, cache: CacheFolder, entry: str
+) -> ConvertedModel | LoadedModel | Unsuitable:
+    """Convert a model and keep it in the cache; return it as it lies there, or as it is where nothing can be kept."""
+    require_temporary_folder()
+    from service.zero_shot.backends.openvino_export import convert, save_converted  # noqa: PLC0415  # as above
+
+    in_torch = _load_torch(files, "cpu", "float32", threads)
+    _prove(in_torch, files)
+    conversion = convert(in_torch, threads)
+    if isinstance(conversion, Unsuitable):
+        if conversion.lasting:
+            cache.write(entry, lambda folder: write_unsuitable(folder, conversion))
+        return conversion
+    log.info("model converted", model=files.model_id, backend="openvino")
+    if cache.write(entry, lambda folder: save_converted(conversion, folder)):
+        kept = read_converted(cache, entry)
+        if kept is not None:
+            return kept
+    towers, description = conversion.towers, replace(conversion.loaded.description, precision=precision)
+    backend = OpenVinoBackend(towers.image_tower, towers.text_tower, precision, threads)
+    return replace(conversion.loaded, backend=backend, description=description)
+
+
+def has_cuda() -> bool:
+    """Tell whether there is a CUDA device; torch is imported only where there is a driver for one."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False  # no driver, so torch need not be asked
+    import torch  # noqa: PLC0415  # as above
+
+    return torch.cuda.is_available()

@@ -1,0 +1,1 @@
+"""Pictures and phrases -> what a model takes, equal to its own processor."""
