@@ -9,8 +9,8 @@ from typing import Any
 from gunicorn import util
 from gunicorn.http import errors as http_errors
 
-from service.api.access.foreign_pages import ForeignPages
-from service.api.access.quota import counted_as
+from service.api.access.browsers import ForeignPages
+from service.api.access.callers import counted_as
 from service.connection import Connection
 from service.errors import GazeError, Overloaded
 from service.lifetime import access, admission

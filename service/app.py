@@ -11,9 +11,8 @@ from flask import Flask, Response, g, request
 from werkzeug.routing import RequestRedirect
 
 from service.api import metrics, problems
-from service.api.access.authorization import Access
-from service.api.access.cors import PREFLIGHT, CorsPolicy
-from service.api.access.foreign_pages import ForeignPages
+from service.api.access.browsers import PREFLIGHT, CorsPolicy, ForeignPages
+from service.api.access.callers import Access
 from service.api.address import address_of
 from service.api.documents import context_blueprint
 from service.api.explain import explain_blueprint

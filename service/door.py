@@ -5,8 +5,8 @@ Under ten times the load nine callers of ten are refused, and what each of them 
 
 import socket
 
-from service.api.access.authorization import Access
-from service.api.access.cors import CorsPolicy
+from service.api.access.browsers import CorsPolicy
+from service.api.access.callers import Access
 from service.arrival import Arrival
 from service.connection import BLOCK
 from service.errors import Overloaded

@@ -3,7 +3,7 @@
 import threading
 from functools import cache
 
-from service.api.access.authorization import Access
+from service.api.access.callers import Access
 from service.crew import crew
 from service.limits.admission import Admission
 from service.settings import FETCH_SLOTS, SLOTS, read_settings

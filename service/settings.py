@@ -9,10 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from service.api.access.clients import Network, parse_networks
-from service.api.access.cors import CorsPolicy
-from service.api.access.foreign_pages import Hosts
-from service.api.access.quota import Rate, parse_rates
+from service.api.access.browsers import CorsPolicy, Hosts
+from service.api.access.callers import Network, Rate, parse_networks, parse_rates
 from service.errors import InvalidSettings
 from service.images.fetch.addresses import FetchPolicy
 from service.limits.cores import available_cores

@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from service.api.access.clients import client_address, parse_networks
+from service.api.access.callers import client_address, parse_networks
 
 TRUSTED = "10.0.0.0/8, 127.0.0.1, 2001:db8:ffff::/48"
 

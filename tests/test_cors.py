@@ -6,7 +6,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.datastructures import Headers
 
-from service.api.access.cors import CorsPolicy
+from service.api.access.browsers import CorsPolicy
 from tests.support.problem_shape import checked_problem
 
 PAGE = "https://museum.example"

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from service import errors
-from service.api.access import keys
+from service.api.access import callers
 from service.app import create_app
 from service.images.fetch.addresses import FetchPolicy
 from service.settings import PREFIX, Settings, read_settings
@@ -132,7 +132,7 @@ def test_objects_of_the_guide_fit_kubernetes_schemas() -> None:
 def test_probes_ask_what_the_app_answers_without_a_key(overlay: str) -> None:
     paths = {name: server(overlay)[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "readiness", "liveness")}
     assert paths == {"startup": "/readyz", "readiness": "/readyz", "liveness": "/livez"}
-    assert set(paths.values()) <= routes() & keys.OPEN_PATHS
+    assert set(paths.values()) <= routes() & callers.OPEN_PATHS
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

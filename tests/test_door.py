@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from service.api.access.authorization import Access
-from service.api.access.clients import parse_networks
-from service.api.access.cors import CorsPolicy
+from service.api.access.browsers import CorsPolicy
+from service.api.access.callers import Access, parse_networks
 from service.connection import BLOCK
 from service.door import Door
 from tests.support.problem_shape import checked_problem

@@ -7,7 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import create_environ, run_wsgi_app
 
-from service.api.access.foreign_pages import Hosts
+from service.api.access.browsers import Hosts
 from service.api.reconcile.manifest import DRAFT, STABLE
 from tests.conftest import encoded, noise
 from tests.support.problem_shape import checked_problem

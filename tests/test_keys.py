@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from flask.testing import FlaskClient
 
-from service.api.access.keys import Keys
+from service.api.access.callers import Keys
 from tests.support.problem_shape import MARKER, checked_problem
 from tests.test_gaze import PNG, by_base64
 

@@ -9,8 +9,8 @@ from ipaddress import ip_address
 import pytest
 from flask.testing import FlaskClient
 
-from service.api.access import quota as quotas
-from service.api.access.quota import Quota, Rate, counted_as, parse_rates
+from service.api.access import callers as quotas
+from service.api.access.callers import Quota, Rate, counted_as, parse_rates
 from service.errors import RateLimited
 from tests.support.problem_shape import checked_problem
 

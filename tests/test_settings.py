@@ -7,10 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from service.api.access.clients import parse_networks
-from service.api.access.cors import CorsPolicy
-from service.api.access.foreign_pages import Hosts
-from service.api.access.quota import Rate
+from service.api.access.browsers import CorsPolicy, Hosts
+from service.api.access.callers import Rate, parse_networks
 from service.errors import InvalidSettings
 from service.settings import Settings, read_settings
 

@@ -1,19 +1,66 @@
-"""Pages of other sites, which may not drive this service through a visitor's browser where it needs no key.
-
-A page can send what browsers call simple requests anywhere, and cannot read the answers. It says where it comes from in
-`Origin`, and to https and localhost in `Sec-Fetch-Site` as well. A page whose own name is made to lead here (DNS
-rebinding) is of this origin to the browser, and reads the answers: but its name stands in `Host`.
-
-Sources: https://fetch.spec.whatwg.org/#origin-header, https://www.w3.org/TR/fetch-metadata/, RFC 9110, section 15.5.20.
-"""
+"""What browsers may send and read: CORS, and pages of other sites."""
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from service.api.access.cors import CorsPolicy
 from service.errors import ForeignOrigin, MisdirectedRequest
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+_USUAL_PORT = re.compile(r"http:.*:80|https:.*:443")
+
+_EXPOSED = {"Access-Control-Expose-Headers": "ETag, Retry-After, Server-Timing, X-Request-ID"}
+
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, HEAD, POST",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, If-None-Match, X-Request-ID",
+    "Access-Control-Max-Age": "3600",
+}
+"""What a browser is told that asks, before it sends a request, whether it may."""
+
+
+@dataclass(frozen=True)
+class CorsPolicy:
+    """The origins whose pages may read answers; keys are sent by these pages themselves, never by the browser."""
+
+    origins: frozenset[str] = frozenset()
+    every: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> "CorsPolicy":
+        """Return the policy of a comma-separated list of origins, or of `*`. Raises ValueError."""
+        origins = frozenset(part.strip() for part in text.split(",") if part.strip())
+        if origins == {"*"}:
+            return cls(every=True)
+        if not all(_ORIGIN.fullmatch(origin) and not _USUAL_PORT.fullmatch(origin) for origin in origins):
+            # Any other spelling would never be equal to what a browser sends.
+            raise ValueError(
+                "it must be * alone, or origins as browsers send them: scheme://host or scheme://host:port, in small "
+                "letters, without a path and without the scheme's usual port"
+            )
+        return cls(origins)
+
+    def grants(self, method: str, origin: str | None, asked_method: str | None) -> bool:
+        """Say whether a request is a browser's preflight of a page that may ask.
+
+        asked_method: the header `Access-Control-Request-Method`, which only a preflight has
+        """
+        return method == "OPTIONS" and asked_method is not None and self._allows(origin)
+
+    def headers(self, origin: str | None) -> dict[str, str]:
+        """Return what every answer to a request with this header `Origin` says of it; nothing where CORS is off."""
+        if self.every:
+            return {"Access-Control-Allow-Origin": "*", **_EXPOSED}
+        if not self.origins:
+            return {}
+        # A cache must not give one origin's answer to another.
+        varying = {"Vary": "Origin"}
+        return {**varying, "Access-Control-Allow-Origin": origin, **_EXPOSED} if origin in self.origins else varying
+
+    def _allows(self, origin: str | None) -> bool:
+        return self.every or origin in self.origins
+
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]@/\\?#\s]*)(?::([0-9]{0,5}))?")
 _NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
@@ -57,7 +104,13 @@ class Hosts:
 
 
 class ForeignPages:
-    """Tells what a page of another site sent from what is to be answered.
+    """Tells what a page of another site sent, through a visitor's browser, from what is to be answered.
+
+    A page can send what browsers call simple requests anywhere, and cannot read the answers. It says where it comes
+    from in `Origin`, and to https and localhost in `Sec-Fetch-Site` as well. A page whose own name is made to lead here
+    (DNS rebinding) is of this origin to the browser, and reads the answers: but its name stands in `Host`.
+    Sources: https://fetch.spec.whatwg.org/#origin-header, https://www.w3.org/TR/fetch-metadata/, RFC 9110, section
+    15.5.20.
 
     hosts:      besides that of public_url
     cors:       origins whose pages may ask
