@@ -1,16 +1,12 @@
 """create_app(settings, ...) -> Flask: the routes, and what happens around every request."""
 
-import re
 import threading
-import time
-import uuid
 from collections.abc import Mapping
 
-import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
 from werkzeug.routing import RequestRedirect
 
-from service.api import metrics, problems
+from service.api import problems
 from service.api.access.browsers import PREFLIGHT, CorsPolicy, ForeignPages
 from service.api.access.callers import Access
 from service.api.address import address_of
@@ -18,13 +14,14 @@ from service.api.documents import context_blueprint
 from service.api.explain import explain_blueprint
 from service.api.gaze import gaze_blueprint
 from service.api.health import health_blueprint
+from service.api.images import ImageServices
 from service.api.lists import lists_blueprint
 from service.api.model import model_blueprint
 from service.api.page import page_blueprint
-from service.api.pictures import PictureParts
 from service.api.query import QueryLimits
 from service.api.reconcile.manifest import STABLE
 from service.api.reconcile.views import reconcile_blueprint
+from service.api.request_context import RequestContext, current_request
 from service.errors import NotFound
 from service.images.decode import ImageLimits
 from service.images.fetch.fetcher import FETCH_SECONDS, FetchLimits, ImageFetcher
@@ -35,12 +32,8 @@ from service.settings import FETCH_SLOTS, SLOTS, Settings
 from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList
 
-log = structlog.get_logger()
-
 _PROBES = ("/livez", "/readyz", "/metrics")
 """What a supervisor asks for, by whatever name."""
-
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class _Answer(Response):
@@ -70,7 +63,7 @@ def create_app(
     fetcher = ImageFetcher(settings.fetch_policy, FetchLimits(settings.max_image_bytes, FETCH_SECONDS))
     image_limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
     cores = max(1, available_cores() // settings.workers)
-    parts = PictureParts(
+    services = ImageServices(
         fetcher=fetcher,
         admission=admission or Admission(SLOTS, FETCH_SLOTS),
         decoder=Decoder(image_limits, cores),
@@ -79,40 +72,35 @@ def create_app(
         fast=settings.decode == "fast",
     )
     query_limits = QueryLimits(settings.max_request_bytes, settings.max_phrases)
-    seconds = settings.request_timeout
     address = address_of(settings.public_url)
     app.register_blueprint(
         gaze_blueprint(
             loading=loading,
             served=served,
-            parts=parts,
-            request_seconds=seconds,
+            services=services,
             query_limits=query_limits,
             address=address,
         )
     )
-    app.register_blueprint(
-        explain_blueprint(loading=loading, parts=parts, request_seconds=seconds, query_limits=query_limits)
-    )
+    app.register_blueprint(explain_blueprint(loading=loading, services=services, query_limits=query_limits))
     app.register_blueprint(
         reconcile_blueprint(
             loading=loading,
             served=served,
-            parts=parts,
-            request_seconds=seconds,
+            services=services,
             query_limits=query_limits,
             address=address,
         )
     )
     app.register_blueprint(lists_blueprint(served))
     app.register_blueprint(model_blueprint(loading))
-    app.register_blueprint(health_blueprint(loading, parts.decoder, shutting_down))
+    app.register_blueprint(health_blueprint(loading, services.decoder, shutting_down))
     app.register_blueprint(context_blueprint(address))
     app.register_blueprint(page_blueprint(served, has_keys=bool(settings.api_keys)))
     problems.register(app)
     access = access or Access(settings.api_keys, settings.rate_limit, settings.trusted_proxies)
     pages = ForeignPages.where_open(settings.api_keys, settings.hosts, settings.cors_origins, settings.public_url)
-    _around_every_request(app, access, pages, settings.cors_origins)
+    _around_every_request(app, access, pages, settings.cors_origins, settings.request_timeout)
     return app
 
 
@@ -121,14 +109,13 @@ def _ranks_by_get() -> bool:
     return request.path.rstrip("/") == STABLE and "queries" in request.args
 
 
-def _around_every_request(app: Flask, access: Access, pages: ForeignPages | None, cors: CorsPolicy) -> None:
+def _around_every_request(
+    app: Flask, access: Access, pages: ForeignPages | None, cors: CorsPolicy, seconds: float
+) -> None:
     @app.before_request
     def begin() -> Response | None:
-        g.started = request.environ.get("gaze.started") or time.monotonic()
-        sent = request.headers.get("X-Request-ID", "")
-        g.request_id = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
         client = access.client(request.remote_addr, request.headers.get("X-Forwarded-For", ""))
-        g.client = str(client) if client else None
+        RequestContext.begin(request.environ, str(client) if client else None, seconds)
         if pages and request.path not in _PROBES:
             pages.require_own(request.method, request.scheme, request.headers.get, is_costly=_ranks_by_get())
         if cors.grants(
@@ -149,32 +136,15 @@ def _around_every_request(app: Flask, access: Access, pages: ForeignPages | None
 
     @app.after_request
     def end(response: Response) -> Response:
-        seconds = time.monotonic() - g.started
-        response.headers["X-Request-ID"] = g.request_id
+        context = current_request()
+        response.headers["X-Request-ID"] = context.request_id
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers.update(cors.headers(request.headers.get("Origin")))
-        stages: dict[str, float] = g.get("stages", {})
-        if stages:
-            response.headers["Server-Timing"] = ", ".join(f"{stage};dur={ms:.1f}" for stage, ms in stages.items())
+        if context.stages:
+            timings = (f"{stage};dur={milliseconds:.1f}" for stage, milliseconds in context.stages.items())
+            response.headers["Server-Timing"] = ", ".join(timings)
         # The route, not the path: what is in a path or a query is the caller's own.
         route = request.url_rule.rule if request.url_rule else "none"
         method = request.method if request.url_rule or request.method in ("GET", "HEAD", "POST") else "other"
-        metrics.REQUESTS.labels(route, method, response.status_code, g.get("code", "")).inc()
-        metrics.REQUEST_SECONDS.labels(route).observe(seconds)
-        for stage, milliseconds in stages.items():
-            if milliseconds:
-                metrics.STAGE_SECONDS.labels(stage).observe(milliseconds / 1000)
-        log.info(
-            "request",
-            request_id=g.request_id,
-            method=method,
-            route=route,
-            status=response.status_code,
-            code=g.get("code"),
-            milliseconds=round(seconds * 1000, 1),
-            stages={stage: round(ms, 1) for stage, ms in stages.items()} or None,
-            images=g.get("images"),
-            phrases=g.get("phrases"),
-            client=g.client,
-        )
+        context.record(method, route, response.status_code)
         return response

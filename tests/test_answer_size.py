@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from service.api import answer_size
-from service.api.answer_size import require_bounded
-from service.api.gaze import _Look
-from service.api.query import GazeQuery, ImageSource
+from service.api import query as module
+from service.api.gaze import _GazeHandler
+from service.api.query import GazeQuery, ImageSource, require_bounded
 from service.documents.formats import FORMATS
 from service.errors import InvalidRequest
 from service.zero_shot.classifier import ZeroShotClassifier
@@ -36,7 +35,7 @@ def refused(client: FlaskClient, question: Any, form: str | None = None) -> str:
 def test_too_large_an_answer_is_refused_before_a_picture_is_read(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch, form: str | None
 ) -> None:
-    monkeypatch.setattr(_Look, "answer", None)
+    monkeypatch.setattr(_GazeHandler, "answer", None)
     question = {"images": [IMAGE] * 24, "phrases": {"a": HOSTILE, "b": HOSTILE}, "top_k": None}
     assert "bytes" in refused(client, question, form)
 
@@ -111,7 +110,7 @@ def test_no_answer_is_larger_than_was_reckoned(
     response = client.post("/v1/gaze", json=question, query_string={"format": form} if form else {})
     assert response.status_code == 200
     for limit in ("MAX_JSON_BYTES", "MAX_DOCUMENT_BYTES"):
-        monkeypatch.setattr(answer_size, limit, len(response.data) - 2_000)
+        monkeypatch.setattr(module, limit, len(response.data) - 2_000)
     assert "bytes" in refused(client, question, form)
 
 
@@ -119,11 +118,11 @@ def test_longer_texts_are_reckoned_first() -> None:
     own = own_list("a", ("a" * 900, *["b"] * 99, "c" * 900), "{}")
     picture = ImageSource("upload", None, b"")
     for top_k, most in ((1, 3_000), (2, 5_000), (50, 20_000)):
-        answer_size.require_bounded(query([own], top_k=top_k), [picture], [own], None)
+        require_bounded(query([own], top_k=top_k), [picture], [own], None)
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(answer_size, "MAX_JSON_BYTES", most)
+            patched.setattr(module, "MAX_JSON_BYTES", most)
             require_bounded(query([own], top_k=top_k), [picture], [own], None)
-            patched.setattr(answer_size, "MAX_JSON_BYTES", most // 3)
+            patched.setattr(module, "MAX_JSON_BYTES", most // 3)
             with pytest.raises(InvalidRequest):
                 require_bounded(query([own], top_k=top_k), [picture], [own], None)
 

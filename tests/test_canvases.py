@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from PIL import Image
 
 from fuzz.bombs import white_png
-from service.api.pictures import IIIF_DOCUMENTS, IIIF_TILES
+from service.api.images import IIIF_DOCUMENTS, IIIF_TILES
 from tests.conftest import encoded, noise
 from tests.support.iiif_museum import canvas, museum
 from tests.support.iiif_tree import StaticHost, tiles_only
@@ -248,7 +248,7 @@ def test_one_request_reads_no_more_than_so_many_documents(make_client: MakeClien
 
 
 def test_one_uri_takes_no_longer_than_one_url(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.api.canvases.FETCH_SECONDS", 0.5)
+    monkeypatch.setattr("service.api.images.FETCH_SECONDS", 0.5)
     client = make_client(url_fetch=LOOPBACK)
     files = StaticHost()
     with Origin(files) as origin:

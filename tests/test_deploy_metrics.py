@@ -13,7 +13,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from service import errors
 from service.api import metrics
-from service.api.pictures import STAGES
+from service.api.request_context import STAGES
 from tests.support.deploy_kustomize import Object, read
 from tests.test_deploy import DEPLOY, OVERLAYS, one, routes, server
 

@@ -13,7 +13,7 @@ from PIL import Image
 from werkzeug.datastructures import MultiDict
 from werkzeug.test import TestResponse
 
-from service.api.pictures import Picture, warnings_of
+from service.api.images import LoadedImage, warnings_of
 from service.api.schemas.responses import ImageInfo
 from service.errors import UndecodableImage
 from service.images.decode import ImageLimits, decode
@@ -363,7 +363,7 @@ def test_same_request_gives_the_same_bytes(client: FlaskClient) -> None:
 
 def test_what_a_decoder_warns_of_says_which_picture_it_is() -> None:
     info = ImageInfo(source="upload", name=None, sha256="00", format="PNG", width=1, height=1)
-    plain, odd = Picture(info, {}, ()), Picture(info, {}, ("It is dark.", "It is small."))
+    plain, odd = LoadedImage(info, {}, ()), LoadedImage(info, {}, ("It is dark.", "It is small."))
     assert warnings_of([plain]) == []
     assert warnings_of([odd]) == ["It is dark.", "It is small."]
     assert warnings_of([plain, UndecodableImage(), odd]) == ["Picture 3: It is dark.", "Picture 3: It is small."]

@@ -1,62 +1,34 @@
-"""An answer as a document: which form a request asks for, and the answer in that form."""
+"""An answer as a document in one of the formats that catalogues read."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flask import Blueprint, Request, Response, g, request
-from werkzeug.http import parse_options_header
+from flask import Blueprint, Response, request
 
 from service import __version__
 from service.api.address import AddressOf
 from service.api.query import ImageSource
+from service.api.request_context import current_request
 from service.api.schemas.responses import GazeAnswer, ImageInfo, RankedList, Result
 from service.documents.annotation_page import CONTEXT_PATH, context
 from service.documents.finding import Finding, Machine, RankedTerms, Subject, Term
-from service.documents.formats import FORMATS, Format
-from service.errors import FieldError, InvalidRequest
+from service.documents.formats import Format
 from service.zero_shot.features import Require
 from service.zero_shot.phrase_lists import PhraseList
 
-JSON = "application/json"
-_TAKEN_FOR_JSON = (JSON, "application/*", "*/*")
-_BY_MEDIA_TYPE = {"application/ld+json": "annotations", "text/csv": "csv"}
-LINKED_ART = "https://linked.art/ns/v1/linked-art.json"
-
-
-def form_asked(request: Request) -> Format | None:
-    """Return the form that the parameter `format` names, else one that `Accept` prefers to JSON; None for JSON.
-
-    Raises InvalidRequest for a name that is not known.
-    """
-    name = request.args.get("format")
-    if name is not None:
-        if name != "json" and name not in FORMATS:
-            names = ", ".join(("json", *FORMATS))
-            raise InvalidRequest(errors=(FieldError("/format", f"There are these formats: {names}."),))
-        return FORMATS.get(name)
-    accepted = [(quality, *parse_options_header(asked)) for asked, quality in request.accept_mimetypes if quality > 0]
-    # The most wanted first, and JSON among equals.
-    for _, media_type, options in sorted(accepted, key=lambda each: (-each[0], each[1] not in _TAKEN_FOR_JSON)):
-        if media_type in _TAKEN_FOR_JSON:
-            return None
-        if name := _BY_MEDIA_TYPE.get(media_type.lower()):
-            is_linked_art = name == "annotations" and LINKED_ART in options.get("profile", "").split()
-            return FORMATS["linked-art" if is_linked_art else name]
-    return None
-
 
 def document(
-    form: Format,
+    document_format: Format,
     answer: GazeAnswer,
     sources: Sequence[ImageSource],
     lists: Mapping[str, PhraseList],
     *,
     address: str,
-    require: Require,
+    check: Require,
 ) -> Response:
-    """Return the answer, of which no picture failed, in this form. `require` is asked picture by picture."""
+    """Return the answer, of which no picture failed, in this format. `check` is called picture by picture."""
     model = answer.model
     machine = Machine(model.id, model.revision, __version__, address, datetime.now(UTC))
     findings = [
@@ -65,10 +37,10 @@ def document(
         if isinstance(result, Result)
     ]
     pieces: list[bytes] = []
-    for piece in form.render(findings, machine, f"{address}/v1/gaze/{g.request_id}"):
-        require()
+    for piece in document_format.render(findings, machine, f"{address}/v1/gaze/{current_request().request_id}"):
+        check()
         pieces.append(piece.encode(errors="replace"))
-    return Response(b"".join(pieces), content_type=form.media_type)
+    return Response(b"".join(pieces), content_type=document_format.media_type)
 
 
 def context_blueprint(address: AddressOf) -> Blueprint:

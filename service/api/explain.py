@@ -4,18 +4,16 @@ import base64
 import io
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import numpy as np
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, request
 from PIL import Image
 
-from service.api import metrics
-from service.api.canvases import pictures_of
-from service.api.claim import Claim
 from service.api.gaze import model_of
-from service.api.pictures import PictureParts, PictureReader, StageTimes, warnings_of
+from service.api.images import ImageLoader, ImageServices, warnings_of
 from service.api.query import ExplainQuery, QueryLimits, read_explain_query
+from service.api.request_context import RequestContext, current_request
 from service.api.schemas import responses
 from service.errors import FieldError, GazeError, InvalidRequest
 from service.images.decode import min_short_side_for
@@ -51,9 +49,7 @@ class _Computing:
                 self._turn.release()
 
 
-def explain_blueprint(
-    *, loading: LoadingClassifier, parts: PictureParts, request_seconds: float, query_limits: QueryLimits
-) -> Blueprint:
+def explain_blueprint(*, loading: LoadingClassifier, services: ImageServices, query_limits: QueryLimits) -> Blueprint:
     """Return the route that explains, on the parts that it needs."""
     blueprint = Blueprint("explain", __name__)
     computing = _Computing()
@@ -61,42 +57,44 @@ def explain_blueprint(
     @blueprint.post("/v1/explain")
     def explain() -> Response:
         classifier = loading.require()
-        claim = Claim.of(request.environ, g.started + request_seconds)
-        query = read_explain_query(request, query_limits, claim.deadline)
-        with nullcontext() if request.environ.get("gaze.has_place") else parts.admission.place():
-            answer = _explained(classifier, parts, claim, query, computing)
+        context = current_request()
+        query = read_explain_query(request, query_limits, context.deadline.at)
+        with context.admitted(services.admission):
+            answer = _explained(classifier, services, context, query, computing)
         return Response(answer.model_dump_json(exclude_unset=True), content_type="application/json")
 
     return blueprint
 
 
 def _explained(
-    classifier: ZeroShotClassifier, parts: PictureParts, claim: Claim, query: ExplainQuery, computing: _Computing
+    classifier: ZeroShotClassifier,
+    services: ImageServices,
+    context: RequestContext,
+    query: ExplainQuery,
+    computing: _Computing,
 ) -> responses.Explanation:
     """Return the heat maps of a query's phrases. Raises what the image raises."""
-    times = StageTimes()
-    g.stages = times.milliseconds
+    loader = ImageLoader(services, context, classifier.model.image_size)
     framing = classifier.require_framing("/fit" if query.fit else "")
     fit = query.fit or framing.own
-    reader = PictureReader(parts, claim, times, classifier.model.image_size)
-    [(source, error), *others] = pictures_of([query.image], reader.iiif, parts.admission, claim, times)
+    [image, *others] = loader.resolve([query.image])
     if others:
         raise InvalidRequest(errors=(FieldError(query.image.pointer, "This leads to several pictures; give one."),))
     side = min_short_side_for(classifier.model.image_size)
-    picture = error or reader.read(source, Views(framing, fit), side, exact=True)
+    picture = loader.load(image, Views(framing, fit), side, exact=True)
     if isinstance(picture, GazeError):
         raise picture
     seen = picture.inputs[fit]
-    with times.of("encode"), computing.turn(claim.require):
-        [phrases] = classifier.encode_lists([query.phrases], require=claim.require)
-        features = classifier.encode_views(pictures_to_ask(seen), claim.require)
-    with times.of("rank"):
+    with context.stage("encode"), computing.turn(context.deadline.check):
+        [phrases] = classifier.encode_lists([query.phrases], require=context.deadline.check)
+        features = classifier.encode_views(pictures_to_ask(seen), context.deadline.check)
+    with context.stage("rank"):
         similarities = np.stack([phrases.text_features.similarities(each) for each in features])
         height, width = framing.size
         patch = classifier.model.patch_size
         maps = heat_maps(similarities, height // patch, width // patch)
-    metrics.IMAGES.labels(query.image.source, "explained").inc()
-    g.images, g.phrases = 1, len(maps)
+    context.image_outcomes[query.image.source, "explained"] += 1
+    context.images, context.phrases = 1, len(maps)
     left, top, across, down = framing.region(picture.info.width, picture.info.height, fit)
     answer = responses.Explanation(
         model=model_of(classifier.model),

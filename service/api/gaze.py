@@ -1,20 +1,17 @@
 """POST /v1/gaze: rank the phrases of one or more lists for one or more images."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 
-from flask import Blueprint, Request, Response, g, request
+from flask import Blueprint, Request, Response, request
 from PIL import Image
 from pydantic import TypeAdapter
 
 from service.api import metrics, problems
-from service.api.answer_size import require_bounded
-from service.api.canvases import Wanted, pictures_of
-from service.api.claim import Claim
-from service.api.documents import document, form_asked
+from service.api.documents import document
 from service.api.doubt import Features, Ranker
-from service.api.pictures import Picture, PictureParts, PictureReader, StageTimes, said_of, warnings_of
-from service.api.query import GazeQuery, ImageSource, QueryLimits, read_query
+from service.api.images import ImageLoader, ImageServices, LoadedImage, ResolvedImage, said_of, warnings_of
+from service.api.query import GazeQuery, QueryLimits, read_format, read_query, require_bounded
+from service.api.request_context import RequestContext, current_request
 from service.api.schemas.responses import FailedImage, FailedResult, GazeAnswer, Model, Result
 from service.errors import FieldError, GazeError, InvalidRequest
 from service.images.decode import min_short_side_for
@@ -35,8 +32,7 @@ def gaze_blueprint(
     *,
     loading: LoadingClassifier,
     served: dict[str, PhraseList],
-    parts: PictureParts,
-    request_seconds: float,
+    services: ImageServices,
     query_limits: QueryLimits,
     address: Callable[[Request], str],
 ) -> Blueprint:
@@ -50,22 +46,22 @@ def gaze_blueprint(
     @metrics.IN_FLIGHT.track_inprogress()
     def gaze() -> Response:
         classifier = loading.require()
-        form = form_asked(request)
-        own_address = address(request) if form else ""
-        claim = Claim.of(request.environ, g.started + request_seconds)
-        query = read_query(request, query_limits, claim.deadline)
+        document_format = read_format(request)
+        own_address = address(request) if document_format else ""
+        context = current_request()
+        query = read_query(request, query_limits, context.deadline.at)
         lists = classifier.lists_named(query.lists)
         _refuse_served_names(query.own_lists, served)
-        with nullcontext() if request.environ.get("gaze.has_place") else parts.admission.place():
-            look = _Look(classifier, parts, claim)
-            wanted = look.pictures_of(query)
-            asked = (*(encoded.phrase_list for encoded in lists), *query.own_lists)
-            sources = [source for source, _ in wanted]
-            require_bounded(query, sources, asked, form)
-            answer = look.answer(query, wanted, lists, whole=form is not None)
-        if form:
-            by_name = {each.name: each for each in asked}
-            return document(form, answer, sources, by_name, address=own_address, require=look.require_late)
+        with context.admitted(services.admission):
+            handler = _GazeHandler(classifier, services, context, query)
+            images = handler.loader.resolve(query.images)
+            sources = [image.source for image in images]
+            phrase_lists = (*(encoded.phrase_list for encoded in lists), *query.own_lists)
+            require_bounded(query, sources, phrase_lists, document_format)
+            answer = handler.answer(images, lists, whole=document_format is not None)
+        if document_format:
+            by_name = {each.name: each for each in phrase_lists}
+            return document(document_format, answer, sources, by_name, address=own_address, check=handler.check_late)
         # What was not asked for is not set, and does not appear. As bytes: one emoji makes a text four times as large.
         return Response(_ANSWER.dump_json(answer, exclude_unset=True), content_type="application/json")
 
@@ -80,94 +76,89 @@ def _refuse_served_names(own_lists: Sequence[PhraseList], served: dict[str, Phra
         )
 
 
-class _Look:
+class _GazeHandler:
     """One request's way from images and lists to an answer."""
 
-    def __init__(self, classifier: ZeroShotClassifier, parts: PictureParts, claim: Claim) -> None:
+    def __init__(
+        self, classifier: ZeroShotClassifier, services: ImageServices, context: RequestContext, query: GazeQuery
+    ) -> None:
         self._classifier = classifier
-        self._parts = parts
-        self._claim = claim
-        self._times = StageTimes()
-        self._reader = PictureReader(parts, claim, self._times, classifier.model.image_size)
-        self.require_late = claim.extended(GRACE_SECONDS).require
+        self._context = context
+        self._query = query
+        self.loader = ImageLoader(services, context, classifier.model.image_size)
+        self.check_late = context.deadline.extended(GRACE_SECONDS).check
 
-    def pictures_of(self, query: GazeQuery) -> list[Wanted]:
-        """Return the pictures that a query's images stand for. Raises InvalidRequest where they are too many."""
-        g.stages = self._times.milliseconds
-        return pictures_of(query.images, self._reader.iiif, self._parts.admission, self._claim, self._times)
-
-    def answer(
-        self, query: GazeQuery, wanted: Sequence[Wanted], served: Sequence[EncodedList], *, whole: bool
-    ) -> GazeAnswer:
-        """Return the answer to a query. Raises what the image raises, or the first one where every image fails.
+    def answer(self, images: Sequence[ResolvedImage], served: Sequence[EncodedList], *, whole: bool) -> GazeAnswer:
+        """Return the answer to the query. Raises what the image raises, or the first one where every image fails.
 
         whole: whether the answer is wanted whole or not at all; then it raises what the first that fails raises
         """
-        views = self._views(query)
-        with self._times.of("encode"):
-            own = self._classifier.encode_lists(query.own_lists, require=self._claim.require)
-            ranker = Ranker(self._classifier, query, self._claim.require)
+        classifier, context = self._classifier, self._context
+        views = self._views()
+        with context.stage("encode"):
+            own = classifier.encode_lists(self._query.own_lists, require=context.deadline.check)
+            ranker = Ranker(classifier, self._query, context.deadline.check)
         lists = (*served, *own)
-        min_short_side = min_short_side_for(self._classifier.model.image_size)
-        if views:
-            min_short_side = views.min_short_side(min_short_side)
-        prepare = views or self._classifier.prepare
-        pictures = [
-            error or self._reader.read(source, prepare, min_short_side, exact=views is not None)
-            for source, error in wanted
-        ]
-        prepared = [picture for picture in pictures if isinstance(picture, Picture)]
-        failures = [picture for picture in pictures if isinstance(picture, GazeError)]
-        if failures and whole and len(wanted) > 1:
-            raise _of_one(failures[0], pictures.index(failures[0]) + 1)
-        if not prepared:
+        loaded = self._load(images, views)
+        pictures = [each for each in loaded if isinstance(each, LoadedImage)]
+        failures = [each for each in loaded if isinstance(each, GazeError)]
+        if failures and whole and len(images) > 1:
+            raise _of_one(failures[0], loaded.index(failures[0]) + 1)
+        if not pictures:
             raise failures[0]
-        with self._times.of("encode"):
-            features = self._features(prepared, has_views=views is not None)
-        with self._times.of("rank"):
+        with context.stage("encode"):
+            features = self._features(pictures, has_views=views is not None)
+        with context.stage("rank"):
             results = [
-                _failed(source, picture)
-                if isinstance(picture, GazeError)
-                else self._result(picture, next(features), lists, ranker)
-                for (source, _), picture in zip(wanted, pictures, strict=True)
+                self._failed(image, each)
+                if isinstance(each, GazeError)
+                else self._result(each, next(features), lists, ranker)
+                for image, each in zip(images, loaded, strict=True)
             ]
-        for result in results:
-            if isinstance(result, Result):
-                metrics.IMAGES.labels(result.image.source, "ranked").inc()
-        g.images = len(wanted)
-        g.phrases = sum(len(encoded.phrase_list.labels) for encoded in lists) * len(prepared)
-        metrics.PHRASES.inc(g.phrases)
-        model = self._classifier.model
-        warnings = [*caveats(model, lists), *warnings_of(pictures)]
-        return GazeAnswer(model=model_of(model), results=results, warnings=warnings)
+        context.image_outcomes.update((picture.info.source, "ranked") for picture in pictures)
+        context.images = len(images)
+        context.phrases = sum(len(encoded.phrase_list.labels) for encoded in lists) * len(pictures)
+        context.ranked_phrases = context.phrases
+        warnings = [*caveats(classifier.model, lists), *warnings_of(loaded)]
+        return GazeAnswer(model=model_of(classifier.model), results=results, warnings=warnings)
 
-    def _views(self, query: GazeQuery) -> Views | None:
+    def _views(self) -> Views | None:
         """Return what makes the views of a picture, or None where the model's own one is all that is asked for."""
-        several = "stability" in query.include
-        if query.fit is None and not several:
+        fit, several = self._query.fit, "stability" in self._query.include
+        if fit is None and not several:
             return None
-        framing = self._classifier.require_framing("/fit" if query.fit else "/include")
-        return Views(framing, query.fit or framing.own, several)
+        framing = self._classifier.require_framing("/fit" if fit else "/include")
+        return Views(framing, fit or framing.own, several)
 
-    def _features(self, prepared: Sequence[Picture], has_views: bool) -> Iterator[Mapping[str, Features]]:
+    def _load(self, images: Sequence[ResolvedImage], views: Views | None) -> list[LoadedImage | GazeError]:
+        side = min_short_side_for(self._classifier.model.image_size)
+        if views is None:
+            return [self.loader.load(image, self._classifier.prepare, side) for image in images]
+        return [self.loader.load(image, views, views.min_short_side(side), exact=True) for image in images]
+
+    def _features(self, pictures: Sequence[LoadedImage], has_views: bool) -> Iterator[Mapping[str, Features]]:
         """Return the unit features of each picture's views by name, the one that is ranked by first."""
         if has_views:
-            return iter([self._features_of_views(picture) for picture in prepared])
-        features = self._classifier.encode_images([picture.inputs for picture in prepared], self.require_late)
+            return iter([self._features_of_views(picture) for picture in pictures])
+        features = self._classifier.encode_images([picture.inputs for picture in pictures], self.check_late)
         return iter([{"own": each} for each in features])
 
-    def _features_of_views(self, picture: Picture) -> Mapping[str, Features]:
+    def _features_of_views(self, picture: LoadedImage) -> Mapping[str, Features]:
         views = [Image.fromarray(view) for view in picture.inputs.values()]
-        return dict(zip(picture.inputs, self._classifier.encode_views(views, self.require_late), strict=True))
+        return dict(zip(picture.inputs, self._classifier.encode_views(views, self.check_late), strict=True))
 
     def _result(
-        self, picture: Picture, views: Mapping[str, Features], lists: Sequence[EncodedList], ranker: Ranker
+        self, picture: LoadedImage, views: Mapping[str, Features], lists: Sequence[EncodedList], ranker: Ranker
     ) -> Result:
         ranked = {}
         for encoded in lists:
-            self.require_late()
+            self.check_late()
             ranked[encoded.phrase_list.name] = ranker.ranked(views, encoded)
         return Result(image=picture.info, lists=ranked)
+
+    def _failed(self, image: ResolvedImage, error: GazeError) -> FailedResult:
+        problem = problems.problem(error, self._context.request_id)
+        return FailedResult(image=FailedImage(**said_of(image.source)), error=problem)
 
 
 def model_of(model: ModelDescription) -> Model:
@@ -181,7 +172,3 @@ def _of_one(error: GazeError, number: int) -> GazeError:
     """Return the error of one of several pictures as that of them all."""
     detail = f"Picture {number}: {error.detail} A document cannot hold this; leave the picture out, or ask for JSON."
     return type(error)(detail, retry_after=error.retry_after)
-
-
-def _failed(source: ImageSource, error: GazeError) -> FailedResult:
-    return FailedResult(image=FailedImage(**said_of(source)), error=problems.problem(error, g.request_id))

@@ -4,12 +4,13 @@ import re
 from collections.abc import Sequence
 
 import structlog
-from flask import Flask, Response, g
+from flask import Flask, Response
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from werkzeug.exceptions import HTTPException
 
 from service import errors
+from service.api.request_context import current_request
 from service.api.schemas.responses import Problem, ProblemField, Progress
 from service.errors import FieldError, GazeError
 
@@ -58,8 +59,9 @@ def problem(error: GazeError, request_id: str) -> Problem:
 
 def respond(error: GazeError) -> Response:
     """Return the HTTP answer that tells the caller of the error."""
-    g.code = error.code
-    body = problem(error, g.request_id).model_dump_json()
+    context = current_request()
+    context.code = error.code
+    body = problem(error, context.request_id).model_dump_json()
     return Response(body, error.status, headers_of(error), content_type=MEDIA_TYPE)
 
 
@@ -108,5 +110,5 @@ def _from_werkzeug(error: HTTPException) -> Response:
 
 
 def _defect(error: Exception) -> Response:
-    log.error("defect", request_id=g.request_id, exc_info=error)
+    log.error("defect", request_id=current_request().request_id, exc_info=error)
     return respond(errors.InternalError())

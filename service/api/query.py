@@ -1,13 +1,16 @@
-"""What a request's body asks for -> GazeQuery or ExplainQuery, whether it came as JSON or as a form."""
+"""What a request asks for -> GazeQuery or ExplainQuery, in which format, and whether the answer would be too large."""
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 from flask import Request
 from pydantic import BaseModel, ValidationError
+from werkzeug.http import parse_options_header
 
 from service.api import problems
 from service.api.body import Form, file_name, read_body
@@ -25,10 +28,25 @@ from service.api.schemas.requests import (
     Included,
     RankBy,
 )
+from service.documents.formats import FORMATS, Format
 from service.errors import FieldError, InvalidRequest
 from service.iiif.presentation import Canvas
 from service.zero_shot.phrase_lists import OWN_LIST, PhraseList, own_list
 from service.zero_shot.preprocessing.framing import Fit
+
+JSON = "application/json"
+_TAKEN_FOR_JSON = (JSON, "application/*", "*/*")
+_BY_MEDIA_TYPE = {"application/ld+json": "annotations", "text/csv": "csv"}
+LINKED_ART = "https://linked.art/ns/v1/linked-art.json"
+
+MAX_PREDICTIONS = 120_000
+MAX_JSON_BYTES = 40 * 1024**2
+MAX_DOCUMENT_BYTES = 20 * 1024**2
+
+_JSON_BYTES_EACH = 180
+_LIST_BYTES = 500
+_MORE_BYTES = {"certainty": 30, "lift": 30, "stability": 0, "none_of_these": 0}
+_STABILITY_PHRASES, _STABILITY_BYTES_EACH, _STABILITY_FIRSTS = 50, 250, 20
 
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,8}")
 _DECIMAL = re.compile(SHARE_PATTERN)
@@ -114,6 +132,50 @@ def read_explain_query(request: Request, limits: QueryLimits, deadline: float) -
     sent = _validated(ExplainRequest, body)
     phrases = own_list(OWN_LIST, tuple(sent.phrases), sent.template)
     return ExplainQuery(_as_source(sent.image, "/image"), phrases, sent.fit, sent.overlay)
+
+
+def read_format(request: Request) -> Format | None:
+    """Return the format that the parameter `format` names, else one that `Accept` prefers to JSON; None for JSON.
+
+    Raises InvalidRequest for a name that is not known.
+    """
+    name = request.args.get("format")
+    if name is not None:
+        if name != "json" and name not in FORMATS:
+            names = ", ".join(("json", *FORMATS))
+            raise InvalidRequest(errors=(FieldError("/format", f"There are these formats: {names}."),))
+        return FORMATS.get(name)
+    accepted = [(quality, *parse_options_header(asked)) for asked, quality in request.accept_mimetypes if quality > 0]
+    # The most wanted first, and JSON among equals.
+    for _, media_type, options in sorted(accepted, key=lambda each: (-each[0], each[1] not in _TAKEN_FOR_JSON)):
+        if media_type in _TAKEN_FOR_JSON:
+            return None
+        if name := _BY_MEDIA_TYPE.get(media_type.lower()):
+            is_linked_art = name == "annotations" and LINKED_ART in options.get("profile", "").split()
+            return FORMATS["linked-art" if is_linked_art else name]
+    return None
+
+
+def require_bounded(
+    query: GazeQuery, pictures: Sequence[ImageSource], lists: Iterable[PhraseList], form: Format | None
+) -> None:
+    """Raise InvalidRequest where an answer could have too many predictions, or too many bytes.
+
+    lists: all that are ranked
+    form:  of the document that the answer is to be; None for JSON
+    """
+    count = bytes_each_picture = 0
+    for each in lists:
+        told = _most_predictions(query, len(each.labels))
+        count += told * len(pictures)
+        bytes_each_picture += _list_bytes(query, each, told, form)
+        if form:
+            bytes_each_picture += told * max(map(_iri_bytes, pictures))
+    if count > MAX_PREDICTIONS:
+        _refuse(f"{MAX_PREDICTIONS} predictions")
+    most_bytes = MAX_DOCUMENT_BYTES if form else MAX_JSON_BYTES
+    if bytes_each_picture * len(pictures) > most_bytes:
+        _refuse(f"{most_bytes} bytes")
 
 
 def _query_of_json(fields: Any) -> GazeQuery:
@@ -205,3 +267,36 @@ def _url_name(url: str) -> str | None:
         return file_name(unquote(urlsplit(url.strip()).path))
     except ValueError:
         return None
+
+
+def _refuse(limit: str) -> None:
+    how = f"An answer may have {limit}; ask for fewer pictures, lists or phrases, a smaller top_k or a min_probability."
+    raise InvalidRequest(errors=(FieldError("/top_k", how),))
+
+
+def _most_predictions(query: GazeQuery, count: int) -> int:
+    most = count if query.top_k is None else min(query.top_k, count)
+    # The probabilities of a list add up to 1; what is 1 over the least that a float can be, no float can.
+    return int(1 / query.min_probability) + 1 if query.min_probability * most > 1 else most
+
+
+def _list_bytes(query: GazeQuery, phrase_list: PhraseList, told: int, form: Format | None) -> int:
+    """Return what so many predictions of a list may take for one picture: those whose texts are the longest."""
+    texts = zip(phrase_list.labels, phrase_list.phrases, phrase_list.uris, strict=True)
+    # As they stand in JSON, in which quotes and control characters take more.
+    sizes = np.fromiter(
+        (len(json.dumps(each, ensure_ascii=False).encode(errors="replace")) for each in texts), np.int64
+    )
+    longest = int(np.sort(sizes)[-told:].sum()) if told else 0
+    if form:
+        return told * form.bytes_each + longest * form.times
+    more = sum(_MORE_BYTES[each] for each in query.include)
+    total = _LIST_BYTES + told * (_JSON_BYTES_EACH + more) + longest
+    if "stability" in query.include:
+        total += min(told, _STABILITY_PHRASES) * _STABILITY_BYTES_EACH + _STABILITY_FIRSTS * int(sizes.max())
+    return total
+
+
+def _iri_bytes(source: ImageSource) -> int:
+    iri = source.canvas.id or source.canvas.image if source.canvas else source.content if source.source == "url" else ""
+    return len(str(iri).encode(errors="replace")) + len((source.object_number or "").encode(errors="replace"))

@@ -4,8 +4,8 @@ from typing import Any, get_args
 
 from service import errors
 from service.api.body import MAX_PARTS
-from service.api.documents import LINKED_ART
 from service.api.openapi.fragments import answer, problems, ref
+from service.api.query import LINKED_ART
 from service.api.schemas import requests, responses
 from service.documents.formats import FORMATS
 from service.zero_shot.preprocessing.framing import Fit

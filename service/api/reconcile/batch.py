@@ -11,11 +11,12 @@ from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import parse_qsl
 
 import structlog
-from flask import Request, g
+from flask import Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, ValidationError
 from werkzeug.http import parse_options_header
 
 from service.api.body import from_json, read_bytes
+from service.api.request_context import current_request
 from service.api.schemas.requests import DEFAULT_TOP_K, Digits, digits, whole
 from service.errors import FieldError, InvalidRequest, MalformedRequest, UnsupportedMediaType
 from service.zero_shot.phrase_lists import PhraseList
@@ -258,7 +259,7 @@ def _read_all(kind: type[_Kind], sent: Iterable[Any], count: int) -> list[Query]
         raise _unfit(f"A query batch may have {MAX_QUERIES} queries.")
     read = [_read_one(kind, query) for query in sent]
     if unread := read.count(None):
-        log.info("unread", request_id=g.request_id, queries=unread)
+        log.info("unread", request_id=current_request().request_id, queries=unread)
     return [query or _NOTHING for query in read]
 
 

@@ -6,16 +6,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import structlog
-from flask import g
 from numpy.typing import NDArray
 
-from service.api import metrics
-from service.api.claim import Claim
 from service.api.gaze import GRACE_SECONDS
-from service.api.pictures import Picture, PictureParts, PictureReader, StageTimes
+from service.api.images import ImageLoader, ImageServices, LoadedImage, ResolvedImage
 from service.api.query import ImageSource
 from service.api.reconcile.batch import Query, ReconciliationCandidate, ReconciliationFeature, ReconciliationType
 from service.api.reconcile.terms import term_id
+from service.api.request_context import RequestContext
 from service.errors import CallerGone, GazeError, Overloaded
 from service.images.decode import min_short_side_for
 from service.images.fetch.fetcher import FETCH_SECONDS
@@ -32,13 +30,12 @@ class Batch:
     """
 
     def __init__(
-        self, classifier: ZeroShotClassifier, served: Collection[str], parts: PictureParts, claim: Claim
+        self, classifier: ZeroShotClassifier, served: Collection[str], services: ImageServices, context: RequestContext
     ) -> None:
         self._classifier = classifier
         self._served = served
-        self._claim = claim
-        self._times = StageTimes()
-        self._reader = PictureReader(parts, claim, self._times, classifier.model.image_size)
+        self._context = context
+        self._loader = ImageLoader(services, context, classifier.model.image_size)
 
     def candidates(self, queries: Sequence[Query]) -> list[list[ReconciliationCandidate]]:
         """Return the candidates for each query, best first: none for a picture that cannot be had, or an unknown list.
@@ -46,11 +43,10 @@ class Batch:
         A picture that several queries ask of is fetched once.
         Raises Overloaded where this service was too busy to read one; and CallerGone.
         """
-        g.stages = self._times.milliseconds
         lists = [self._lists(query) for query in queries]
         wanted = [named if query.limit else () for query, named in zip(queries, lists, strict=True)]
         features = self._features(query.image for query, named in zip(queries, wanted, strict=True) if named)
-        with self._times.of("rank"):
+        with self._context.stage("rank"):
             return [
                 self._ranked(features[query.image], named, query.limit) if named and query.image in features else []
                 for query, named in zip(queries, wanted, strict=True)
@@ -64,28 +60,29 @@ class Batch:
         """Return the unit features [feature_size] of those images that can be had."""
         side = min_short_side_for(self._classifier.model.image_size)
         asked = list(dict.fromkeys(filter(None, images)))
-        read: dict[str, Picture | GazeError] = {}
+        read: dict[str, LoadedImage | GazeError] = {}
         for place, image in enumerate(asked):
             # So that slow hosts leave the others their share.
-            seconds = min(FETCH_SECONDS, max(1.0, self._claim.deadline - time.monotonic()) / (len(asked) - place))
-            read[image] = self._reader.read(_source(image), self._classifier.prepare, side, seconds=seconds)
-        pictures = {image: picture for image, picture in read.items() if isinstance(picture, Picture)}
+            seconds = min(FETCH_SECONDS, max(1.0, self._context.deadline.at - time.monotonic()) / (len(asked) - place))
+            source = ResolvedImage(_source(image))
+            read[image] = self._loader.load(source, self._classifier.prepare, side, seconds=seconds)
+        pictures = {image: picture for image, picture in read.items() if isinstance(picture, LoadedImage)}
         failures = [picture for picture in read.values() if isinstance(picture, GazeError)]
-        g.images = len(read)
+        self._context.images = len(read)
         if failures:
-            log.info("unread", request_id=g.request_id, images=dict(Counter(failure.code for failure in failures)))
+            codes = Counter(failure.code for failure in failures)
+            log.info("unread", request_id=self._context.request_id, images=dict(codes))
         for failure in failures:
             # No candidates would say that nothing fits.
             if isinstance(failure, (Overloaded, CallerGone)):
                 raise failure
         if not pictures:
             return {}
-        with self._times.of("encode"):
+        with self._context.stage("encode"):
             features = self._classifier.encode_images(
-                [picture.inputs for picture in pictures.values()], self._claim.extended(GRACE_SECONDS).require
+                [picture.inputs for picture in pictures.values()], self._context.deadline.extended(GRACE_SECONDS).check
             )
-        for picture in pictures.values():
-            metrics.IMAGES.labels(picture.info.source, "ranked").inc()
+        self._context.image_outcomes.update((picture.info.source, "ranked") for picture in pictures.values())
         return dict(zip(pictures, features, strict=True))
 
     def _ranked(
@@ -98,8 +95,8 @@ class Batch:
         rankings: list[tuple[PhraseList, Iterator[Prediction]]] = []
         for encoded in lists:
             own = encoded.phrase_list
-            g.phrases = g.get("phrases", 0) + len(own.labels)
-            metrics.PHRASES.inc(len(own.labels))
+            self._context.ranked_phrases += len(own.labels)
+            self._context.phrases = self._context.ranked_phrases
             # Three times as many, because two spellings may be one term, and other lists have it, too.
             ranked = self._classifier.rank(features, encoded, 3 * limit)
             rankings.append((own, iter(ranked)))

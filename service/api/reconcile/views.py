@@ -6,16 +6,14 @@ match: a person decides.
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, request
 from pydantic import ValidationError
 
 from service.api import problems
 from service.api.address import AddressOf
-from service.api.claim import Claim
-from service.api.pictures import PictureParts
+from service.api.images import ImageServices
 from service.api.query import QueryLimits
 from service.api.reconcile.batch import (
     Query,
@@ -32,6 +30,7 @@ from service.api.reconcile.batch import (
 from service.api.reconcile.candidates import Batch
 from service.api.reconcile.manifest import DRAFT, STABLE, VIEW, draft_manifest, stable_manifest
 from service.api.reconcile.terms import Terms
+from service.api.request_context import current_request
 from service.errors import FieldError, InvalidRequest
 from service.limits.admission import Admission
 from service.zero_shot.loading import LoadingClassifier
@@ -48,8 +47,7 @@ def reconcile_blueprint(
     *,
     loading: LoadingClassifier,
     served: Mapping[str, PhraseList],
-    parts: PictureParts,
-    request_seconds: float,
+    services: ImageServices,
     query_limits: QueryLimits,
     address: AddressOf,
 ) -> Blueprint:
@@ -57,17 +55,15 @@ def reconcile_blueprint(
     blueprint = Blueprint("reconcile", __name__)
     by_get = Admission(_BY_GET)
 
-    def claim() -> Claim:
-        return Claim.of(request.environ, g.started + request_seconds)
-
-    def candidates(queries: Sequence[Query], until: Claim) -> list[list[dict[str, Any]]]:
+    def candidates(queries: Sequence[Query]) -> list[list[dict[str, Any]]]:
         classifier = loading.require()
-        with nullcontext() if request.environ.get("gaze.has_place") else parts.admission.place():
-            found = Batch(classifier, served, parts, until).candidates(queries)
+        context = current_request()
+        with context.admitted(services.admission):
+            found = Batch(classifier, served, services, context).candidates(queries)
         return [[candidate.model_dump() for candidate in each] for each in found]
 
-    def results(queries: Mapping[str, Query], until: Claim) -> Response:
-        found = candidates(tuple(queries.values()), until)
+    def results(queries: Mapping[str, Query]) -> Response:
+        found = candidates(tuple(queries.values()))
         return _json({name: {"result": each} for name, each in zip(queries, found, strict=True)})
 
     @blueprint.get(STABLE, strict_slashes=False)
@@ -76,12 +72,12 @@ def reconcile_blueprint(
         if not sent:
             return _json(stable_manifest(served.values(), address(request)))
         with by_get.place():
-            return results(queries_of(sent), claim())
+            return results(queries_of(sent))
 
     @blueprint.post(STABLE, strict_slashes=False)
     def stable_batch() -> Response:
-        until = claim()
-        return results(queries_of(read_form(request, query_limits.max_bytes, until.deadline)), until)
+        deadline = current_request().deadline.at
+        return results(queries_of(read_form(request, query_limits.max_bytes, deadline)))
 
     @blueprint.get(DRAFT, strict_slashes=False)
     def draft() -> Response:
@@ -89,8 +85,8 @@ def reconcile_blueprint(
 
     @blueprint.post(f"{DRAFT}/match")
     def draft_match() -> Response:
-        until = claim()
-        found = candidates(read_match(request, query_limits.max_bytes, until.deadline), until)
+        deadline = current_request().deadline.at
+        found = candidates(read_match(request, query_limits.max_bytes, deadline))
         return _json({"results": [{"candidates": each} for each in found]})
 
     _add_terms(blueprint, served)

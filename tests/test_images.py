@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from service.api.claim import Claim
-from service.api.pictures import PictureParts, PictureReader, StageTimes
+from service.api.images import ImageLoader, ImageServices, ResolvedImage
 from service.api.query import ImageSource
+from service.api.request_context import RequestContext, RequestDeadline
 from service.errors import GazeError
 from service.images.decode import ImageLimits
 from service.images.fetch.addresses import FetchPolicy
@@ -25,15 +25,16 @@ PREPARE = Preparation(2, None, (2, 2), 3, 1 / 255, (0.5, 0.4, 0.3), (0.2, 0.2, 0
 
 
 @pytest.fixture
-def parts() -> PictureParts:
+def services() -> ImageServices:
     admission = Admission(4, 4)
     admission.take()  # which the request has that reads
     fetcher = ImageFetcher(FetchPolicy.parse("off"), FetchLimits(LIMITS.max_bytes, 5.0))
-    return PictureParts(fetcher, admission, Decoder(LIMITS, 2), LIMITS, cores=2, fast=False)
+    return ImageServices(fetcher, admission, Decoder(LIMITS, 2), LIMITS, cores=2, fast=False)
 
 
-def reader(parts: PictureParts) -> PictureReader:
-    return PictureReader(parts, Claim(time.monotonic() + 30), StageTimes(), 224)
+def loader(services: ImageServices) -> ImageLoader:
+    now = time.monotonic()
+    return ImageLoader(services, RequestContext("id", now, RequestDeadline(now + 30), None), 224)
 
 
 def with_other_samples(samples: bytes) -> bytes:
@@ -53,39 +54,39 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
-def test_a_broken_picture_is_not_kept_by_what_is_said_of_it(parts: PictureParts, broken: bytes) -> None:
+def test_error_keeps_no_bytes_of_the_image(services: ImageServices, broken: bytes) -> None:
     source = ImageSource("upload", None, broken)
     before = sys.getrefcount(broken)
-    error = reader(parts).read(source, PREPARE, 448)
+    error = loader(services).load(ResolvedImage(source), PREPARE, 448)
     assert isinstance(error, GazeError)
     assert (error.__context__, error.__traceback__) == (None, None)
     assert sys.getrefcount(broken) == before
 
 
-def test_nor_is_one_whose_decoder_died(parts: PictureParts) -> None:
-    dying = replace(parts, decoder=Decoder(LIMITS, 2, program="raise SystemExit(1)"))
+def test_error_of_a_dead_decoder_keeps_no_bytes(services: ImageServices) -> None:
+    dying = replace(services, decoder=Decoder(LIMITS, 2, program="raise SystemExit(1)"))
     file = encoded(noise(300, 200), "TIFF")
     before = sys.getrefcount(file)
-    error = reader(dying).read(ImageSource("upload", None, file), PREPARE, 448)
+    error = loader(dying).load(ResolvedImage(ImageSource("upload", None, file)), PREPARE, 448)
     assert isinstance(error, GazeError)
     assert (error.__context__, error.__traceback__) == (None, None)
     assert sys.getrefcount(file) == before
 
 
-def test_a_picture_that_was_read_is_not_kept_either(parts: PictureParts) -> None:
+def test_loaded_image_keeps_no_encoded_bytes(services: ImageServices) -> None:
     file = encoded(noise(300, 200))
     before = sys.getrefcount(file)
-    picture = reader(parts).read(ImageSource("upload", None, file), PREPARE, 448)
+    picture = loader(services).load(ResolvedImage(ImageSource("upload", None, file)), PREPARE, 448)
     assert not isinstance(picture, GazeError)
     assert picture.inputs["pixel_values"].shape == (3, 2, 2)
     assert sys.getrefcount(file) == before
 
 
-def test_places_are_as_before_whatever_became_of_a_picture(parts: PictureParts) -> None:
+def test_slots_are_given_back_whatever_becomes_of_an_image(services: ImageServices) -> None:
     for source in (
         ImageSource("url", None, "http://gaze.invalid/"),
         ImageSource("base64", None, "!"),
         ImageSource("upload", None, b"A picture of a river."),
     ):
-        assert isinstance(reader(parts).read(source, PREPARE, 448), GazeError)
-        assert parts.admission.taken == 1
+        assert isinstance(loader(services).load(ResolvedImage(source), PREPARE, 448), GazeError)
+        assert services.admission.taken == 1

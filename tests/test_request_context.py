@@ -1,4 +1,4 @@
-"""A claim ends with its deadline, and when the caller closes the connection."""
+"""A deadline ends with its deadline, and when the caller closes the connection."""
 
 import socket
 import struct
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.api.claim import Claim
+from service.api.request_context import RequestDeadline
 from service.errors import CallerGone, Overloaded
 
 
@@ -22,34 +22,34 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def test_claim_without_a_connection_ends_with_its_deadline() -> None:
-    Claim(time.monotonic() + 60).require()
+    RequestDeadline(time.monotonic() + 60).check()
     with pytest.raises(Overloaded) as late:
-        Claim(time.monotonic() - 0.001).require()
+        RequestDeadline(time.monotonic() - 0.001).check()
     assert late.value.retry_after == 1
 
 
 def test_claim_can_be_extended() -> None:
-    late = Claim(time.monotonic() - 1)
-    late.extended(60).require()
+    late = RequestDeadline(time.monotonic() - 1)
+    late.extended(60).check()
     with pytest.raises(Overloaded):
-        late.extended(0.5).require()
+        late.extended(0.5).check()
 
 
 def test_caller_that_is_there(ends: tuple[socket.socket, socket.socket]) -> None:
     service, caller = ends
-    claim = Claim(time.monotonic() + 60, service)
-    claim.require()
+    deadline = RequestDeadline(time.monotonic() + 60, service)
+    deadline.check()
     caller.sendall(b"the next request")
-    claim.require()
+    deadline.check()
     began = time.monotonic()
     for _ in range(100):
-        claim.require()
+        deadline.check()
     assert time.monotonic() - began < 1  # others wait meanwhile
 
 
 def test_caller_that_is_there_has_no_more_time_than_others(ends: tuple[socket.socket, socket.socket]) -> None:
     with pytest.raises(Overloaded):
-        Claim(time.monotonic() - 0.001, ends[0]).require()
+        RequestDeadline(time.monotonic() - 0.001, ends[0]).check()
 
 
 @pytest.mark.parametrize("linger", [None, struct.pack("ii", 1, 0)], ids=["closed", "reset"])
@@ -58,12 +58,12 @@ def test_caller_that_is_gone(ends: tuple[socket.socket, socket.socket], linger: 
     if linger:
         caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     caller.close()
-    claim = Claim(time.monotonic() + 60, service)
+    deadline = RequestDeadline(time.monotonic() + 60, service)
     time.sleep(0.05)  # until the other end of loopback has heard of it
     with pytest.raises(CallerGone):
-        claim.require()
+        deadline.check()
     with pytest.raises(CallerGone):
-        claim.extended(60).require()
+        deadline.extended(60).check()
 
 
 @pytest.mark.parametrize("interim", [True, False], ids=["HTTP/1.1", "HTTP/1.0"])
@@ -71,9 +71,9 @@ def test_caller_that_sends_no_more_and_waits(ends: tuple[socket.socket, socket.s
     service, caller = ends
     caller.shutdown(socket.SHUT_WR)
     time.sleep(0.05)
-    claim = Claim(time.monotonic() + 60, service, interim)
-    for each in (claim, claim.extended(60), claim):
-        each.require()
+    deadline = RequestDeadline(time.monotonic() + 60, service, interim)
+    for each in (deadline, deadline.extended(60), deadline):
+        each.check()
     service.sendall(b"HTTP/1.1 200 OK\r\n")
     service.close()
     sent = b"".join(iter(lambda: caller.recv(100), b""))
@@ -84,12 +84,12 @@ def test_caller_that_waits_and_then_goes(ends: tuple[socket.socket, socket.socke
     service, caller = ends
     caller.shutdown(socket.SHUT_WR)
     time.sleep(0.05)
-    claim = Claim(time.monotonic() + 60, service)
-    claim.require()
+    deadline = RequestDeadline(time.monotonic() + 60, service)
+    deadline.check()
     caller.close()  # with the 100 unread: its system says so
     time.sleep(0.05)
     with pytest.raises(CallerGone):
-        claim.require()
+        deadline.check()
 
 
 def test_caller_that_sent_more_before_it_went_is_gone(ends: tuple[socket.socket, socket.socket]) -> None:
@@ -98,11 +98,11 @@ def test_caller_that_sent_more_before_it_went_is_gone(ends: tuple[socket.socket,
     caller.close()
     time.sleep(0.05)
     with pytest.raises(CallerGone):
-        Claim(time.monotonic() + 60, service).require()
+        RequestDeadline(time.monotonic() + 60, service).check()
 
 
 def test_connection_that_this_service_has_closed(ends: tuple[socket.socket, socket.socket]) -> None:
     service, _ = ends
     service.close()
     with pytest.raises(CallerGone):
-        Claim(time.monotonic() + 60, service).require()
+        RequestDeadline(time.monotonic() + 60, service).check()
