@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from service.limits.threads import Threads, stand_back
+from service.limits.threads import Threads, lower_thread_priority
 from tests.conftest import REPOSITORY
 
 LIMITED = """
@@ -58,7 +58,7 @@ def test_without_any_thread_there_is_no_pool() -> None:
 
 def test_who_stands_back_is_less_urgent_and_its_starter_is_not() -> None:
     before = os.getpriority(os.PRIO_PROCESS, 0)
-    with Threads(1, "less-urgent", stand_back) as threads:
+    with Threads(1, "less-urgent", lower_thread_priority) as threads:
         assert threads.submit(os.getpriority, os.PRIO_PROCESS, 0).result(10) == min(19, before + 10)
     assert os.getpriority(os.PRIO_PROCESS, 0) == before
 

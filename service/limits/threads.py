@@ -9,7 +9,7 @@ from contextlib import suppress
 _NICE = 10
 
 
-def stand_back() -> None:
+def lower_thread_priority() -> None:
     """Let this thread, and those that it starts, compute only when the process's others have nothing to do.
 
     These are the event loop and who answers for health: they need little, and their callers wait for nothing else.
