@@ -163,6 +163,7 @@ class Connection:
 
     def __init__(self, sock: socket.socket, address: Any, server: Any, buffer: RequestBuffer) -> None:
         self.sock = sock
+        self.fd = sock.fileno()  # asyncio takes sockets as well, and formats them at each look-up that fails
         self.address = address or ""
         self.server = server
         self.buffer = buffer

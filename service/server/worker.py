@@ -61,7 +61,7 @@ _SWITCH_SECONDS = 0.001
 """How long a thread that runs Python keeps others from it. Python's 5 ms add up in threads that have little to do."""
 
 _HEAD_BLOCK = 16 * 1024
-_MAX_ACCEPTS = 16
+_MAX_ACCEPTS = 32
 """How many connections are accepted before other events have their turn."""
 
 _MAX_READS = 8
@@ -284,7 +284,7 @@ class EventLoop:
         self._end(conn)
 
     def _stop_receiving(self, conn: Connection) -> None:
-        self._loop.remove_reader(conn.sock)
+        self._loop.remove_reader(conn.fd)
         if conn.state == State.RECEIVING:
             self._held_bytes -= conn.buffer.size
         conn.state, conn.deadline = State.ANSWERING, math.inf
@@ -344,11 +344,12 @@ class EventLoop:
             self._give_up(conn)
             return
         if is_sent:
-            self._loop.remove_writer(conn.sock)
+            if conn.state == State.SENDING:
+                self._loop.remove_writer(conn.fd)
             self._end(conn)
         elif conn.state != State.SENDING:
             conn.state, conn.deadline = State.SENDING, time.monotonic() + SEND_SECONDS
-            self._loop.add_writer(conn.sock, self._guard, self._on_writable, conn)
+            self._loop.add_writer(conn.fd, self._guard, self._on_writable, conn)
             self._bound_unsent()
 
     def _bound_unsent(self) -> None:
@@ -372,7 +373,7 @@ class EventLoop:
         elif conn.is_drained() or not conn.begin_to_linger(_LINGER_SECONDS):
             self._close(conn)
         else:
-            self._loop.add_reader(conn.sock, self._guard, self._on_lingering, conn)
+            self._loop.add_reader(conn.fd, self._guard, self._on_lingering, conn)
 
     def _on_lingering(self, conn: Connection) -> None:
         for _ in range(_MAX_READS):
@@ -390,7 +391,7 @@ class EventLoop:
 
     def _await_more(self, conn: Connection) -> None:
         if conn.state in (State.IDLE, State.RECEIVING):
-            self._loop.add_reader(conn.sock, self._guard, self._on_readable, conn)
+            self._loop.add_reader(conn.fd, self._guard, self._on_readable, conn)
 
     def _expire(self) -> None:
         now = time.monotonic()
@@ -408,8 +409,10 @@ class EventLoop:
             self._close(conn)
 
     def _close(self, conn: Connection) -> None:
-        self._stop_receiving(conn)
-        self._loop.remove_writer(conn.sock)
+        if conn.state == State.SENDING:
+            self._loop.remove_writer(conn.fd)
+        elif conn.state != State.ANSWERING:
+            self._stop_receiving(conn)
         self._connections.discard(conn)
         conn.sock.close()
 
