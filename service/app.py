@@ -136,15 +136,8 @@ def _around_every_request(
 
     @app.after_request
     def end(response: Response) -> Response:
-        context = current_request()
-        response.headers["X-Request-ID"] = context.request_id
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers.update(cors.headers(request.headers.get("Origin")))
-        if context.stages:
-            timings = (f"{stage};dur={milliseconds:.1f}" for stage, milliseconds in context.stages.items())
-            response.headers["Server-Timing"] = ", ".join(timings)
         # The route, not the path: what is in a path or a query is the caller's own.
         route = request.url_rule.rule if request.url_rule else "none"
         method = request.method if request.url_rule or request.method in ("GET", "HEAD", "POST") else "other"
-        context.record(method, route, response.status_code)
+        current_request().finish(response, method, route, cors.headers(request.headers.get("Origin")))
         return response

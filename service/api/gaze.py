@@ -45,10 +45,10 @@ def gaze_blueprint(
     @blueprint.post("/v1/gaze")
     @metrics.IN_FLIGHT.track_inprogress()
     def gaze() -> Response:
+        context = current_request()
         classifier = loading.require()
         document_format = read_format(request)
         own_address = address(request) if document_format else ""
-        context = current_request()
         query = read_query(request, query_limits, context.deadline.at)
         lists = classifier.lists_named(query.lists)
         _refuse_served_names(query.own_lists, served)

@@ -113,7 +113,6 @@ class ImageLoader:
             return image.error
         services, context = self._services, self._context
         try:
-            context.deadline.check()
             encoded = self._encoded(image.source, seconds)
             if isinstance(encoded, TiledImage):
                 with context.stage("decode"):
@@ -158,6 +157,7 @@ class ImageLoader:
     def _encoded(self, source: ImageSource, seconds: float) -> bytes | TiledImage:
         if isinstance(source.content, bytes):
             return source.content
+        self._context.deadline.check()
         if source.source == "base64":
             return _from_base64(source.content, self._services.limits.max_bytes)
         with self._context.stage("fetch"), self._services.admission.fetching():
