@@ -20,7 +20,7 @@ from service.iiif.presentation import Broken, Canvas
 from service.iiif.reader import IiifReader
 from service.images.fetch.addresses import FetchPolicy
 from service.images.fetch.fetcher import FetchLimits, ImageFetcher
-from service.images.tiled import Tile, TiledImage
+from service.images.loader import Tile, TiledImage
 from tests.conftest import noise
 from tests.support.iiif_tree import StaticHost, tiles_only
 from tests.support.origin import Answer, Origin, http, moved, reset, slowly

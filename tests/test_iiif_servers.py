@@ -23,7 +23,7 @@ from service.images.decode import ImageLimits
 from service.images.fetch.addresses import FetchPolicy
 from service.images.fetch.fetcher import FetchLimits, ImageFetcher
 from service.images.isolation.decoder import Decoder
-from service.images.tiled import TiledImage
+from service.images.loader import ImageLoader, TiledImage
 from tests.conftest import noise
 from tests.support.iiif_server import PROGRAM, image_server
 from tests.support.iiif_tree import StaticHost, level_0
@@ -155,9 +155,9 @@ def test_a_tree_of_tiles_that_libvips_made(tmp_path: Path, layout: str, whole: b
     assert isinstance(found, TiledImage)
     assert len(found.tiles) == (1 if whole else 4)
     assert (found.width, found.height) == ((2000, 1500) if whole else (500, 375))
-    decoder = Decoder(ImageLimits(10_000_000, 10_000_000), 2)
-    joined = found.prepared(decoder, lambda image, **_: {"rgb": np.asarray(image)}).inputs["rgb"]
-    decoder.close()
+    loader = ImageLoader(fetcher, Decoder(ImageLimits(10_000_000, 10_000_000), 2))
+    joined = loader.load(found, lambda image, **_: {"rgb": np.asarray(image)}).inputs["rgb"]
+    loader.decoder.close()
     expected = np.asarray(picture.resize((found.width, found.height), Image.Resampling.BOX))
     assert np.abs(joined.astype(int) - expected).max() < 40
     assert np.abs(joined.astype(int) - expected).mean() < 2

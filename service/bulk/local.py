@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 from service.bulk.items import Answer, Item, NumberedItem, NumberedOutcome
 from service.bulk.rankings import Ranking
-from service.bulk.reading import Encoded, PictureReader, Unreadable
+from service.bulk.reading import PictureReader, Unreadable
 from service.images.isolation.decoder import PreparedImage
+from service.images.loader import EncodedImage
 from service.zero_shot.classifier import ZeroShotClassifier
 
 FETCHES = 16
@@ -38,7 +39,7 @@ def pass_size(device: str) -> int:
 @dataclass(frozen=True)
 class _Encoded:
     number: int
-    encoded: Encoded
+    encoded: EncodedImage
 
 
 @dataclass(frozen=True)

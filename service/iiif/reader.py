@@ -11,7 +11,7 @@ from service.iiif.image_api import WHOLE, ImageInformation, ImageUri, base_uri, 
 from service.iiif.presentation import Broken, Canvas, Part, entries
 from service.iiif.tiles import TileGrid
 from service.images.fetch.fetcher import ImageFetcher
-from service.images.tiled import Tile, TiledImage
+from service.images.loader import EncodedImage, Tile, TiledImage
 
 _FAILURES = (ImageFetchFailed, ImageFetchTimeout, ImageTooLarge, UrlNotAllowed)
 _BETTER_SHARE = 0.6
@@ -72,7 +72,7 @@ class IiifReader:
             return
         yield from islice(self._walk(document, uri, deadline), most)
 
-    def fetch_image(self, image: Canvas | str, short_side: int, deadline: float = float("inf")) -> bytes | TiledImage:
+    def fetch_image(self, image: Canvas | str, short_side: int, deadline: float = float("inf")) -> EncodedImage:
         """Return a picture at the smallest size whose shorter side has so many pixels, else as it stands.
 
         image: a canvas, or any URI of an image of the Image API
@@ -100,7 +100,7 @@ class IiifReader:
                 raise
         return self._fetcher.fetch(as_it_stands, deadline)
 
-    def _smallest(self, base: str, short_side: int, deadline: float) -> bytes | TiledImage:
+    def _smallest(self, base: str, short_side: int, deadline: float) -> EncodedImage:
         information = ImageInformation.read(self._document(base + "/info.json", deadline), base)
         refusal: GazeError | None = None
         for place, request in _asked_in_turn(information, short_side):
@@ -115,7 +115,7 @@ class IiifReader:
 
     def _asked(
         self, information: ImageInformation, base: str, request: str | TileGrid, deadline: float
-    ) -> bytes | TiledImage:
+    ) -> EncodedImage:
         if isinstance(request, TileGrid):
             return self._tiled(information, base, request, deadline)
         return self._picture(information.url(base, request), deadline)

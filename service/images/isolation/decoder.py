@@ -110,7 +110,7 @@ class Decoder:
         self, limits: ImageLimits, slots: int, seconds: float | None = None, program: str = DECODING_PROGRAM
     ) -> None:
         self._own_seconds = seconds
-        self._limits = limits
+        self.limits = limits
         self._slots = Turns(slots)
         self._others_share = min(1, slots - 1)  # none of a single slot, which is left for ordinary pictures
         self._others = Turns(max(1, slots - 1), most_waiting=_MOST_WAITING)
@@ -122,11 +122,6 @@ class Decoder:
         self._modules: frozenset[str] = frozenset()
         self._program = program
         weakref.finalize(self, _end, self._idle)
-
-    @property
-    def max_pixels(self) -> int:
-        """What a picture may have."""
-        return self._limits.max_pixels
 
     @property
     def still_seconds(self) -> float:
@@ -152,7 +147,7 @@ class Decoder:
     def _here(
         self, encoded: bytes, prepare: Prepare, min_short_side: int | None = None, cores: int = 1, *, fast: bool = False
     ) -> PreparedImage:
-        image = decode(encoded, self._limits, min_short_side, fast=fast)
+        image = decode(encoded, self.limits, min_short_side, fast=fast)
         inputs = prepare(image.rgb, cores=cores)
         return PreparedImage(
             image.width, image.height, image.format, image.sha256, inputs, image.decoded_at, image.warnings
@@ -168,8 +163,8 @@ class Decoder:
         *,
         fast: bool = False,
     ) -> PreparedImage:
-        if len(encoded) > self._limits.max_bytes:
-            raise ImageTooLarge(f"The image has more than the {self._limits.max_bytes} bytes that this service takes.")
+        if len(encoded) > self.limits.max_bytes:
+            raise ImageTooLarge(f"The image has more than the {self.limits.max_bytes} bytes that this service takes.")
         portable = _pickled(prepare)
         expected = _inputs_of(portable) if portable else None
         with self._process(_module_of(prepare) if expected else "", deadline) as process:
@@ -195,7 +190,7 @@ class Decoder:
         frames, given, own = process.frames, SMALL_BYTES, 2 * len(encoded)
         # Where more is set aside to open a file, it is limited once that is known; so it has to ask.
         set_aside = _set_aside(encoded)
-        wanted = {**wanted, "limits": self._limits, "given": 0 if set_aside else given}
+        wanted = {**wanted, "limits": self.limits, "given": 0 if set_aside else given}
         with ExitStack() as memory:
             memory.enter_context(self._memory.turn(deadline, PROCESS_BYTES + given))
             process.begun = time.monotonic()
@@ -220,7 +215,7 @@ class Decoder:
                     raise ImageDimensions(NEEDS_MEMORY)
                 frames.send_fields(enough=given >= needed)
                 answer = frames.receive_fields()
-            return _read_answer(answer, frames, sha256, self._limits.max_pixels, expected)
+            return _read_answer(answer, frames, sha256, self.limits.max_pixels, expected)
 
     @contextmanager
     def _process(self, module: str, deadline: float) -> Iterator[DecodingProcess]:
