@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from flask.testing import FlaskClient
@@ -10,9 +10,15 @@ from flask.testing import FlaskClient
 from service.errors import Overloaded
 from service.limits.admission import Admission, SharedByCallers
 from service.settings import FETCH_SLOTS
+from tests.support.gaze_requests import PNG, by_base64
+from tests.support.loopback_origin import LOOPBACK, Origin, serving_pictures
 from tests.support.problem_shape import checked_problem
-from tests.test_gaze import PNG, by_base64
-from tests.test_gaze_urls import LOOPBACK, Origin, origin  # noqa: F401  # a fixture
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    with serving_pictures() as server:
+        yield server
 
 
 def test_place_is_refused_while_all_are_taken_and_free_again_after() -> None:
@@ -99,7 +105,7 @@ def test_counts_are_right_after_many_threads(hasty_threads: None) -> None:
 
 def test_hosts_that_do_not_answer_keep_nobody_from_asking_of_an_upload(
     make_client: Callable[..., FlaskClient],
-    origin: Origin,  # noqa: F811
+    origin: Origin,
 ) -> None:
     client = make_client(url_fetch=LOOPBACK)
     waiting = {"image": {"url": f"{origin.address}/slow.png"}, "lists": ["qualities"]}

@@ -16,8 +16,8 @@ from service.errors import InvalidRequest
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.phrase_lists import PhraseList, own_list
 from tests.conftest import encoded, noise
+from tests.support.gaze_requests import answered, by_base64
 from tests.support.problem_shape import checked_problem
-from tests.test_gaze import answered, by_base64
 
 IMAGE = by_base64(encoded(noise(32, 24)))
 HOSTILE = ["%" * 990 + f"{n}😀" for n in range(1000)]

@@ -1,18 +1,14 @@
 """The page in a browser, for all: by keyboard, for screen readers, in dark and light, on a phone and a large screen."""
 
-from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.support.browser import CIRCLE, RINGS, Complaints, Open, answered, choose, drawn, phrase
+from tests.support.browser import CIRCLE, RINGS, Complaints, Open, answered, choose, drawn, phrase, violations
 
 pytest_plugins = ["tests.support.chromium"]
 
-AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 SMALL_TARGETS = """() => [...document.querySelectorAll("a, button, input, select, textarea, summary")]
     .filter((each) => each.checkVisibility() && !each.matches("footer a"))
@@ -27,17 +23,6 @@ AT_FOCUS = """() => {
     return seen !== null && (document.activeElement.contains(seen) || seen.contains(document.activeElement));
 }"""
 """Whether the middle of what has the focus can be seen."""
-
-
-def violations(page: Page) -> list[str]:
-    """Return what axe-core finds wrong with the page as it is, and where."""
-    if not page.evaluate("'axe' in window"):
-        page.evaluate(AXE)
-    found: dict[str, Any] = page.evaluate(
-        "(tags) => axe.run(document, { runOnly: tags, resultTypes: ['violations'] })", RULES
-    )
-    assert len(found["passes"]) > 10
-    return [f"{each['id']}: {node['html']}" for each in found["violations"] for node in each["nodes"]]
 
 
 def assert_good(page: Page) -> None:

@@ -21,8 +21,7 @@ from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.loading import LoadingClassifier, Report
 from service.zero_shot.phrase_lists import PhraseList
 from tests.conftest import REPOSITORY
-from tests.support.browser import KEY, Complaints, Held, Open
-from tests.test_browser_access import violations
+from tests.support.browser import KEY, Complaints, Held, Open, violations
 
 pytest_plugins = ["tests.support.chromium"]
 

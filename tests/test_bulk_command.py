@@ -17,9 +17,8 @@ from click.testing import CliRunner
 from service.bulk.command import bulk
 from service.bulk.progress import Progress
 from tests.conftest import encoded, noise
-from tests.support.gaze_command import REPOSITORY, environment_of, gaze, sentence
+from tests.support.gaze_command import REPOSITORY, environment_of, gaze, on_a_terminal, sentence
 from tests.support.origin import Answer, Origin, http, until_hung_up
-from tests.test_cli import on_a_terminal
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """CacheFolder: entries are whole or not there, one process makes one, and a disk that does not help is no error."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from structlog.testing import capture_logs
 
 from service.zero_shot.cache import CacheFolder, digest_of
 from tests.conftest import REPOSITORY
+from tests.support.mounts import on_a_disk
 
 HELD = """
 import sys, time
@@ -346,29 +346,6 @@ def test_full_disk(tmp_path: Path) -> None:
 def test_read_only_disk(tmp_path: Path) -> None:
     written = on_a_disk(tmp_path, "ro,size=64k", sys.executable, "-c", ON_A_DISK, str(tmp_path), "10")
     assert written == ["False", "[('warning', 'Read-only file system')]", "[]"]
-
-
-def on_a_disk(place: Path, options: str, *command: str) -> list[str]:
-    """Run a command to its end where a small disk lies at a place, which nobody else sees; return the lines it said."""
-    ended = subprocess.run(
-        mounted(place, options, *command), cwd=REPOSITORY, capture_output=True, text=True, timeout=150, check=False
-    )
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout.splitlines()
-
-
-def mounted(place: Path, options: str, *command: str) -> list[str]:
-    """Return a command that is run where a disk in memory lies at a place; skip the test where that needs more rights.
-
-    options: mount's, for a tmpfs
-    """
-    script = 'mount -t tmpfs -o "$0" gaze-test "$1" && shift && exec "$@"'
-    if os.geteuid() != 0 or not shutil.which("unshare"):
-        pytest.skip("mounting needs root, and unshare of util-linux")
-    unshared = ["unshare", "--mount", "sh", "-c", script, options, str(place)]
-    if subprocess.run([*unshared, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this machine does not let its root mount")
-    return [*unshared, *command]
 
 
 @pytest.mark.parametrize(

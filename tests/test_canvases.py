@@ -13,13 +13,13 @@ from PIL import Image
 from fuzz.bombs import white_png
 from service.api.images import IIIF_DOCUMENTS, IIIF_TILES
 from tests.conftest import encoded, noise
+from tests.support.exposition import of, samples
+from tests.support.gaze_requests import PNG, ask, ask_by_form, by_base64, upload
 from tests.support.iiif_museum import canvas, museum
 from tests.support.iiif_tree import StaticHost, tiles_only
+from tests.support.loopback_origin import LOOPBACK
 from tests.support.origin import Origin, http, slowly
 from tests.support.problem_shape import checked_problem
-from tests.test_gaze import PNG, ask, ask_by_form, by_base64, upload
-from tests.test_gaze_urls import LOOPBACK
-from tests.test_metrics import of, samples
 
 MakeClient = Callable[..., FlaskClient]
 FORMS = ("", "/", "/info.json", "/full/max/0/default.jpg", "/full/full/0/default.jpg")

@@ -1,16 +1,11 @@
 """The `gaze` command: what it prints, and with which exit code it ends."""
 
-import fcntl
 import json
 import math
 import os
-import pty
 import re
-import select
-import struct
 import subprocess
 import sys
-import termios
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +16,7 @@ from service.api.schemas.responses import RankedPhrase
 from service.zero_shot.phrase_lists import PhraseList
 from tests.conftest import noise
 from tests.support import tiny_models
-from tests.support.gaze_command import REPOSITORY, environment_of, gaze, sentence
+from tests.support.gaze_command import REPOSITORY, environment_of, gaze, on_a_terminal, sentence
 
 
 @pytest.fixture(scope="module")
@@ -255,31 +250,6 @@ def test_error_on_a_terminal_is_one_sentence(tmp_path: Path) -> None:
         f"gaze: GAZE_MODEL names the directory {tmp_path}/none, and there is none; correct the path."
     ]
     assert sentence(gaze("prepare", GAZE_MODEL=tmp_path / "none"), 69) == shown.strip()
-
-
-def on_a_terminal(*arguments: str, **environment: str) -> tuple[int, str, str]:
-    """Run `gaze` with a terminal for its errors, and return its exit code, what it printed and what it showed there."""
-    terminal, its_end = pty.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 25, 200, 0, 0))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "service.cli", *arguments],
-        env=environment_of(**environment),
-        cwd=REPOSITORY,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=its_end,
-    )
-    os.close(its_end)
-    shown = b""
-    try:
-        while select.select([terminal], [], [], 120)[0]:
-            shown += os.read(terminal, 65536)
-    except OSError:
-        pass  # that is how Linux says that the other end is closed
-    finally:
-        os.close(terminal)
-    printed, _ = process.communicate(timeout=30)
-    return process.returncode, printed.decode(), shown.decode()
 
 
 LETTERS = ("Gemälde", "絵画", "🎨 picture")

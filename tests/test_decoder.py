@@ -30,23 +30,11 @@ from service.errors import (
 )
 from service.images.decode import ImageLimits, decode
 from service.images.isolation import decoder as module
-from service.images.isolation.decoder import Decoder, PreparedImage
+from service.images.isolation.decoder import Decoder
 from service.images.isolation.decoding_process import PROCESS_BYTES, SMALL_BYTES
 from service.zero_shot.features import ImageInputs
-from service.zero_shot.preprocessing.preparation import Preparation
 from tests.conftest import encoded, noise
-
-LIMITS = ImageLimits(8 * 1024**2, 50_000_000)
-PREPARE = Preparation(224, None, (224, 224), 3, 1 / 255, (0.5, 0.4, 0.3), (0.2, 0.2, 0.2))
-TIFF = encoded(noise(300, 200), "TIFF")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_others() -> None:
-    """End what decoders of other modules' tests have started: this module looks at all there are."""
-    for process in processes():
-        process.kill()
-        process.wait()
+from tests.support.decoding import LIMITS, PREPARE, TIFF, ask, processes
 
 
 @pytest.fixture
@@ -56,19 +44,12 @@ def decoder() -> Iterator[Decoder]:
     made.close()
 
 
-def ask(decoder: Decoder, file: bytes) -> PreparedImage:
-    with decoder.slot(file) as decode_in_slot:
-        return decode_in_slot(PREPARE)
-
-
-def processes() -> list[psutil.Process]:
-    """Return the decoding processes that run. Another module may hold one that ended when it had nothing to do."""
-    running = []
-    for child in psutil.Process().children():
-        with contextlib.suppress(psutil.NoSuchProcess):  # a zombie is one too
-            if any("service.images.isolation.decoding_process" in argument for argument in child.cmdline()):
-                running.append(child)
-    return running
+@pytest.fixture(scope="module", autouse=True)
+def no_others() -> None:
+    """End what decoders of other modules' tests have started: this module looks at all there are."""
+    for process in processes():
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize("file_format", VARIANTS)
@@ -362,7 +343,7 @@ def test_one_that_was_hurt_while_idle(decoder: Decoder, monkeypatch: pytest.Monk
 
 PARENT = """
 import sys, time
-from tests.test_decoder import LIMITS, PREPARE, TIFF, ask, processes
+from tests.support.decoding import LIMITS, PREPARE, TIFF, ask, processes
 from service.images.isolation.decoder import Decoder
 decoder = Decoder(LIMITS, 2)
 ask(decoder, TIFF)

@@ -6,10 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NoReturn
 
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
@@ -17,40 +15,22 @@ import yaml
 
 from service import errors
 from service.api.access import callers
-from service.app import create_app
 from service.images.fetch.addresses import FetchPolicy
 from service.settings import PREFIX, Settings, read_settings
-from service.zero_shot.loading import LoadingClassifier, Report
 from service.zero_shot.model_files import demo_folder
-from service.zero_shot.phrase_lists import built_in_folder, read_lists
 from tests.conftest import CACHE, REPOSITORY
 from tests.support.deploy_kustomize import Object, built, containers, identity, pod_of
+from tests.support.deploy_manifests import BUILT, DEPLOY, OVERLAYS, one, routes, server
 from tests.support.gaze_command import environment_of, run
 from tests.support.running_service import SERVE, served
 from tests.support.stand_in_hub import Repository, stand_in_hub
 
-DEPLOY = REPOSITORY / "deploy"
-OVERLAYS = ("cpu", "cuda")
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8"))
 GUIDE = (REPOSITORY / "docs" / "deploy.md").read_text(encoding="utf-8")
-BUILT = {name: built(DEPLOY / "kubernetes" / "overlays" / name) for name in OVERLAYS}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 KUBERNETES = ("1.27", "1.37")
 """The oldest that has all fields, and the newest of which kubernetes-validate knows."""
-
-
-def one(overlay: str, kind: str, name: str = "gaze") -> Object:
-    """Return the object of a kind and a name."""
-    [found] = [each for each in BUILT[overlay] if (each["kind"], each["metadata"]["name"]) == (kind, name)]
-    return found
-
-
-def server(overlay: str) -> Object:
-    """Return the container that serves."""
-    [found] = pod_of(one(overlay, "Deployment"))["containers"]
-    container: Object = found
-    return container
 
 
 SECRETS = {"gaze-keys": {"api-keys": "a-key"}}
@@ -75,17 +55,6 @@ def environment(overlay: str, container: Object, secrets: Mapping[str, Mapping[s
         elif not reference.get("optional"):
             raise PodDoesNotStart(reference["name"])
     return variables
-
-
-def routes() -> set[str]:
-    """Return the paths that the app answers, as Flask writes them."""
-    never_loaded = LoadingClassifier(_no_model)
-    app = create_app(Settings(model="demo"), read_lists(built_in_folder()), never_loaded, threading.Event())
-    return {rule.rule for rule in app.url_map.iter_rules()}
-
-
-def _no_model(_report: Report) -> NoReturn:
-    raise AssertionError("nobody asks for it")
 
 
 def guide_blocks(language: str) -> list[str]:

@@ -15,7 +15,7 @@ from service import errors
 from service.api import metrics
 from service.api.request_context import STAGES
 from tests.support.deploy_kustomize import Object, read
-from tests.test_deploy import DEPLOY, OVERLAYS, one, routes, server
+from tests.support.deploy_manifests import DEPLOY, OVERLAYS, one, routes, server
 
 PROMETHEUS = DEPLOY / "prometheus"
 DASHBOARD: Object = json.loads((DEPLOY / "grafana" / "gaze.json").read_text(encoding="utf-8"))

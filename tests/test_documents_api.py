@@ -11,10 +11,10 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.documents.formats import FORMATS
+from tests.support.gaze_requests import PNG, ask, by_base64, upload
 from tests.support.iiif_museum import museum
+from tests.support.loopback_origin import LOOPBACK
 from tests.support.problem_shape import checked_problem
-from tests.test_gaze import PNG, ask, by_base64, upload
-from tests.test_gaze_urls import LOOPBACK
 
 ASKED = {"image": {**by_base64(PNG), "object_number": "1913.7"}, "lists": ["movements", "surfaces"], "top_k": 3}
 LINKED_ART = 'application/ld+json;profile="https://linked.art/ns/v1/linked-art.json"'

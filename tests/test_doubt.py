@@ -15,8 +15,8 @@ from service.zero_shot.interpretation.lift import NONE_OF_THESE_BELOW
 from service.zero_shot.interpretation.neutral import neutral_pictures
 from service.zero_shot.interpretation.stability import MAX_PHRASES, TEMPLATES
 from tests.conftest import encoded, noise
+from tests.support.gaze_requests import PNG, ask, ask_by_form, by_base64, upload
 from tests.support.problem_shape import checked_problem, pointers
-from tests.test_gaze import PNG, ask, ask_by_form, by_base64, upload
 from training.phrases import EVALUATION_PHRASES
 from training.samples import sample_pictures
 from training.shapes import shape_mask

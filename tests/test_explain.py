@@ -22,9 +22,9 @@ from service.zero_shot import caveats
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.interpretation.heat_map import METHOD
 from tests.conftest import encoded
+from tests.support.gaze_requests import PNG, answered, by_base64, upload
 from tests.support.problem_shape import checked_problem, pointers
 from tests.support.wire import exchange
-from tests.test_gaze import PNG, answered, by_base64, upload
 from training.shapes import shape_mask
 
 CIRCLE_AT, SQUARE_AT = (150, 200), (450, 200)

@@ -10,8 +10,8 @@ from werkzeug.test import create_environ, run_wsgi_app
 from service.api.access.browsers import Hosts
 from service.api.reconcile.manifest import DRAFT, STABLE
 from tests.conftest import encoded, noise
+from tests.support.gaze_requests import by_base64
 from tests.support.problem_shape import checked_problem
-from tests.test_gaze import by_base64
 
 BATCH = f'{STABLE}?queries={{"a":{{"query":"x"}}}}'
 QUESTION = {"image": by_base64(encoded(noise(32, 24))), "lists": ["qualities"]}

@@ -1,8 +1,6 @@
 """POST /v1/gaze: what is answered, and that it is what the model says."""
 
 import base64
-import io
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +8,6 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 from PIL import Image
-from werkzeug.datastructures import MultiDict
-from werkzeug.test import TestResponse
 
 from service.api.images import LoadedImage, warnings_of
 from service.api.schemas.responses import ImageInfo
@@ -21,35 +17,8 @@ from service.zero_shot import caveats
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.phrase_lists import PhraseList
 from tests.conftest import encoded, noise
+from tests.support.gaze_requests import BROKEN, JPEG, PNG, answered, ask, ask_by_form, by_base64, upload
 from tests.support.problem_shape import checked_problem, pointers
-
-PNG = encoded(noise(64, 48))
-JPEG = encoded(noise(50, 70, seed=1), "JPEG")
-BROKEN = PNG[: len(PNG) // 2]
-
-
-def by_base64(picture: bytes) -> dict[str, str]:
-    return {"base64": base64.b64encode(picture).decode()}
-
-
-def ask(client: FlaskClient, **fields: Any) -> dict[str, Any]:
-    # Not json=fields: Flask's client would sort the keys.
-    return answered(client.post("/v1/gaze", data=json.dumps(fields), content_type="application/json"))
-
-
-def ask_by_form(client: FlaskClient, *fields: tuple[str, Any]) -> dict[str, Any]:
-    return answered(client.post("/v1/gaze", data=MultiDict(fields)))
-
-
-def answered(response: TestResponse) -> dict[str, Any]:
-    assert response.status_code == 200, response.text
-    assert response.content_type == "application/json"
-    answer: dict[str, Any] = response.get_json()
-    return answer
-
-
-def upload(picture: bytes, name: str) -> tuple[io.BytesIO, str]:
-    return io.BytesIO(picture), name
 
 
 def test_answer_has_the_shape_of_the_contract(

@@ -2,61 +2,21 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from flask.testing import FlaskClient
 
 from tests.conftest import encoded, noise
+from tests.support.exposition import of, samples
+from tests.support.gaze_requests import JPEG, PNG, answered, ask, ask_by_form, by_base64, upload
+from tests.support.loopback_origin import LOOPBACK, Origin, serving_pictures
 from tests.support.problem_shape import MARKER, checked_problem
-from tests.test_gaze import JPEG, PNG, answered, ask, ask_by_form, by_base64, upload
-from tests.test_metrics import of, samples
-
-LOOPBACK = "127.0.0.1/32"
-
-
-class Origin(ThreadingHTTPServer):
-    """A host of images; what is asked of /slow is answered once the test lets it."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.waiting = threading.Semaphore(0)
-        self.go_on = threading.Event()
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Origin
-
-    def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
-        if path.startswith("/slow"):
-            self.server.waiting.release()
-            self.server.go_on.wait(30)
-        body = PNG if path.endswith(".png") else b"not a picture"
-        self.send_response(404 if path == "/missing" else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name that the base class has
-        pass
 
 
 @pytest.fixture
 def origin() -> Iterator[Origin]:
-    with Origin() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with serving_pictures() as server:
         yield server
-        server.go_on.set()
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from service.images.decode import ImageLimits, decode
 from service.images.decoders import heif
 from service.images.isolation.decoder import Decoder
 from tests.conftest import encoded
-from tests.test_decode import WIDE_RGB
-from tests.test_decoder import PREPARE
+from tests.support.decoding import PREPARE
+from tests.support.profiled_pictures import WIDE_RGB
 
 LIMITS = ImageLimits(max_bytes=32 * 1024**2, max_pixels=1_000_000)
 SIZE = (200, 120)

@@ -7,8 +7,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.api.access.callers import Keys
+from tests.support.gaze_requests import PNG, by_base64
 from tests.support.problem_shape import MARKER, checked_problem
-from tests.test_gaze import PNG, by_base64
 
 KEYS = "old-key-1234,new-key-5678"
 GUARDED = ["/v1/lists", "/v1/lists/movements", "/v1/model", "/metrics", "/v1/unknown", "/unknown"]

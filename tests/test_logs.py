@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import CACHE, REPOSITORY
+from tests.support.gaze_requests import PNG
 from tests.support.problem_shape import MARKER
 from tests.support.running_service import Service, served
 from tests.support.wire import exchange
-from tests.test_gaze import PNG
 
 KEY = f"{MARKER}-key"
 

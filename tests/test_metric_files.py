@@ -12,7 +12,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from service.metric_files import forget, unchanged
 from tests.conftest import REPOSITORY
-from tests.test_metrics import Samples, of, parsed
+from tests.support.exposition import Samples, of, parsed
 
 COUNT = """
 import os, sys

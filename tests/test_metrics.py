@@ -5,27 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from flask.testing import FlaskClient
-from prometheus_client.parser import text_string_to_metric_families
 
 from service.zero_shot.classifier import ZeroShotClassifier
+from tests.support.exposition import Samples, of, parsed, samples
+from tests.support.gaze_requests import BROKEN, PNG, ask, by_base64
 from tests.support.problem_shape import MARKER
-from tests.test_gaze import BROKEN, PNG, ask, by_base64
-
-Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-def samples(client: FlaskClient) -> Samples:
-    response = client.get("/metrics")
-    assert (response.status_code, response.content_type) == (200, "text/plain; version=0.0.4; charset=utf-8")
-    return parsed(response.text)
-
-
-def parsed(exposition: str) -> Samples:
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(exposition)
-        for sample in family.samples
-    }
 
 
 @contextmanager
@@ -37,10 +21,6 @@ def moved(client: FlaskClient) -> Iterator[Samples]:
     for key, value in samples(client).items():
         if value != before.get(key, 0.0):
             movement[key] = value - before.get(key, 0.0)
-
-
-def of(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
-    return name, frozenset(labels.items())
 
 
 def test_answer_is_counted(client: FlaskClient) -> None:

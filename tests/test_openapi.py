@@ -15,7 +15,7 @@ from service.errors import CallerGone, GazeError, MethodNotAllowed
 from service.settings import PREFIX, Settings
 from service.zero_shot.phrase_lists import PhraseList
 from tests.conftest import REPOSITORY
-from tests.test_gaze import PNG, upload
+from tests.support.gaze_requests import PNG, upload
 
 METHODS = {"get", "post", "put", "patch", "delete"}
 

@@ -20,9 +20,9 @@ from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.loading import LoadingClassifier, Report
 from service.zero_shot.phrase_lists import PhraseList
 from tests.conftest import REPOSITORY, encoded, noise
+from tests.support.gaze_requests import PNG, upload
 from tests.support.iiif_museum import museum
 from tests.support.openapi_reader import AnswerReader
-from tests.test_gaze import PNG, upload
 
 OF_OTHER_DOCUMENTS = {
     ("/openapi.json", "get"): "OpenAPI's own specification describes it",

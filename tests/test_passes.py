@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from service.zero_shot.batching import Passes
 from service.zero_shot.features import ImageInputs
 from tests.conftest import encoded, noise
-from tests.test_gaze import ask, by_base64
+from tests.support.gaze_requests import ask, by_base64
 
 SECONDS = 20
 """After which a test fails that would else wait for ever."""

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 
 from service.zero_shot.phrase_cache import EncodedPhrase, PhraseCache
 from service.zero_shot.phrase_lists import PhraseList
-from tests.test_gaze import PNG, ask, by_base64
+from tests.support.gaze_requests import PNG, ask, by_base64
 
 
 def encoded(number: int, *, size: int = 8, tokens: int = 3, cut: bool = False) -> EncodedPhrase:

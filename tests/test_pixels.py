@@ -12,7 +12,7 @@ from fuzz.seeds import picture
 from service.errors import UndecodableImage
 from service.images.decode import ImageLimits, decode
 from tests.conftest import encoded, noise
-from tests.test_decode import WIDE_RGB
+from tests.support.profiled_pictures import WIDE_RGB
 
 LIMITS = ImageLimits(max_bytes=32 * 1024**2, max_pixels=1_000_000)
 STORED = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}

@@ -14,8 +14,8 @@ from flask.testing import FlaskClient
 
 from service.api import body
 from tests.conftest import encoded, noise
+from tests.support.gaze_requests import answered
 from tests.support.problem_shape import MARKER, checked_problem, pointers
-from tests.test_gaze import answered
 
 PNG = encoded(noise(32, 24))
 IMAGE = {"base64": base64.b64encode(PNG).decode()}

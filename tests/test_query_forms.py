@@ -10,8 +10,8 @@ from flask.testing import FlaskClient
 
 from service.api.body import MAX_FIELD_BYTES, MAX_PART_HEAD_BYTES
 from tests.conftest import encoded, noise
+from tests.support.gaze_requests import answered
 from tests.support.problem_shape import MARKER, checked_problem, pointers
-from tests.test_gaze import answered
 
 Part = tuple[str, str | bytes]
 

@@ -13,8 +13,8 @@ import pytest
 
 from tests.conftest import CACHE, noise
 from tests.support.gaze_command import gaze
+from tests.support.gaze_requests import by_base64
 from tests.support.import_readers import Prediction, Record, collectionspace, collectiveaccess, omeka_s, resourcespace
-from tests.test_gaze import by_base64
 
 NUMBERS = ("1937.1.84", "inv 12, b", "=3+4", "Ω-7", "\N{SNOWMAN}")
 LISTS = ("movements", "surfaces", "artists_by_name")

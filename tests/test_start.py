@@ -17,8 +17,8 @@ from service.zero_shot.cache import CacheFolder
 from service.zero_shot.phrase_lists import PhraseList
 from tests.conftest import REPOSITORY
 from tests.support.gaze_command import by_a_number, environment_of, gaze, run
+from tests.support.mounts import mounted
 from tests.support.running_service import SERVE, Service, served
-from tests.test_cache import mounted
 
 ENCODED, READ, CONVERTED = "text features encoded", "text features read", "model converted"
 UNWRITABLE = "the cache cannot be written to"

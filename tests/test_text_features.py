@@ -23,7 +23,7 @@ from service.zero_shot.features import ModelDescription, Progress, TextFeatures
 from service.zero_shot.text_features import TextFeatureFiles
 from tests.conftest import REPOSITORY
 from tests.support.hash_encoder import HashEncoder
-from tests.test_cache import on_a_disk
+from tests.support.mounts import on_a_disk
 
 MODEL = HashEncoder().model
 # Two that the tokenizer makes the same, and two that are too long.

@@ -9,7 +9,7 @@ from PIL import Image
 from service.images.decode import ImageLimits, decode
 from service.images.upright import TO_UPRIGHT
 from tests.conftest import encoded, noise
-from tests.test_decode import GREY_PAPER, LINEAR_GREY, WIDE_RGB
+from tests.support.profiled_pictures import GREY_PAPER, LINEAR_GREY, WIDE_RGB
 
 LIMITS = ImageLimits(max_bytes=64 * 1024**2, max_pixels=10_000_000)
 SIZE = (1_300, 1_700)

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.conftest import encoded, noise
+from tests.support.gaze_requests import by_base64
 from tests.support.problem_shape import checked_problem
 from tests.support.running_service import Service
-from tests.test_gaze import by_base64
 
 LOST = "lost"
 REFUSED = "refused"

@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.faults.answers import Seen, assert_answers
 from tests.faults.callers import answer_to
-from tests.faults.test_requests import Seen, assert_answers
 from tests.support.problem_shape import checked_problem
 from tests.support.running_service import Service
 from tests.support.wire import exchange

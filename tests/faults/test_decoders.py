@@ -11,8 +11,8 @@ from fuzz.bombs import costly
 from fuzz.seeds import picture
 from tests.conftest import CACHE, encoded
 from tests.faults.callers import status_of
-from tests.faults.test_images import DEADLINE_SECONDS, ask, ranked, refused
-from tests.faults.test_starts import GUNICORN
+from tests.faults.images import DEADLINE_SECONDS, ask, ranked, refused
+from tests.faults.starting import GUNICORN
 from tests.support.hostile_decoder import REACH, saying
 from tests.support.running_service import Service, served
 

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.faults.test_requests import GOOD, Seen, assert_answers
+from tests.faults.answers import GOOD, Seen, assert_answers
 from tests.support.problem_shape import checked_problem
 from tests.support.running_service import Service
 from tests.support.wire import exchange

@@ -21,22 +21,15 @@ from benchmarks.reference_clip import make_reference_clip
 from service.limits.cores import available_cores
 from service.settings import SLOTS
 from tests.conftest import CACHE, encoded
+from tests.faults.answers import POST, assert_answers
 from tests.faults.callers import answer_to, ask_patiently, question, wait_for
-from tests.faults.test_requests import POST, assert_answers
+from tests.faults.forms import BOUNDARY, form_of
+from tests.support.exposition import of, parsed
 from tests.support.problem_shape import checked_problem
 from tests.support.running_service import Service, served
 from tests.support.wire import connect, exchange, read_answer
-from tests.test_metrics import of, parsed
 
-BOUNDARY = "multipart/form-data; boundary=b"
 Seen = Callable[[str], None]
-
-
-def form_of(picture: bytes) -> bytes:
-    return (
-        b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + picture + b"\r\n"
-        b'--b\r\nContent-Disposition: form-data; name="lists"\r\n\r\nqualities\r\n--b--\r\n'
-    )
 
 
 def costly() -> bytes:

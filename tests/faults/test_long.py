@@ -14,7 +14,7 @@ import pytest
 
 from service.zero_shot.encoder import PHRASE_CACHE_BYTES
 from tests.conftest import encoded, noise
-from tests.faults.test_load import BOUNDARY, form_of
+from tests.faults.forms import BOUNDARY, form_of
 from tests.support.running_service import Service
 
 Seen = Callable[[str], None]

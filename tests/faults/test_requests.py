@@ -14,30 +14,13 @@ from typing import Any
 import pytest
 
 from service.settings import FETCH_SLOTS, OTHER_SLOTS, SLOTS, STREAMED_SLOTS
-from tests.conftest import CACHE, encoded, noise
+from tests.conftest import CACHE
+from tests.faults.answers import GOOD, IMAGE, PNG, POST, Seen, assert_answers, post
 from tests.support.problem_shape import MARKER, checked_problem
 from tests.support.running_service import Service, served
 from tests.support.wire import Answer, connect, exchange, read_answer
 
-PNG = encoded(noise(60, 40))
-IMAGE = {"base64": base64.b64encode(PNG).decode()}
-GOOD: dict[str, Any] = {"image": IMAGE, "lists": ["qualities"]}
-POST = b"POST /v1/gaze HTTP/1.1\r\nHost: gaze\r\n"
 THREADS = SLOTS + FETCH_SLOTS + STREAMED_SLOTS + OTHER_SLOTS
-Seen = Callable[[str], None]
-
-
-def post(service: Service, body: bytes, media_type: str | None = "application/json", *headers: str) -> Answer:
-    """Send a body, and return the answer to it."""
-    lines = [*([f"Content-Type: {media_type}"] if media_type else []), f"Content-Length: {len(body)}", *headers]
-    return exchange(service.address, POST + "".join(f"{line}\r\n" for line in lines).encode() + b"\r\n", body)
-
-
-def assert_answers(service: Service) -> None:
-    """Assert that the next valid request is answered as if nothing had happened."""
-    answer = post(service, json.dumps(GOOD).encode())
-    assert answer.status == 200
-    assert "qualities" in json.loads(answer.body)["results"][0]["lists"]
 
 
 def refused(service: Service, answer: Answer, *expected: tuple[int, str]) -> str:

@@ -1,6 +1,5 @@
 """Starts: without a model, beside another one on one cache, on broken files, on disks that take nothing."""
 
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +8,12 @@ import pytest
 
 from tests.conftest import free_port
 from tests.faults.callers import answer_to, question
+from tests.faults.starting import GUNICORN
 from tests.support.gaze_command import gaze, run, sentence
+from tests.support.mounts import mounted
 from tests.support.running_service import SERVE, served
-from tests.test_cache import mounted
 
 Seen = Callable[[str], None]
-GUNICORN = (sys.executable, "-m", "gunicorn", "--config", "python:service.gunicorn_conf")
 
 
 @pytest.mark.fault(35)

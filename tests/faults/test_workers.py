@@ -18,7 +18,7 @@ from service.settings import SLOTS
 from service.zero_shot.model_files import demo_folder
 from tests.conftest import CACHE
 from tests.faults.callers import LOST, REFUSED, Load, answer_to, question, readiness, status_of, wait_for
-from tests.faults.test_starts import GUNICORN
+from tests.faults.starting import GUNICORN
 from tests.support.running_service import Service, served
 
 Seen = Callable[[str], None]

@@ -2,7 +2,9 @@
 
 import io
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageDraw
 from playwright.sync_api import Locator, Page, Route, expect
@@ -119,3 +121,19 @@ class Held:
     def let_go(self, place: int) -> None:
         """Let one go on to the service."""
         self.routes[place].continue_()
+
+
+AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+def violations(page: Page) -> list[str]:
+    """Return what axe-core finds wrong with the page as it is, and where."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE)
+    found: dict[str, Any] = page.evaluate(
+        "(tags) => axe.run(document, { runOnly: tags, resultTypes: ['violations'] })", RULES
+    )
+    assert len(found["passes"]) > 10
+    return [f"{each['id']}: {node['html']}" for each in found["violations"] for node in each["nodes"]]

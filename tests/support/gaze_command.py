@@ -1,9 +1,14 @@
 """The `gaze` command, run as a person would, with no settings but those that a test gives."""
 
+import fcntl
 import os
+import pty
+import select
 import shutil
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -72,3 +77,28 @@ def sentence(ended: "subprocess.CompletedProcess[str]", exit_code: int) -> str:
     assert lines[0].startswith("gaze: ")
     assert lines[0].endswith(".")
     return lines[0]
+
+
+def on_a_terminal(*arguments: str, **environment: str) -> tuple[int, str, str]:
+    """Run `gaze` with a terminal for its errors, and return its exit code, what it printed and what it showed there."""
+    terminal, its_end = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 25, 200, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "service.cli", *arguments],
+        env=environment_of(**environment),
+        cwd=REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=its_end,
+    )
+    os.close(its_end)
+    shown = b""
+    try:
+        while select.select([terminal], [], [], 120)[0]:
+            shown += os.read(terminal, 65536)
+    except OSError:
+        pass  # that is how Linux says that the other end is closed
+    finally:
+        os.close(terminal)
+    printed, _ = process.communicate(timeout=30)
+    return process.returncode, printed.decode(), shown.decode()
