@@ -25,9 +25,9 @@ from service.api.request_context import RequestContext, current_request
 from service.errors import NotFound
 from service.images.decode import ImageLimits
 from service.images.loader import ImageLoader
-from service.limits.admission import Admission
-from service.limits.cores import available_cores
-from service.settings import FETCH_SLOTS, SLOTS, Settings
+from service.limits.admission import FETCH_SLOTS, SLOTS, Admission
+from service.limits.threads import available_cores
+from service.settings import Settings
 from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList
 

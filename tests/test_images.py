@@ -28,7 +28,7 @@ PREPARE = Preparation(2, None, (2, 2), 3, 1 / 255, (0.5, 0.4, 0.3), (0.2, 0.2, 0
 @pytest.fixture
 def services() -> ImageServices:
     admission = Admission(4, 4)
-    admission.take()  # which the request has that reads
+    admission.try_acquire()  # which the request has that reads
     fetcher = ImageFetcher(FetchPolicy.parse("off"), FetchLimits(LIMITS.max_bytes, 5.0))
     return ImageServices(ImageLoader(fetcher, Decoder(LIMITS, 2)), admission, cores=2)
 

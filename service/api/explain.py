@@ -40,7 +40,7 @@ class _Computing:
     @contextmanager
     def turn(self, require: Require) -> Iterator[None]:
         """Wait for the turn, and have it. Raises Overloaded if too many wait already, and what `require` does."""
-        with self._places.place():
+        with self._places.slot():
             while not self._turn.acquire(timeout=LOOK_SECONDS):
                 require()
             try:

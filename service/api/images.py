@@ -16,7 +16,7 @@ from service.api.request_context import STAGES, RequestContext
 from service.api.schemas.requests import MAX_IMAGES
 from service.api.schemas.responses import ImageInfo, Size
 from service.errors import FieldError, GazeError, ImageFetchFailed, ImageTooLarge, InvalidRequest, UndecodableImage
-from service.iiif.allowance import Allowance
+from service.iiif.document import IiifBudget
 from service.iiif.presentation import Broken
 from service.iiif.reader import IiifReader
 from service.images.fetch.fetcher import FETCH_SECONDS
@@ -129,8 +129,8 @@ class RequestImages:
 
     @cached_property
     def _iiif(self) -> IiifReader:
-        allowance = Allowance(IIIF_DOCUMENTS, IIIF_BYTES, IIIF_VALUES, IIIF_TILES)
-        return IiifReader(self._services.loader.fetcher, allowance, self._context.deadline.check, IIIF_DEPTH)
+        budget = IiifBudget(IIIF_DOCUMENTS, IIIF_BYTES, IIIF_VALUES, IIIF_TILES)
+        return IiifReader(self._services.loader.fetcher, budget, self._context.deadline.check, IIIF_DEPTH)
 
     def _canvases(self, source: ImageSource, most: int) -> list[ResolvedImage]:
         try:

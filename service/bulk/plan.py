@@ -10,7 +10,7 @@ from service.bulk.patience import PatientFetcher
 from service.bulk.rankings import Ranking
 from service.bulk.reading import PictureReader
 from service.composition import load_classifier, served_lists
-from service.iiif.allowance import Allowance
+from service.iiif.document import IiifBudget
 from service.iiif.reader import IiifReader
 from service.images.decode import ImageLimits, min_short_side_for
 from service.images.fetch.fetcher import FETCH_SECONDS, FetchLimits
@@ -79,7 +79,7 @@ class Plan:
 
     def iiif(self, documents: int = sys.maxsize) -> IiifReader:
         """Return what reads so many IIIF documents in all; each of them is bounded, and not their sum."""
-        return IiifReader(self.fetcher(), Allowance(documents, sys.maxsize, sys.maxsize))
+        return IiifReader(self.fetcher(), IiifBudget(documents, sys.maxsize, sys.maxsize))
 
     def engine(self, files: ModelFiles, lists: tuple[PhraseList, ...], cores: int) -> "ReadyEngine":
         """Load the model, encode the lists, and return what looks at pictures on so many cores. Raises StartError."""

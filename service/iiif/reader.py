@@ -5,11 +5,9 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 
 from service.errors import GazeError, ImageFetchFailed, ImageFetchTimeout, ImageTooLarge, UrlNotAllowed
-from service.iiif.allowance import Allowance
-from service.iiif.document import Document, parsed, values_of
-from service.iiif.image_api import WHOLE, ImageInformation, ImageUri, base_uri, is_image_information
+from service.iiif.document import Document, IiifBudget
+from service.iiif.image_api import WHOLE, ImageInformation, ImageUri, TileGrid, base_uri, is_image_information
 from service.iiif.presentation import Broken, Canvas, Part, entries
-from service.iiif.tiles import TileGrid
 from service.images.fetch.fetcher import ImageFetcher
 from service.images.loader import EncodedImage, Tile, TiledImage
 
@@ -30,7 +28,7 @@ _OVERWORKED = (429, 502, 503, 504)
 class IiifReader:
     """Reads IIIF documents with the guards of an image's fetcher, for one request or one job.
 
-    allowance:  what they may cost in all
+    budget:  what they may cost in all
     require:    raises where nobody waits any more; asked before each document
     most_depth: how deep collections may nest, the manifest at the bottom counted
     """
@@ -38,12 +36,12 @@ class IiifReader:
     def __init__(
         self,
         fetcher: ImageFetcher,
-        allowance: Allowance,
+        budget: IiifBudget,
         require: Callable[[], object] = lambda: None,
         most_depth: int = 10,
     ) -> None:
         self._fetcher = fetcher
-        self._allowance = allowance
+        self._budget = budget
         self._require = require
         self._most_depth = most_depth
 
@@ -128,7 +126,7 @@ class IiifReader:
         return encoded
 
     def _tiled(self, information: ImageInformation, base: str, grid: TileGrid, deadline: float) -> TiledImage:
-        self._allowance.take_tiles(grid.count)
+        self._budget.take_tiles(grid.count)
         tiles: list[Tile] = []
         left = self._fetcher.max_bytes
         form: int | None = None
@@ -155,11 +153,8 @@ class IiifReader:
         raise ImageFetchFailed
 
     def _document(self, uri: str, deadline: float) -> Document:
-        self._allowance.take_document()
-        body = self._fetcher.fetch_document(uri, deadline, self._allowance.most_bytes)
-        most_values = self._allowance.most_values
-        self._allowance.take(len(body), values_of(body))
-        return parsed(body, most_values)
+        self._budget.take_document()
+        return self._budget.parse(self._fetcher.fetch_document(uri, deadline, self._budget.most_bytes))
 
     def _information_document(self, base: str, deadline: float, error: ImageFetchFailed) -> Document:
         try:
@@ -187,14 +182,14 @@ class IiifReader:
                     if time.monotonic() >= deadline:
                         raise
                     yield Broken(entry.uri, error)
-                    if not self._allowance.documents:
+                    if not self._budget.documents:
                         return
 
     def _opened(self, part: Part, depth: int, deadline: float) -> Iterator[Canvas | Broken | Part]:
         if depth >= self._most_depth:
             raise ImageFetchFailed(f"Collections that nest more than {self._most_depth} deep are not read.")
         if part.document:
-            self._allowance.take_document()
+            self._budget.take_document()
         return entries(part.document or self._document(part.uri, deadline), part.uri)
 
 
