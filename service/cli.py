@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,9 +22,9 @@ from service.logs import configure_logs
 from service.settings import read_settings
 from service.zero_shot import model_files
 from service.zero_shot.cache import require_temporary_folder
-from service.zero_shot.caveats import caveats
 from service.zero_shot.classifier import EncodedList, ZeroShotClassifier, require_list
 from service.zero_shot.phrase_lists import OWN_LIST, own_list
+from service.zero_shot.ranking import Prediction, Ranker, RankOptions, caveats
 
 
 class _StartErrorsTold(click.Group):
@@ -191,10 +190,15 @@ def _ranked(
     classifier: ZeroShotClassifier, image: PreparedImage, lists: tuple[EncodedList, ...], top_k: int
 ) -> dict[str, list[dict[str, Any]]]:
     image_features = classifier.encode_images([image.inputs])[0]
+    ranker = Ranker(classifier, RankOptions(top_k))
     return {
-        encoded.phrase_list.name: [asdict(found) for found in classifier.rank(image_features, encoded, top_k)]
+        encoded.phrase_list.name: [_said_of(found) for found in ranker.rank(image_features, encoded).predictions]
         for encoded in lists
     }
+
+
+def _said_of(prediction: Prediction) -> dict[str, Any]:
+    return {name: value for name, value in vars(prediction).items() if value is not None or name == "uri"}
 
 
 def _is_utf8(text: str) -> bool:

@@ -19,12 +19,12 @@ from service.errors import FieldError, GazeError, InvalidRequest
 from service.images.decode import min_short_side_for
 from service.limits.admission import Admission
 from service.zero_shot.batching import LOOK_SECONDS
-from service.zero_shot.caveats import caveats
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.features import Require
 from service.zero_shot.interpretation.heat_map import METHOD, HeatMap, heat_maps, overlay_of, pictures_to_ask
 from service.zero_shot.interpretation.views import Views
 from service.zero_shot.loading import LoadingClassifier
+from service.zero_shot.ranking import caveats, cosines
 
 _AT_A_TIME = 3
 """Explanations that may compute, or wait while one does: each is 51 passes, and rankings must get on meanwhile."""
@@ -89,7 +89,7 @@ def _explained(
         [phrases] = classifier.encode_lists([query.phrases], require=context.deadline.check)
         features = classifier.encode_views(pictures_to_ask(seen), context.deadline.check)
     with context.stage("rank"):
-        similarities = np.stack([phrases.text_features.similarities(each) for each in features])
+        similarities = np.stack([cosines(each, phrases.text_features) for each in features])
         height, width = framing.size
         patch = classifier.model.patch_size
         maps = heat_maps(similarities, height // patch, width // patch)

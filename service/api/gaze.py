@@ -8,19 +8,19 @@ from pydantic import TypeAdapter
 
 from service.api import metrics, problems
 from service.api.documents import document
-from service.api.doubt import Features, Ranker
 from service.api.images import ImageServices, LoadedImage, RequestImages, ResolvedImage, said_of, warnings_of
 from service.api.query import GazeQuery, QueryLimits, read_format, read_query, require_bounded
 from service.api.request_context import RequestContext, current_request
-from service.api.schemas.responses import FailedImage, FailedResult, GazeAnswer, Model, Result
+from service.api.schemas import responses
+from service.api.schemas.responses import GazeAnswer
 from service.errors import FieldError, GazeError, InvalidRequest
 from service.images.decode import min_short_side_for
-from service.zero_shot.caveats import caveats
 from service.zero_shot.classifier import EncodedList, ZeroShotClassifier
 from service.zero_shot.features import ModelDescription
 from service.zero_shot.interpretation.views import Views
 from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList
+from service.zero_shot.ranking import Features, Ranker, Ranking, caveats
 
 _ANSWER = TypeAdapter(GazeAnswer)
 
@@ -97,7 +97,7 @@ class _GazeHandler:
         views = self._views()
         with context.stage("encode"):
             own = classifier.encode_lists(self._query.own_lists, require=context.deadline.check)
-            ranker = Ranker(classifier, self._query, context.deadline.check)
+            ranker = Ranker(classifier, self._query.ranking, context.deadline.check)
         lists = (*served, *own)
         loaded = self._load(images, views)
         pictures = [each for each in loaded if isinstance(each, LoadedImage)]
@@ -124,7 +124,7 @@ class _GazeHandler:
 
     def _views(self) -> Views | None:
         """Return what makes the views of a picture, or None where the model's own one is all that is asked for."""
-        fit, several = self._query.fit, "stability" in self._query.include
+        fit, several = self._query.fit, "stability" in self._query.ranking.include
         if fit is None and not several:
             return None
         framing = self._classifier.require_framing("/fit" if fit else "/include")
@@ -149,21 +149,21 @@ class _GazeHandler:
 
     def _result(
         self, picture: LoadedImage, views: Mapping[str, Features], lists: Sequence[EncodedList], ranker: Ranker
-    ) -> Result:
+    ) -> responses.Result:
         ranked = {}
         for encoded in lists:
             self.check_late()
-            ranked[encoded.phrase_list.name] = ranker.ranked(views, encoded)
-        return Result(image=picture.info, lists=ranked)
+            ranked[encoded.phrase_list.name] = _ranked_list(ranker.rank(views, encoded))
+        return responses.Result(image=picture.info, lists=ranked)
 
-    def _failed(self, image: ResolvedImage, error: GazeError) -> FailedResult:
+    def _failed(self, image: ResolvedImage, error: GazeError) -> responses.FailedResult:
         problem = problems.problem(error, self._context.request_id)
-        return FailedResult(image=FailedImage(**said_of(image.source)), error=problem)
+        return responses.FailedResult(image=responses.FailedImage(**said_of(image.source)), error=problem)
 
 
-def model_of(model: ModelDescription) -> Model:
+def model_of(model: ModelDescription) -> responses.Model:
     """Return what every answer says of the model."""
-    return Model(
+    return responses.Model(
         id=model.id, revision=model.revision, backend=model.backend, precision=model.precision, demo=model.demo
     )
 
@@ -172,3 +172,25 @@ def _of_one(error: GazeError, number: int) -> GazeError:
     """Return the error of one of several pictures as that of them all."""
     detail = f"Picture {number}: {error.detail} A document cannot hold this; leave the picture out, or ask for JSON."
     return type(error)(detail, retry_after=error.retry_after)
+
+
+def _ranked_list(ranking: Ranking) -> responses.RankedList:
+    """Return a ranking as an answer says it: what was not asked for is not set."""
+    said = responses.RankedList(
+        count=len(ranking.phrase_list.labels),
+        hash=ranking.phrase_list.hash,
+        predictions=[
+            responses.RankedPhrase.model_validate(
+                {name: value for name, value in vars(found).items() if value is not None or name == "uri"},
+                from_attributes=True,
+            )
+            for found in ranking.predictions
+        ],
+    )
+    if ranking.certainty:
+        said.certainty = responses.Certainty.model_validate(ranking.certainty, from_attributes=True)
+    if ranking.none_of_these:
+        said.none_of_these = responses.Verdict.model_validate(ranking.none_of_these, from_attributes=True)
+    if ranking.stability:
+        said.stability = responses.ListStability.model_validate(ranking.stability, from_attributes=True)
+    return said

@@ -25,14 +25,13 @@ from service.api.schemas.requests import (
     ImageByIiif,
     ImageByUrl,
     ImageInput,
-    Included,
-    RankBy,
 )
 from service.documents.formats import FORMATS, Format
 from service.errors import FieldError, InvalidRequest
 from service.iiif.presentation import Canvas
 from service.zero_shot.phrase_lists import OWN_LIST, PhraseList, own_list
 from service.zero_shot.preprocessing.framing import Fit
+from service.zero_shot.ranking import RankOptions
 
 JSON = "application/json"
 _TAKEN_FOR_JSON = (JSON, "application/*", "*/*")
@@ -80,11 +79,8 @@ class GazeQuery:
     images: tuple[ImageSource, ...]
     lists: tuple[str, ...]
     own_lists: tuple[PhraseList, ...]
-    top_k: int | None
-    min_probability: float
-    rank_by: RankBy
+    ranking: RankOptions
     fit: Fit | None
-    include: frozenset[Included]
 
 
 @dataclass(frozen=True)
@@ -187,11 +183,8 @@ def _query_of_json(fields: Any) -> GazeQuery:
         images=tuple(_as_source(image, pointer) for pointer, image in images),
         lists=tuple(sent.lists or ()),
         own_lists=tuple(own_list(name, tuple(own), sent.template) for name, own in (sent.phrases or {}).items()),
-        top_k=sent.top_k,
-        min_probability=sent.min_probability,
-        rank_by=sent.rank_by,
+        ranking=RankOptions(sent.top_k, sent.min_probability, sent.rank_by, frozenset(sent.include)),
         fit=sent.fit,
-        include=frozenset(sent.include),
     )
 
 
@@ -210,11 +203,8 @@ def _query_of_form(form: Form) -> GazeQuery:
         images=images,
         lists=tuple(sent.lists),
         own_lists=(own_list(OWN_LIST, tuple(sent.phrases), sent.template),) if sent.phrases else (),
-        top_k=sent.top_k,
-        min_probability=sent.min_probability,
-        rank_by=sent.rank_by,
+        ranking=RankOptions(sent.top_k, sent.min_probability, sent.rank_by, frozenset(sent.include)),
         fit=sent.fit,
-        include=frozenset(sent.include),
     )
 
 
@@ -275,9 +265,9 @@ def _refuse(limit: str) -> None:
 
 
 def _most_predictions(query: GazeQuery, count: int) -> int:
-    most = count if query.top_k is None else min(query.top_k, count)
+    most = count if query.ranking.top_k is None else min(query.ranking.top_k, count)
     # The probabilities of a list add up to 1; what is 1 over the least that a float can be, no float can.
-    return int(1 / query.min_probability) + 1 if query.min_probability * most > 1 else most
+    return int(1 / query.ranking.min_probability) + 1 if query.ranking.min_probability * most > 1 else most
 
 
 def _list_bytes(query: GazeQuery, phrase_list: PhraseList, told: int, form: Format | None) -> int:
@@ -290,9 +280,9 @@ def _list_bytes(query: GazeQuery, phrase_list: PhraseList, told: int, form: Form
     longest = int(np.sort(sizes)[-told:].sum()) if told else 0
     if form:
         return told * form.bytes_each + longest * form.times
-    more = sum(_MORE_BYTES[each] for each in query.include)
+    more = sum(_MORE_BYTES[each] for each in query.ranking.include)
     total = _LIST_BYTES + told * (_JSON_BYTES_EACH + more) + longest
-    if "stability" in query.include:
+    if "stability" in query.ranking.include:
         total += min(told, _STABILITY_PHRASES) * _STABILITY_BYTES_EACH + _STABILITY_FIRSTS * int(sizes.max())
     return total
 

@@ -18,11 +18,11 @@ from service.images.isolation.decoder import Decoder
 from service.images.loader import ImageLoader
 from service.settings import Settings
 from service.zero_shot import model_files
-from service.zero_shot.caveats import caveats
 from service.zero_shot.classifier import require_list
 from service.zero_shot.features import ModelDescription
 from service.zero_shot.model_files import ModelFiles
 from service.zero_shot.phrase_lists import OWN_LIST, PhraseList, own_list
+from service.zero_shot.ranking import caveats
 
 MOST_DOCUMENTS = 1_000_000
 """IIIF manifests and collections that the sources of one job may lead to."""

@@ -9,6 +9,7 @@ from service.api.query import LINKED_ART
 from service.api.schemas import requests, responses
 from service.documents.formats import FORMATS
 from service.zero_shot.preprocessing.framing import Fit
+from service.zero_shot.ranking import RankBy
 
 _ERRORS = (
     errors.MalformedRequest,
@@ -241,7 +242,7 @@ def _form() -> dict[str, Any]:
                 "pattern": f"^({requests.SHARE_PATTERN})$",
                 "description": "Phrases that are less probable are left out. Default 0.",
             },
-            "rank_by": {**text, "enum": list(get_args(requests.RankBy)), "description": "Default `probability`."},
+            "rank_by": {**text, "enum": list(get_args(RankBy)), "description": "Default `probability`."},
             "fit": _FIT,
             "include": {
                 "type": "array",

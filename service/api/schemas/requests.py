@@ -1,7 +1,7 @@
 """The wire contract: what a request may say, as pydantic models."""
 
 import re
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -19,6 +19,7 @@ from pydantic import (
 from service.images.fetch.fetcher import MAX_URL_CHARACTERS
 from service.zero_shot.phrase_lists import MAX_PHRASE_CHARACTERS
 from service.zero_shot.preprocessing.framing import Fit
+from service.zero_shot.ranking import Included, RankBy
 
 MAX_IMAGES = 32
 MAX_LISTS = 100
@@ -200,10 +201,8 @@ Template = Annotated[
 ]
 Digits = Annotated[int, BeforeValidator(digits)]
 TopK = Annotated[int, Field(ge=1), BeforeValidator(whole)]
-Included = Literal["certainty", "lift", "stability", "none_of_these"]
 INCLUDED: tuple[Included, ...] = get_args(Included)
 Include = Annotated[list[Included], Field(fail_fast=True)]
-RankBy = Literal["probability", "lift"]
 SHARE_PATTERN = r"0(\.[0-9]{1,20})?|1(\.0{1,20})?"
 """A share in a form, between 0 and 1."""
 
