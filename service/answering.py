@@ -60,7 +60,7 @@ class AnsweringWorker(SendingWorker):
     def _give_place_back(self) -> None:
         if self._current.has_place:
             self._current.has_place = False
-            admission.give_back()
+            admission.release()
 
     def _keepalive_after(self, conn: Any, keepalive: Any) -> bool:
         """Skip what the app did not read of a body that is here whole; gunicorn gives up on more than 64 KiB.

@@ -24,11 +24,10 @@ from service.api.reconcile.views import reconcile_blueprint
 from service.api.request_context import RequestContext, current_request
 from service.errors import NotFound
 from service.images.decode import ImageLimits
-from service.images.fetch.fetcher import FETCH_SECONDS, FetchLimits, ImageFetcher
-from service.images.isolation.decoder import Decoder
-from service.limits.admission import Admission
-from service.limits.cores import available_cores
-from service.settings import FETCH_SLOTS, SLOTS, Settings
+from service.images.loader import ImageLoader
+from service.limits.admission import FETCH_SLOTS, SLOTS, Admission
+from service.limits.threads import available_cores
+from service.settings import Settings
 from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList
 
@@ -60,16 +59,12 @@ def create_app(
     # Flask would answer a path with // in it with a redirect in HTML.
     app.url_map.merge_slashes = False
     served = dict(phrase_lists)
-    fetcher = ImageFetcher(settings.fetch_policy, FetchLimits(settings.max_image_bytes, FETCH_SECONDS))
     image_limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
     cores = max(1, available_cores() // settings.workers)
     services = ImageServices(
-        fetcher=fetcher,
+        loader=ImageLoader.create(image_limits, settings.fetch_policy, cores, fast=settings.decode == "fast"),
         admission=admission or Admission(SLOTS, FETCH_SLOTS),
-        decoder=Decoder(image_limits, cores),
-        limits=image_limits,
         cores=cores,
-        fast=settings.decode == "fast",
     )
     query_limits = QueryLimits(settings.max_request_bytes, settings.max_phrases)
     address = address_of(settings.public_url)
@@ -94,7 +89,7 @@ def create_app(
     )
     app.register_blueprint(lists_blueprint(served))
     app.register_blueprint(model_blueprint(loading))
-    app.register_blueprint(health_blueprint(loading, services.decoder, shutting_down))
+    app.register_blueprint(health_blueprint(loading, services.loader.decoder, shutting_down))
     app.register_blueprint(context_blueprint(address))
     app.register_blueprint(page_blueprint(served, has_keys=bool(settings.api_keys)))
     problems.register(app)

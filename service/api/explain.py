@@ -11,7 +11,7 @@ from flask import Blueprint, Response, request
 from PIL import Image
 
 from service.api.gaze import model_of
-from service.api.images import ImageLoader, ImageServices, warnings_of
+from service.api.images import ImageServices, RequestImages, warnings_of
 from service.api.query import ExplainQuery, QueryLimits, read_explain_query
 from service.api.request_context import RequestContext, current_request
 from service.api.schemas import responses
@@ -40,7 +40,7 @@ class _Computing:
     @contextmanager
     def turn(self, require: Require) -> Iterator[None]:
         """Wait for the turn, and have it. Raises Overloaded if too many wait already, and what `require` does."""
-        with self._places.place():
+        with self._places.slot():
             while not self._turn.acquire(timeout=LOOK_SECONDS):
                 require()
             try:
@@ -74,7 +74,7 @@ def _explained(
     computing: _Computing,
 ) -> responses.Explanation:
     """Return the heat maps of a query's phrases. Raises what the image raises."""
-    loader = ImageLoader(services, context, classifier.model.image_size)
+    loader = RequestImages(services, context, classifier.model.image_size)
     framing = classifier.require_framing("/fit" if query.fit else "")
     fit = query.fit or framing.own
     [image, *others] = loader.resolve([query.image])

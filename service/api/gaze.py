@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from service.api import metrics, problems
 from service.api.documents import document
-from service.api.images import ImageLoader, ImageServices, LoadedImage, ResolvedImage, said_of, warnings_of
+from service.api.images import ImageServices, LoadedImage, RequestImages, ResolvedImage, said_of, warnings_of
 from service.api.query import GazeQuery, QueryLimits, read_format, read_query, require_bounded
 from service.api.request_context import RequestContext, current_request
 from service.api.schemas import responses
@@ -85,7 +85,7 @@ class _GazeHandler:
         self._classifier = classifier
         self._context = context
         self._query = query
-        self.loader = ImageLoader(services, context, classifier.model.image_size)
+        self.loader = RequestImages(services, context, classifier.model.image_size)
         self.check_late = context.deadline.extended(GRACE_SECONDS).check
 
     def answer(self, images: Sequence[ResolvedImage], served: Sequence[EncodedList], *, whole: bool) -> GazeAnswer:

@@ -71,7 +71,7 @@ def health_blueprint(loading: LoadingClassifier, decoder: Decoder, shutting_down
             trial.run(lambda: classifier.encode_image(Image.new("RGB", (64, 48), "grey")))
         if pulse.stuck or pulse.seconds_since_success > pulse.patience:
             raise _unanswered(pulse)
-        if still := decoder.still_seconds:
+        if still := decoder.stalled_seconds:
             raise NotReady(f"No picture has been decoded for {still:.0f} seconds.", retry_after=_RETRY_SECONDS)
         return Response(Ready().model_dump_json(), content_type="application/json")
 

@@ -121,7 +121,7 @@ class RequestContext:
 
     def admitted(self, admission: Admission) -> AbstractContextManager[None]:
         """Hold a slot while the block runs. Raises Overloaded where none is free."""
-        return nullcontext() if self.is_admitted else admission.place()
+        return nullcontext() if self.is_admitted else admission.slot()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

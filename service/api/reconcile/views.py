@@ -71,7 +71,7 @@ def reconcile_blueprint(
         sent = request.args.getlist("queries")
         if not sent:
             return _json(stable_manifest(served.values(), address(request)))
-        with by_get.place():
+        with by_get.slot():
             return results(queries_of(sent))
 
     @blueprint.post(STABLE, strict_slashes=False)
