@@ -18,7 +18,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData, State
 
-from service.api.schemas.requests import MAX_PARTS
+from service.api.schemas.forms import MAX_PARTS
 from service.errors import (
     FieldError,
     InvalidRequest,

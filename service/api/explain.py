@@ -17,7 +17,8 @@ from service.api.openapi.operation import IMAGE_ERRORS, Operation
 from service.api.query import ExplainQuery, QueryLimits, read_explain_query
 from service.api.request_context import RequestContext, current_request
 from service.api.schemas import responses
-from service.api.schemas.requests import ExplainForm, ExplainRequest
+from service.api.schemas.forms import ExplainForm
+from service.api.schemas.requests import ExplainRequest
 from service.errors import FieldError, GazeError, InvalidRequest
 from service.images.decode import min_short_side_for
 from service.limits.admission import Admission

@@ -14,7 +14,8 @@ from service.api.openapi.operation import DOCUMENTS, IMAGE_ERRORS, JSON, Operati
 from service.api.query import GazeQuery, QueryLimits, read_format, read_query, require_bounded
 from service.api.request_context import RequestContext, current_request
 from service.api.schemas import responses
-from service.api.schemas.requests import GazeForm, GazeParameters, GazeRequest
+from service.api.schemas.forms import GazeForm, GazeParameters
+from service.api.schemas.requests import GazeRequest
 from service.api.schemas.responses import GazeAnswer
 from service.errors import FieldError, GazeError, InvalidRequest, UnknownList
 from service.images.decode import min_short_side_for

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from service.api import problems
 from service.api.openapi.examples import links_to_a_list
 from service.api.openapi.operation import Operation
-from service.api.schemas.requests import ListPage
+from service.api.schemas.forms import ListPage
 from service.api.schemas.responses import ListDetails, ListItem, ListSummary, ServedLists
 from service.errors import UnknownList
 from service.zero_shot.classifier import require_list

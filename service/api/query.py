@@ -14,14 +14,11 @@ from werkzeug.http import parse_options_header
 
 from service.api import problems
 from service.api.body import Form, file_name, read_body
+from service.api.schemas.forms import LINKED_ART, SHARE_PATTERN, ExplainForm, GazeForm
 from service.api.schemas.requests import (
-    LINKED_ART,
     MAX_IMAGES,
     MAX_LISTS,
-    SHARE_PATTERN,
-    ExplainForm,
     ExplainRequest,
-    GazeForm,
     GazeRequest,
     ImageByIiif,
     ImageByUrl,

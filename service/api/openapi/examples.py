@@ -18,11 +18,7 @@ def gaze(served: Iterable[str]) -> dict[str, Any]:
     names = list(served)
     images = [_IMAGE, {"base64": f"data:image/webp;base64,{OTHER_EXAMPLE_IMAGE}"}]
     return {
-        "own phrases": {
-            "image": _IMAGE,
-            "phrases": {"colour": ["red", "green", "blue"]},
-            "template": "a {} square",
-        },
+        "own phrases": {"image": _IMAGE, "phrases": {"colour": ["red", "green", "blue"]}, "template": "a {} square"},
         "served lists": {"image": _IMAGE, "lists": names[:2], "top_k": 3},
         "several images": {"images": images, "lists": names[:1], "top_k": None},
         "how far to trust it": {

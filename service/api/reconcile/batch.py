@@ -17,7 +17,8 @@ from werkzeug.http import parse_options_header
 
 from service.api.body import from_json, read_bytes
 from service.api.request_context import current_request
-from service.api.schemas.requests import DEFAULT_TOP_K, Digits, digits, never_null, whole
+from service.api.schemas.forms import Digits, digits
+from service.api.schemas.requests import DEFAULT_TOP_K, never_null, whole
 from service.errors import FieldError, InvalidRequest, MalformedRequest, UnsupportedMediaType
 from service.zero_shot.phrase_lists import PhraseList
 

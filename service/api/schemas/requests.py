@@ -1,7 +1,6 @@
 """The wire contract: what a request may say, as pydantic models."""
 
 import re
-from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import (
@@ -17,7 +16,6 @@ from pydantic import (
     model_validator,
 )
 
-from service.documents.formats import FORMATS
 from service.images.fetch.fetcher import MAX_URL_CHARACTERS
 from service.zero_shot.phrase_lists import MAX_PHRASE_CHARACTERS
 from service.zero_shot.preprocessing.framing import Fit
@@ -28,13 +26,7 @@ MAX_LISTS = 100
 MAX_OWN_LISTS = 32
 MAX_EXPLAINED = 16
 MAX_NUMBER_CHARACTERS = 200
-MAX_PARTS = 1_000  # of a form
 DEFAULT_TOP_K = 5
-LINKED_ART = "https://linked.art/ns/v1/linked-art.json"
-"""The profile that `Accept` asks for Linked Art by."""
-
-_FILE = {"type": "string", "format": "binary"}
-_ONE_OF_IMAGES = [{"required": ["image"]}, {"required": ["image_url"]}, {"required": ["image_iiif"]}]
 # A red square of 8 x 8 pixels as PNG, and a blue one as WebP, so that the documentation's examples can be sent.
 EXAMPLE_IMAGE = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEklEQVR4nGP8z4AdMOEQH6QSAM1BAQ/oQeJvAAAAAElFTkSuQmCC"
 OTHER_EXAMPLE_IMAGE = "UklGRhwAAABXRUJQVlA4TA8AAAAvB8ABAAcQ0f/+ByKi/wEA"
@@ -49,11 +41,6 @@ def whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def digits(text: Any) -> Any:
-    """Read a query's digits; of the rest that int() would take for a number, the contract means nothing."""
-    return int(text) if isinstance(text, str) and re.fullmatch(r"[0-9]{1,10}", text) else text
-
-
 def _few(own_lists: Any) -> Any:
     # Counted before they are looked at: of a million wrong ones, pydantic would gather a million errors.
     if isinstance(own_lists, dict) and len(own_lists) > MAX_OWN_LISTS:
@@ -65,50 +52,6 @@ def never_null(schema: dict[str, Any]) -> None:
     """Say in a field's JSON schema that the field is left out, and not null, where it is not used."""
     del schema["default"]
     schema.update(next(kind for kind in schema.pop("anyOf") if kind != {"type": "null"}))
-
-
-def _sent_as(**schema: Any) -> Callable[[dict[str, Any]], None]:
-    """Return what says in a field's JSON schema how it is written where all is text, as in a form or a query."""
-
-    def write(found: dict[str, Any]) -> None:
-        description = found["description"]
-        found.clear()
-        found.update(schema, description=description)
-
-    return write
-
-
-def _repeated(most: int | None = None, item: dict[str, Any] | None = None) -> Callable[[dict[str, Any]], None]:
-    """Return what says that a form's field may be sent so many times, and what each time."""
-
-    def write(found: dict[str, Any]) -> None:
-        del found["default"]
-        found.update({"minItems": 1, "items": item or found["items"]} | ({"maxItems": most} if most else {}))
-
-    return write
-
-
-def _sent_once(schema: dict[str, Any]) -> None:
-    """Say that a form's field, which is read as a list, may be sent once."""
-    schema.update(schema.pop("items"))
-    del schema["default"]
-
-
-def _by_commas(name: str) -> dict[str, Any]:
-    return {"type": "string", "pattern": f"^{name}(, ?{name})*$"}
-
-
-def _with_files(
-    description: str, image: dict[str, Any], *conditions: dict[str, Any]
-) -> Callable[[dict[str, Any]], None]:
-    """Return what adds to a form's JSON schema the files, which are no fields, and what must be there."""
-
-    def write(schema: dict[str, Any]) -> None:
-        schema["properties"] = {"image": image, **schema["properties"]}
-        # As GazeRequest has it, for the same reason.
-        schema.update(description=description, allOf=list(conditions))
-
-    return write
 
 
 def _own_lists(schema: dict[str, Any]) -> None:
@@ -136,13 +79,13 @@ def _image_kind(image: Any) -> str | None:
     return f"by_{fields.pop()}" if fields in ({"url"}, {"base64"}, {"iiif"}) else None
 
 
-class _Sent(BaseModel):
+class Sent(BaseModel):
     """What callers send: exact types, and no field that the contract does not have."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class _Question(_Sent):
+class _Question(Sent):
     """What is sent as JSON: a field that is not used is left out, and not null."""
 
     _nullable: ClassVar[str | None] = None
@@ -224,11 +167,6 @@ ImageInput = Annotated[
         custom_error_message="An image is an object with exactly one of url, base64 and iiif.",
     ),
 ]
-Url = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=MAX_URL_CHARACTERS),
-    Field(json_schema_extra={"format": "uri"}),
-]
 Phrase = Annotated[
     str,
     StringConstraints(min_length=1, max_length=MAX_PHRASE_CHARACTERS),
@@ -255,20 +193,9 @@ Template = Annotated[
         {"type": "string", "maxLength": MAX_PHRASE_CHARACTERS, "pattern": r"^([^{]|\{(?!\}))*\{\}([^{]|\{(?!\}))*$"}
     ),
 ]
-Digits = Annotated[int, BeforeValidator(digits)]
 TopK = Annotated[int, Field(ge=1), BeforeValidator(whole)]
 INCLUDED: tuple[Included, ...] = get_args(Included)
 Include = Annotated[list[Included], Field(fail_fast=True)]
-FormFit = Annotated[
-    Fit | None,
-    Field(
-        description="What of the picture the model sees. Left out: as the model was trained.",
-        json_schema_extra=never_null,
-    ),
-]
-SHARE_PATTERN = r"0(\.[0-9]{1,20})?|1(\.0{1,20})?"
-"""A share in a form, between 0 and 1."""
-
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -334,79 +261,6 @@ class GazeRequest(_Question):
         return self
 
 
-class GazeParameters(BaseModel):
-    """What may stand in the query."""
-
-    format: str | None = Field(
-        None,
-        description="The form of the answer. Left out, `Accept` says it: `application/ld+json` (an annotation page, or "
-        f"Linked Art with its profile `{LINKED_ART}`) or `text/csv`; else it is JSON. All but JSON fail where one of "
-        "several images does.",
-        json_schema_extra=_sent_as(type="string", enum=["json", *FORMATS]),
-    )
-
-
-class GazeForm(_Sent):
-    """The fields of a form beside its files."""
-
-    model_config = ConfigDict(
-        json_schema_extra=_with_files(
-            f"At most {MAX_PARTS} parts; send more phrases as JSON. Files come before URLs in `results`. "
-            "Every field may be sent more than once, but for those that are no arrays.",
-            {
-                "type": "array",
-                "items": _FILE,
-                "minItems": 1,
-                "maxItems": MAX_IMAGES,
-                "description": f"The images, as files; with those by URL, {MAX_IMAGES} at most.",
-            },
-            {"anyOf": _ONE_OF_IMAGES},
-            {"anyOf": [{"required": ["lists"]}, {"required": ["phrases"]}]},
-        )
-    )
-
-    image_url: list[Url] = Field(
-        [], description="Images that the service fetches.", json_schema_extra=_repeated(MAX_IMAGES)
-    )
-    image_iiif: list[Url] = Field(
-        [],
-        description="URIs of IIIF images, manifests and collections, which stand for all their canvases.",
-        json_schema_extra=_repeated(MAX_IMAGES),
-    )
-    lists: list[ListName] = Field(
-        [],
-        max_length=MAX_LISTS,
-        fail_fast=True,
-        description="Names of lists, repeated or comma-separated.",
-        json_schema_extra=_repeated(MAX_LISTS, _by_commas("[a-z0-9_-]{1,64}")),
-    )
-    phrases: list[Phrase] = Field(
-        [], description="Own phrases, ranked as the list `phrases`.", json_schema_extra=_repeated()
-    )
-    template: Template = Field("{}", description="Applied to `phrases` only; contains {} once.")
-    top_k: TopK | None = Field(
-        DEFAULT_TOP_K,
-        description=f"`all` for every phrase. Default {DEFAULT_TOP_K}.",
-        json_schema_extra=_sent_as(type="string", pattern="^([1-9][0-9]{0,8}|all)$"),
-    )
-    min_probability: Share = Field(
-        0.0,
-        description="Phrases that are less probable are left out. Default 0.",
-        json_schema_extra=_sent_as(type="string", pattern=f"^({SHARE_PATTERN})$"),
-    )
-    rank_by: RankBy = Field(
-        "probability",
-        description="Default `probability`.",
-        json_schema_extra=_sent_as(type="string", enum=list(get_args(RankBy))),
-    )
-    fit: FormFit = None
-    include: Include = Field(
-        [],
-        description=f"What else the answer says, repeated or comma-separated: {', '.join(INCLUDED)}.",
-        json_schema_extra=_repeated(None, _by_commas(f"({'|'.join(INCLUDED)})")),
-    )
-
-
 class ExplainRequest(_Question):
     """Show what parts of an image raise some phrases."""
 
@@ -417,35 +271,3 @@ class ExplainRequest(_Question):
         None, description="What of the picture the model sees, as for /v1/gaze.", json_schema_extra=never_null
     )
     overlay: bool = Field(False, description="Whether each heat map comes as a PNG as well, to lay on the picture.")
-
-
-class ExplainForm(_Sent):
-    """The fields of a form beside its file."""
-
-    model_config = ConfigDict(
-        json_schema_extra=_with_files(
-            "Only `phrases` may be sent more than once.",
-            {**_FILE, "description": "The image, as a file."},
-            {"oneOf": _ONE_OF_IMAGES},
-        )
-    )
-
-    image_url: list[Url] = Field([], description="Or an image that the service fetches.", json_schema_extra=_sent_once)
-    image_iiif: list[Url] = Field(
-        [], description="Or a IIIF URI that leads to one image.", json_schema_extra=_sent_once
-    )
-    phrases: Annotated[list[Phrase], Field(min_length=1, max_length=MAX_EXPLAINED, fail_fast=True)]
-    template: Template = Field("{}", description="Applied to `phrases`; contains {} once.")
-    fit: FormFit = None
-    overlay: bool = Field(
-        False,
-        description="Whether each map comes as a PNG as well.",
-        json_schema_extra=_sent_as(type="string", enum=["true", "false"]),
-    )
-
-
-class ListPage(_Sent):
-    """Which part of a list is asked for."""
-
-    offset: Digits = Field(0, ge=0, le=10**9, description="How many items to skip.")
-    limit: Digits = Field(100, ge=1, le=10_000, description="How many items to give at most.")
