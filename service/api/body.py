@@ -18,6 +18,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData, State
 
+from service.api.schemas.forms import MAX_PARTS
 from service.errors import (
     FieldError,
     InvalidRequest,
@@ -32,7 +33,6 @@ MAX_JSON_VALUES = 120_000
 """As many phrases as can be allowed, and what stands around them."""
 
 MAX_JSON_DEPTH = 10
-MAX_PARTS = 1_000
 MAX_PART_HEAD_BYTES = 16 * 1024
 MAX_HEAD_BYTES = 1024 * 1024
 MAX_FIELD_BYTES = 64 * 1024
