@@ -13,11 +13,11 @@ import structlog
 from service.api.metrics import describe_model
 from service.app import create_app
 from service.composition import load_classifier, served_lists
-from service.crew import crew
 from service.errors import StartError
-from service.lifetime import access, admission, shutting_down
-from service.limits.threads import stand_back
+from service.limits.threads import lower_thread_priority
 from service.logs import configure_logs
+from service.server.handover import crew
+from service.server.process_state import access, admission, shutting_down
 from service.settings import read_settings
 from service.zero_shot import model_files
 from service.zero_shot.classifier import ZeroShotClassifier
@@ -35,7 +35,7 @@ Not where other workers answer, as after a SIGHUP: then this one alone ends.
 
 def _build(report: Report) -> ZeroShotClassifier:
     """Return a classifier that has answered once. Raises StartError."""
-    stand_back()  # with what the model computes in
+    lower_thread_priority()  # with what the model computes in
     report("reading the model", 0, 1)
     files = model_files.locate(settings.model, settings.revision)
     classifier = load_classifier(

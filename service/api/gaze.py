@@ -8,12 +8,16 @@ from pydantic import TypeAdapter
 
 from service.api import metrics, problems
 from service.api.documents import document
-from service.api.images import ImageLoader, ImageServices, LoadedImage, ResolvedImage, said_of, warnings_of
+from service.api.images import ImageServices, LoadedImage, RequestImages, ResolvedImage, said_of, warnings_of
+from service.api.openapi import examples
+from service.api.openapi.operation import DOCUMENTS, IMAGE_ERRORS, JSON, Operation
 from service.api.query import GazeQuery, QueryLimits, read_format, read_query, require_bounded
 from service.api.request_context import RequestContext, current_request
 from service.api.schemas import responses
+from service.api.schemas.forms import GazeForm, GazeParameters
+from service.api.schemas.requests import GazeRequest
 from service.api.schemas.responses import GazeAnswer
-from service.errors import FieldError, GazeError, InvalidRequest
+from service.errors import FieldError, GazeError, InvalidRequest, UnknownList
 from service.images.decode import min_short_side_for
 from service.zero_shot.classifier import EncodedList, ZeroShotClassifier
 from service.zero_shot.features import ModelDescription
@@ -43,12 +47,27 @@ def gaze_blueprint(
     blueprint = Blueprint("gaze", __name__)
 
     @blueprint.post("/v1/gaze")
+    @Operation(
+        "The ranked lists.",
+        {JSON: GazeAnswer, **DOCUMENTS},
+        errors=(UnknownList, *IMAGE_ERRORS),
+        query=GazeParameters,
+        body=GazeRequest,
+        form=GazeForm,
+        examples=examples.gaze(served),
+    )
     @metrics.IN_FLIGHT.track_inprogress()
     def gaze() -> Response:
+        """Rank the phrases of one or more lists for one or more images.
+
+        Every list is its own softmax. Results come in the order of the images. With `images`, one that fails has an
+        `error` in place of `lists` and the others are answered, with status 200; with `image`, or when every image
+        fails, the request fails.
+        """
+        context = current_request()
         classifier = loading.require()
         document_format = read_format(request)
         own_address = address(request) if document_format else ""
-        context = current_request()
         query = read_query(request, query_limits, context.deadline.at)
         lists = classifier.lists_named(query.lists)
         _refuse_served_names(query.own_lists, served)
@@ -85,7 +104,7 @@ class _GazeHandler:
         self._classifier = classifier
         self._context = context
         self._query = query
-        self.loader = ImageLoader(services, context, classifier.model.image_size)
+        self.loader = RequestImages(services, context, classifier.model.image_size)
         self.check_late = context.deadline.extended(GRACE_SECONDS).check
 
     def answer(self, images: Sequence[ResolvedImage], served: Sequence[EncodedList], *, whole: bool) -> GazeAnswer:

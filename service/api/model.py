@@ -4,7 +4,9 @@ from flask import Blueprint, Response
 
 from service import __version__
 from service.api.gaze import model_of
+from service.api.openapi.operation import Operation
 from service.api.schemas.responses import ModelDetails
+from service.errors import NotReady
 from service.zero_shot.loading import LoadingClassifier
 
 
@@ -13,7 +15,9 @@ def model_blueprint(loading: LoadingClassifier) -> Blueprint:
     blueprint = Blueprint("model", __name__)
 
     @blueprint.get("/v1/model")
+    @Operation("The model.", ModelDetails, errors=(NotReady,))
     def model() -> Response:
+        """Describe the model that answers."""
         described = loading.require().model
         details = ModelDetails(
             **model_of(described).model_dump(),

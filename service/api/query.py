@@ -14,13 +14,11 @@ from werkzeug.http import parse_options_header
 
 from service.api import problems
 from service.api.body import Form, file_name, read_body
+from service.api.schemas.forms import LINKED_ART, SHARE_PATTERN, ExplainForm, GazeForm
 from service.api.schemas.requests import (
     MAX_IMAGES,
     MAX_LISTS,
-    SHARE_PATTERN,
-    ExplainForm,
     ExplainRequest,
-    GazeForm,
     GazeRequest,
     ImageByIiif,
     ImageByUrl,
@@ -36,7 +34,6 @@ from service.zero_shot.ranking import RankOptions
 JSON = "application/json"
 _TAKEN_FOR_JSON = (JSON, "application/*", "*/*")
 _BY_MEDIA_TYPE = {"application/ld+json": "annotations", "text/csv": "csv"}
-LINKED_ART = "https://linked.art/ns/v1/linked-art.json"
 
 MAX_PREDICTIONS = 120_000
 MAX_JSON_BYTES = 40 * 1024**2

@@ -6,8 +6,8 @@ from copy import copy
 
 import pytest
 
-from service.crew import Crew
 from service.limits.admission import Admission
+from service.server.handover import Crew
 
 
 class Worker:
@@ -93,12 +93,12 @@ def test_all_workers_together_have_the_places_of_one() -> None:
     crew = Crew()
     first, second = Worker(crew), Worker(crew)
     one, other = Admission(3, 1, first.taken), Admission(3, 1, second.taken)
-    assert (one.take(), other.take(), other.take()) == (True, True, True)
-    assert (one.take(), other.take(), one.is_full, one.taken) == (False, False, True, 3)
+    assert (one.try_acquire(), other.try_acquire(), other.try_acquire()) == (True, True, True)
+    assert (one.try_acquire(), other.try_acquire(), one.is_full, one.taken) == (False, False, True, 3)
     with other.fetching():
-        assert (one.take(), one.is_full) == (True, True)
+        assert (one.try_acquire(), one.is_full) == (True, True)
     assert other.taken == 4
-    one.give_back()
+    one.release()
     crew.dismiss(second.place)  # as when it was killed
     assert (one.taken, one.is_full) == (1, False)
     assert Worker(crew).taken.own == 0
@@ -113,11 +113,11 @@ def test_workers_that_take_places_at_once_never_have_one_too_many() -> None:
         if (child := os.fork()) == 0:
             admission, most = Admission(places, 0, worker.taken), 0
             for _ in range(3_000):
-                if admission.take():
+                if admission.try_acquire():
                     holding[number] = 1
                     most = max(most, sum(holding[:]))
                     holding[number] = 0
-                    admission.give_back()
+                    admission.release()
             os._exit(most)
         children.append(child)
     held = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]

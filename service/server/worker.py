@@ -20,17 +20,17 @@ import structlog
 from gunicorn.workers.gthread import TConn
 
 from service import errors
-from service.answering import PROBES, AnsweringWorker
-from service.arrival import Arrival
-from service.connection import BLOCK, Connection
-from service.crew import crew
-from service.door import Door
-from service.lifetime import admission, shutting_down
-from service.limits.admission import Admission, SharedByCallers
-from service.limits.threads import Threads, stand_back
-from service.listening import begin_again, take_all
-from service.refusals import COSTLY, HEAD_TOO_LONG
-from service.settings import OTHER_SLOTS, STREAMED_SLOTS, STREAMED_SLOTS_EACH, read_settings
+from service.limits.admission import OTHER_SLOTS, STREAMED_SLOTS, STREAMED_SLOTS_EACH, Admission, PerClientAdmission
+from service.limits.threads import TolerantThreadPool, lower_thread_priority
+from service.server.connection import BLOCK, Connection
+from service.server.handover import crew
+from service.server.listen_sockets import begin_again, take_all
+from service.server.load_shedding import Door
+from service.server.process_state import admission, shutting_down
+from service.server.rejection import COSTLY, HEAD_TOO_LONG
+from service.server.request_buffer import Arrival
+from service.server.request_threads import PROBES, AnsweringWorker
+from service.settings import read_settings
 
 log = structlog.get_logger()
 
@@ -77,7 +77,7 @@ class GazeWorker(AnsweringWorker):
         self._max_head = self.cfg.limit_request_line + self.cfg.limit_request_field_size + BLOCK
         self._waiting: set[Connection] = set()
         self._held_bytes = 0
-        self._streamed = SharedByCallers(STREAMED_SLOTS, STREAMED_SLOTS_EACH)
+        self._streamed = PerClientAdmission(STREAMED_SLOTS, STREAMED_SLOTS_EACH)
         self._others = Admission(OTHER_SLOTS)
         self._next_look = 0.0
         self._next_beat = 0.0
@@ -91,7 +91,7 @@ class GazeWorker(AnsweringWorker):
     def init_process(self) -> None:
         """Start, with threads of their own for those that supervise the service."""
         sys.setswitchinterval(_SWITCH_SECONDS)
-        self._probes = Threads(2, "probe")
+        self._probes = TolerantThreadPool(2, "probe")
         self._addresses = {listener: listener.getsockname() for listener in self.sockets}
         for listener in self.sockets:
             begin_again(listener)
@@ -99,9 +99,9 @@ class GazeWorker(AnsweringWorker):
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().init_process()
 
-    def get_thread_pool(self) -> Threads:
+    def get_thread_pool(self) -> TolerantThreadPool:
         """Return the threads that requests are given to."""
-        return Threads(self.cfg.threads, "request", stand_back)
+        return TolerantThreadPool(self.cfg.threads, "request", lower_thread_priority)
 
     def notify(self) -> None:
         """Let gunicorn's master know that this worker lives; it touches a file, so not at each turn of the loop."""
@@ -121,7 +121,7 @@ class GazeWorker(AnsweringWorker):
 
     def _leaves_callers(self) -> bool:
         """Return whether other workers have a moment to take who comes next; one that hangs may not."""
-        if not admission.has_share(crew.ready):
+        if not admission.has_fair_share(crew.ready):
             self._leaves_until = math.inf
             return False
         self._leaves_until = min(self._leaves_until, time.monotonic() + _LOOK_SECONDS)
@@ -309,11 +309,11 @@ class GazeWorker(AnsweringWorker):
             self._refuse(conn, errors.RequestTooLarge(HEAD_TOO_LONG))
         elif arrival.whole and asked[1] in PROBES:
             self._submit(conn, self._probes, lambda: None)
-        elif not places.take():
+        elif not places.try_acquire():
             self._refuse(conn, errors.Overloaded(retry_after=1))
         else:
             own = places is admission  # the thread gives it back, before the answer is sent
-            self._submit(conn, self.tpool, (lambda: None) if own else places.give_back, has_place=own)
+            self._submit(conn, self.tpool, (lambda: None) if own else places.release, has_place=own)
 
     def _refuse(self, conn: Connection, error: errors.GazeError) -> None:
         """Answer in the event loop, and close."""
