@@ -10,7 +10,6 @@ import numpy as np
 from flask import Blueprint, Response, request
 from PIL import Image
 
-from service.api.gaze import model_of
 from service.api.images import ImageServices, RequestImages, warnings_of
 from service.api.openapi import examples
 from service.api.openapi.operation import IMAGE_ERRORS, Operation
@@ -116,7 +115,7 @@ def _explained(
     context.images, context.phrases = 1, len(maps)
     left, top, across, down = framing.region(picture.info.width, picture.info.height, fit)
     answer = responses.Explanation(
-        model=model_of(classifier.model),
+        model=responses.Model(**vars(classifier.model)),
         image=picture.info,
         region=responses.Region(left=left, top=top, width=across, height=down),
         method=METHOD,

@@ -20,7 +20,6 @@ from service.api.schemas.responses import GazeAnswer
 from service.errors import FieldError, GazeError, InvalidRequest, UnknownList
 from service.images.decode import min_short_side_for
 from service.zero_shot.classifier import EncodedList, ZeroShotClassifier
-from service.zero_shot.features import ModelDescription
 from service.zero_shot.interpretation.views import Views
 from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList
@@ -139,7 +138,7 @@ class _GazeHandler:
         context.phrases = sum(len(encoded.phrase_list.labels) for encoded in lists) * len(pictures)
         context.ranked_phrases = context.phrases
         warnings = [*caveats(classifier.model, lists), *warnings_of(loaded)]
-        return GazeAnswer(model=model_of(classifier.model), results=results, warnings=warnings)
+        return GazeAnswer(model=responses.Model(**vars(classifier.model)), results=results, warnings=warnings)
 
     def _views(self) -> Views | None:
         """Return what makes the views of a picture, or None where the model's own one is all that is asked for."""
@@ -178,13 +177,6 @@ class _GazeHandler:
     def _failed(self, image: ResolvedImage, error: GazeError) -> responses.FailedResult:
         problem = problems.problem(error, self._context.request_id)
         return responses.FailedResult(image=responses.FailedImage(**said_of(image.source)), error=problem)
-
-
-def model_of(model: ModelDescription) -> responses.Model:
-    """Return what every answer says of the model."""
-    return responses.Model(
-        id=model.id, revision=model.revision, backend=model.backend, precision=model.precision, demo=model.demo
-    )
 
 
 def _of_one(error: GazeError, number: int) -> GazeError:

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 
 from flask import Blueprint, Response, request
-from pydantic import ValidationError
 
-from service.api import problems
 from service.api.openapi.examples import links_to_a_list
 from service.api.openapi.operation import Operation
+from service.api.problems import validated
 from service.api.schemas.forms import ListPage
 from service.api.schemas.responses import ListDetails, ListItem, ListSummary, ServedLists
 from service.errors import UnknownList
@@ -39,7 +38,7 @@ def lists_blueprint(served: Mapping[str, PhraseList]) -> Blueprint:
     def one_list(name: str) -> Response:
         """Show a list and a page of its items."""
         require_list(served, name)
-        page = _page()
+        page = validated(ListPage, request.args.to_dict())
         response = Response(_details(served[name], page).model_dump_json(), content_type="application/json")
         response.add_etag()
         response.headers["Cache-Control"] = "no-cache"
@@ -50,13 +49,6 @@ def lists_blueprint(served: Mapping[str, PhraseList]) -> Blueprint:
         return response
 
     return blueprint
-
-
-def _page() -> ListPage:
-    try:
-        return ListPage.model_validate(request.args.to_dict())
-    except ValidationError as error:
-        raise problems.invalid(error) from None
 
 
 def _summary(phrase_list: PhraseList) -> ListSummary:

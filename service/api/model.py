@@ -3,7 +3,6 @@
 from flask import Blueprint, Response
 
 from service import __version__
-from service.api.gaze import model_of
 from service.api.openapi.operation import Operation
 from service.api.schemas.responses import ModelDetails
 from service.errors import NotReady
@@ -18,17 +17,7 @@ def model_blueprint(loading: LoadingClassifier) -> Blueprint:
     @Operation("The model.", ModelDetails, errors=(NotReady,))
     def model() -> Response:
         """Describe the model that answers."""
-        described = loading.require().model
-        details = ModelDetails(
-            **model_of(described).model_dump(),
-            image_size=described.image_size,
-            patch_size=described.patch_size,
-            feature_size=described.feature_size,
-            max_tokens=described.max_tokens,
-            logit_scale=described.logit_scale,
-            device=described.device,
-            version=__version__,
-        )
+        details = ModelDetails(**vars(loading.require().model), version=__version__)
         return Response(details.model_dump_json(), content_type="application/json")
 
     return blueprint

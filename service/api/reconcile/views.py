@@ -6,16 +6,15 @@ match: a person decides.
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from flask import Blueprint, Response, request
-from pydantic import ValidationError
 
-from service.api import problems
 from service.api.address import AddressOf
 from service.api.images import ImageServices
 from service.api.openapi import examples
 from service.api.openapi.operation import HTML, JSON, Operation
+from service.api.problems import validated
 from service.api.query import QueryLimits
 from service.api.reconcile.batch import (
     FORM,
@@ -66,7 +65,6 @@ _ABOUT_BATCHES = (
     "None is ever a match. A picture that cannot be had, and an unknown list, has no candidates. Without a type, the "
     f"first list is asked. A batch has at most {MAX_QUERIES} queries and {MAX_BATCH_BYTES} bytes."
 )
-_Suggest = TypeVar("_Suggest", bound=SuggestType)
 
 _PAGE_HEADERS = {"Content-Security-Policy": "default-src 'none'", "Referrer-Policy": "no-referrer"}
 
@@ -161,7 +159,7 @@ def _add_terms(blueprint: Blueprint, served: Mapping[str, PhraseList]) -> None:
     @Operation("What is suggested.", SuggestedTypes, errors=(RequestTooLarge,), query=SuggestType)
     def reconcile_suggest_type() -> Response:
         """Complete the name of a list."""
-        asked = _asked(SuggestType)
+        asked = validated(SuggestType, request.args.to_dict())
         wanted = asked.prefix.strip().casefold()
         types = [
             SuggestedType(id=each.name, name=each.title, description=each.description)
@@ -174,7 +172,7 @@ def _add_terms(blueprint: Blueprint, served: Mapping[str, PhraseList]) -> None:
     @Operation("What is suggested.", SuggestedEntities, errors=(RequestTooLarge,), query=SuggestEntity)
     def reconcile_suggest_entity() -> Response:
         """Complete the name of a term."""
-        asked = _asked(SuggestEntity)
+        asked = validated(SuggestEntity, request.args.to_dict())
         entities = [
             SuggestedEntity(
                 id=term.id,
@@ -214,13 +212,6 @@ def _add_terms(blueprint: Blueprint, served: Mapping[str, PhraseList]) -> None:
         if term.uri and term.is_on_the_web:
             return Response(term.uri, 302, {"Location": term.uri}, content_type="text/plain; charset=utf-8")
         return _html(term.page)
-
-
-def _asked(kind: type[_Suggest]) -> _Suggest:
-    try:
-        return kind.model_validate(request.args.to_dict())
-    except ValidationError as error:
-        raise problems.invalid(error) from None
 
 
 def _json(answer: dict[str, Any]) -> Response:
