@@ -19,6 +19,7 @@ from service.zero_shot import model_files
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.interpretation.heat_map import HeatMap, heat_maps, pictures_to_ask
 from service.zero_shot.phrase_lists import own_list
+from service.zero_shot.ranking import cosines
 from training.phrases import EVALUATION_PHRASES
 
 _STEPS = 8
@@ -39,7 +40,7 @@ def maps_of(classifier: ZeroShotClassifier, seen: NDArray[np.uint8], phrases: Se
     """Return the heat maps of phrases on what the model sees of a picture: [height, width, 3]."""
     [encoded] = classifier.encode_lists([own_list("phrases", tuple(phrases), "{}")])
     features = classifier.encode_views(pictures_to_ask(seen))
-    similarities = np.stack([encoded.text_features.similarities(each) for each in features])
+    similarities = np.stack([cosines(each, encoded.text_features) for each in features])
     patch = classifier.model.patch_size
     return heat_maps(similarities, seen.shape[0] // patch, seen.shape[1] // patch)
 
@@ -57,7 +58,7 @@ def curves(classifier: ZeroShotClassifier, seen: NDArray[np.uint8], phrase: str,
         inserted.append(Image.fromarray(np.where(hot, seen, blurred)))
         deleted.append(Image.fromarray(np.where(hot, blurred, seen)))
     features = classifier.encode_views([*inserted, *deleted])
-    similarities = np.array([encoded.text_features.similarities(each)[0] for each in features])
+    similarities = np.array([cosines(each, encoded.text_features)[0] for each in features])
     return Curves(float(similarities[: _STEPS - 1].mean()), float(similarities[_STEPS - 1 :].mean()))
 
 

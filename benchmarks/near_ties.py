@@ -16,6 +16,7 @@ from service.composition import load_classifier, served_lists
 from service.settings import read_settings
 from service.zero_shot import model_files
 from service.zero_shot.interpretation.certainty import NEAR_TIE_SIMILARITY
+from service.zero_shot.ranking import cosines
 from training.phrases import EVALUATION_PHRASES
 from training.pictures import distorted, draw
 
@@ -59,7 +60,7 @@ def main() -> None:
         for copy in copies(picture):
             of_copy = classifier.encode_image(copy)
             for encoded in classifier.lists_named(_LISTS):
-                before, after = (encoded.text_features.similarities(each) for each in (features, of_copy))
+                before, after = (cosines(each, encoded.text_features) for each in (features, of_copy))
                 order = np.argsort(-before)[:10]
                 changes.append(np.abs(np.diff(after[order]) - np.diff(before[order])))
     found = np.concatenate(changes)

@@ -82,8 +82,8 @@ def _read(kind: bytes, body: bytes) -> None:
         return
     assert 1 <= len(query.images) <= MAX_IMAGES, "images"  # noqa: S101 - atheris reports it
     assert query.lists or query.own_lists, "lists"  # noqa: S101
-    assert query.top_k is None or query.top_k >= 1, "top_k"  # noqa: S101
-    assert 0 <= query.min_probability <= 1, "min_probability"  # noqa: S101
+    assert query.ranking.top_k is None or query.ranking.top_k >= 1, "top_k"  # noqa: S101
+    assert 0 <= query.ranking.min_probability <= 1, "min_probability"  # noqa: S101
 
 
 def _read_explain(kind: bytes, body: bytes) -> None:

@@ -13,24 +13,8 @@ from service.api.access.browsers import CorsPolicy, Hosts
 from service.api.access.callers import Network, Rate, parse_networks, parse_rates
 from service.errors import InvalidSettings
 from service.images.fetch.addresses import FetchPolicy
-from service.limits.cores import available_cores
 
 PREFIX = "GAZE_"
-SLOTS = max(12, 4 * available_cores())
-"""How many rankings all workers together work on at a time: what comes last waits as long as all of them take."""
-
-FETCH_SLOTS = 16
-"""How many requests may be fetching images at a time, besides."""
-
-STREAMED_SLOTS = 8
-"""How many requests may be read by a thread, because their bodies come in chunks or are too large, besides."""
-
-STREAMED_SLOTS_EACH = 4
-"""How many of these one address may have."""
-
-OTHER_SLOTS = 16
-"""How many other requests may be answered at a time, for lists, pages and mistakes."""
-
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}")
 _KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,256}")
 

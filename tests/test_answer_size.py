@@ -13,8 +13,8 @@ from service.api.gaze import _GazeHandler
 from service.api.query import GazeQuery, ImageSource, require_bounded
 from service.documents.formats import FORMATS
 from service.errors import InvalidRequest
-from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.phrase_lists import PhraseList, own_list
+from service.zero_shot.ranking import Ranker, RankOptions
 from tests.conftest import encoded, noise
 from tests.support.gaze_requests import answered, by_base64
 from tests.support.problem_shape import checked_problem
@@ -66,14 +66,7 @@ def test_all_of_the_built_in_lists_fit(
 
 
 def query(lists: Sequence[PhraseList], **asked: Any) -> GazeQuery:
-    more: dict[str, Any] = {
-        "top_k": None,
-        "min_probability": 0.0,
-        "rank_by": "probability",
-        "fit": None,
-        "include": frozenset(),
-    }
-    return GazeQuery(**{"images": (), "lists": (), "own_lists": tuple(lists), **more, **asked})
+    return GazeQuery((), (), tuple(lists), RankOptions(**asked), None)
 
 
 def test_a_museums_list_of_a_hundred_thousand_fits() -> None:
@@ -130,17 +123,16 @@ def test_longer_texts_are_reckoned_first() -> None:
 @pytest.mark.parametrize("form", [None, "linked-art"])
 def test_the_deadline_holds_while_an_answer_is_made(
     make_client: Callable[..., FlaskClient],
-    classifier: ZeroShotClassifier,
     monkeypatch: pytest.MonkeyPatch,
     form: str | None,
 ) -> None:
-    scores = ZeroShotClassifier.scores
+    scores = Ranker.scores
 
     def slow(*arguments: Any) -> Any:
         time.sleep(1.5)
         return scores(*arguments)
 
-    monkeypatch.setattr(ZeroShotClassifier, "scores", slow)
+    monkeypatch.setattr(Ranker, "scores", slow)
     question = {"images": [IMAGE] * 8, "phrases": {"a": ["a river"]}}
     began = time.monotonic()
     query_string = {"format": form} if form else {}

@@ -12,6 +12,7 @@ from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.interpretation.certainty import NEAR_TIE_SIMILARITY, certainty, near_ties
 from service.zero_shot.phrase_lists import own_list
 from tests.conftest import noise
+from tests.support.rankings import rank_list, scored
 
 weights = st.lists(st.floats(1e-12, 1) | st.sampled_from([0.25, 1.0]), min_size=1, max_size=60)
 # So near each other that many are near ties, and many are not.
@@ -108,7 +109,7 @@ def test_phrases_that_the_tokenizer_makes_the_same_share_a_group(classifier: Zer
     names = ("Conte", "oil", "conte", "CONTE", "gouache", " conte ")
     [own] = classifier.encode_lists([own_list("own", names, "{} medium")])
     for seed in range(8):
-        scores = classifier.scores(classifier.encode_image(noise(200, 150, seed=seed)), own)
+        scores = scored(classifier, classifier.encode_image(noise(200, 150, seed=seed)), own)
         group_of = certainty(scores.similarities, scores.probabilities).group_of
         assert len({int(group_of[place]) for place in (0, 2, 3, 5)}) == 1
         ranked = np.argsort(-scores.similarities, kind="stable")
@@ -119,8 +120,8 @@ def test_phrases_that_the_tokenizer_makes_the_same_share_a_group(classifier: Zer
 def test_the_served_lists_have_certainties_within_their_bounds(classifier: ZeroShotClassifier) -> None:
     features = classifier.encode_image(noise(200, 150))
     for served in classifier.lists_named(["movements", "qualities", "artists_by_name"]):
-        scores = classifier.scores(features, served)
+        scores = scored(classifier, features, served)
         found = certainty(scores.similarities, scores.probabilities)
-        first, second = classifier.rank(features, served, 2)
+        first, second = rank_list(classifier, features, served, 2)
         assert found.margin == pytest.approx(first.probability - second.probability, abs=1e-15)
         assert 0 < found.entropy < math.log2(len(served.phrase_list.labels))

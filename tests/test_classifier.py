@@ -12,20 +12,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.errors import InvalidRequest, Overloaded, UnknownList
-from service.zero_shot.classifier import (
-    EncodedList,
-    ZeroShotClassifier,
-    encode_served,
-    highest_first,
-    predictions,
-    require_list,
-)
+from service.zero_shot.classifier import EncodedList, ZeroShotClassifier, encode_served, require_list
 from service.zero_shot.features import Encoder, ImageInputs, Progress, Require, TextFeatures, always
 from service.zero_shot.interpretation.neutral import neutral_pictures
 from service.zero_shot.phrase_lists import PhraseList, own_list
 from service.zero_shot.preprocessing.framing import Framing
+from service.zero_shot.ranking import highest_first
 from tests.conftest import noise
 from tests.support.hash_encoder import FRAMING, HashEncoder
+from tests.support.rankings import rank_list, scored
 
 
 def classifier_of(encoder: Encoder, *lists: PhraseList) -> ZeroShotClassifier:
@@ -57,7 +52,7 @@ similarities = st.lists(cosines, min_size=1, max_size=60)
 @settings(deadline=None, derandomize=True)
 @given(similarities=similarities, scale=st.sampled_from([1.0, 14.3, 100.0]), bias=st.sampled_from([0.0, -16.5]))
 def test_probabilities_are_the_softmax_of_all_phrases(similarities: list[float], scale: float, bias: float) -> None:
-    ranked = ZeroShotClassifier(HashEncoder(scale, bias), {}).rank(FIRST, of_similarities(similarities), None)
+    ranked = rank_list(ZeroShotClassifier(HashEncoder(scale, bias), {}), FIRST, of_similarities(similarities), None)
     assert [prediction.rank for prediction in ranked] == list(range(1, len(similarities) + 1))
     probabilities = [prediction.probability for prediction in ranked]
     assert abs(sum(probabilities) - 1) < 1e-12
@@ -76,21 +71,23 @@ def test_probabilities_are_the_softmax_of_all_phrases(similarities: list[float],
 def test_the_cut_comes_after_the_softmax(similarities: list[float], top_k: int) -> None:
     classifier = ZeroShotClassifier(HashEncoder(), {})
     encoded = of_similarities(similarities)
-    everything = classifier.rank(FIRST, encoded, None)
+    everything = rank_list(classifier, FIRST, encoded, None)
     assert len(everything) == len(similarities)
-    assert classifier.rank(FIRST, encoded, top_k) == everything[:top_k]
+    assert rank_list(classifier, FIRST, encoded, top_k) == everything[:top_k]
 
 
 @settings(deadline=None, derandomize=True)
 @given(st.lists(st.sampled_from([-1.0, 0.25, 0.5, 1.0]), min_size=1, max_size=40))
 def test_equal_phrases_are_ranked_in_list_order(similarities: list[float]) -> None:
-    ranked = ZeroShotClassifier(HashEncoder(), {}).rank(FIRST, of_similarities(similarities), None)
+    ranked = rank_list(ZeroShotClassifier(HashEncoder(), {}), FIRST, of_similarities(similarities), None)
     places = [int(prediction.label.removeprefix("label ")) for prediction in ranked]
     assert places == sorted(range(len(similarities)), key=lambda index: -similarities[index])
 
 
 def test_the_order_is_right_where_probabilities_are_too_small_to_differ() -> None:
-    ranked = ZeroShotClassifier(HashEncoder(10_000.0), {}).rank(FIRST, of_similarities([-0.9, -0.8, 1.0, -0.7]), None)
+    ranked = rank_list(
+        ZeroShotClassifier(HashEncoder(10_000.0), {}), FIRST, of_similarities([-0.9, -0.8, 1.0, -0.7]), None
+    )
     assert [prediction.probability for prediction in ranked] == [1.0, 0.0, 0.0, 0.0]
     assert [prediction.label for prediction in ranked] == ["label 2", "label 3", "label 1", "label 0"]
 
@@ -98,13 +95,15 @@ def test_the_order_is_right_where_probabilities_are_too_small_to_differ() -> Non
 @pytest.mark.parametrize("scale", [100.0, 1e6])
 def test_a_large_scale_does_not_overflow(scale: float) -> None:
     # Warnings are errors in these tests, numpy's of an overflow as well.
-    ranked = ZeroShotClassifier(HashEncoder(scale, 700.0), {}).rank(FIRST, of_similarities([1.0, 1.0, -1.0]), None)
+    ranked = rank_list(
+        ZeroShotClassifier(HashEncoder(scale, 700.0), {}), FIRST, of_similarities([1.0, 1.0, -1.0]), None
+    )
     assert [prediction.probability for prediction in ranked][:2] == [0.5, 0.5]
     assert 0 <= ranked[2].probability < 1e-80
 
 
 def test_one_phrase_has_probability_one() -> None:
-    (only,) = ZeroShotClassifier(HashEncoder(), {}).rank(FIRST, of_similarities([-0.3]), 5)
+    (only,) = rank_list(ZeroShotClassifier(HashEncoder(), {}), FIRST, of_similarities([-0.3]), 5)
     assert only.probability == 1.0
 
 
@@ -113,7 +112,7 @@ def test_a_prediction_says_all_of_its_phrase() -> None:
     features = classifier.encode_image(GREY)
     (crops,) = classifier.lists_named(["crops"])
     expected = crops.text_features.features @ features
-    ranked = classifier.rank(features, crops, None)
+    ranked = rank_list(classifier, features, crops, None)
     assert {prediction.label for prediction in ranked} == set(CROPS.labels)
     for prediction in ranked:
         index = CROPS.labels.index(prediction.label)
@@ -127,7 +126,7 @@ def test_a_prediction_says_all_of_its_phrase() -> None:
 def test_phrases_that_the_tokenizer_makes_the_same_are_equal_to_the_last_bit() -> None:
     classifier = classifier_of(HashEncoder())
     (own,) = classifier.encode_lists([own_list("own", ("River", "bridge", "RIVER", "river"), "{}")])
-    ranked = classifier.rank(classifier.encode_image(GREY), own, None)
+    ranked = rank_list(classifier, classifier.encode_image(GREY), own, None)
     rivers = [prediction for prediction in ranked if prediction.label != "bridge"]
     assert [prediction.label for prediction in rivers] == ["River", "RIVER", "river"]
     assert len({prediction.probability for prediction in rivers}) == 1
@@ -238,10 +237,10 @@ few = st.sampled_from([-1.0, -0.5, 0.0, 0.25, 0.5, 1.0])
 def test_a_partial_sort_is_the_beginning_of_a_whole_one(similarities: list[float], bias: float) -> None:
     classifier = ZeroShotClassifier(HashEncoder(100.0, bias), {})
     encoded = of_similarities(similarities)
-    whole = [int(found.label.removeprefix("label ")) for found in classifier.rank(FIRST, encoded, None)]
+    whole = [int(found.label.removeprefix("label ")) for found in rank_list(classifier, FIRST, encoded, None)]
     assert whole == sorted(range(len(similarities)), key=lambda index: -similarities[index])
     for top_k in range(1, len(similarities) + 2):
-        ranked = classifier.rank(FIRST, encoded, top_k)
+        ranked = rank_list(classifier, FIRST, encoded, top_k)
         assert [int(found.label.removeprefix("label ")) for found in ranked] == whole[:top_k]
 
 
@@ -250,7 +249,7 @@ def test_a_partial_sort_is_the_beginning_of_a_whole_one(similarities: list[float
 def test_ties_of_a_long_list_are_in_list_order_at_any_cut(different: int, top_k: int) -> None:
     values = np.random.default_rng(5).integers(0, different, 100_000) / 1_000
     logits = values.astype(np.float32).tolist()
-    ranked = ZeroShotClassifier(HashEncoder(), {}).rank(FIRST, of_similarities(logits), top_k)
+    ranked = rank_list(ZeroShotClassifier(HashEncoder(), {}), FIRST, of_similarities(logits), top_k)
     expected = np.argsort(-values, kind="stable")[:top_k]
     assert [int(found.label.removeprefix("label ")) for found in ranked] == expected.tolist()
 
@@ -269,11 +268,11 @@ def test_prepared_pictures_are_encoded_as_one_batch_in_their_order() -> None:
 def test_scores_are_those_of_the_ranking(similarities: list[float], scale: float, bias: float) -> None:
     classifier = ZeroShotClassifier(HashEncoder(scale, bias), {})
     encoded = of_similarities(similarities)
-    scores = classifier.scores(FIRST, encoded)
+    scores = scored(classifier, FIRST, encoded)
     assert scores.similarities.tolist() == similarities
     np.testing.assert_array_equal(scores.logits, scale * np.array(similarities) + bias)
     np.testing.assert_allclose(scores.probabilities, np.exp(scores.log_probabilities), rtol=1e-12)
-    for prediction in classifier.rank(FIRST, encoded, None):
+    for prediction in rank_list(classifier, FIRST, encoded, None):
         place = int(prediction.label.removeprefix("label "))
         assert prediction.probability == scores.probabilities[place]
         assert prediction.similarity == scores.similarities[place]
@@ -281,24 +280,22 @@ def test_scores_are_those_of_the_ranking(similarities: list[float], scale: float
 
 @pytest.mark.parametrize("scale", [100.0, 1e4, 1e6])
 def test_log_probabilities_are_finite_where_probabilities_vanish(scale: float) -> None:
-    scores = ZeroShotClassifier(HashEncoder(scale, 700.0), {}).scores(FIRST, of_similarities([-1.0, 1.0, 0.5]))
+    scores = scored(ZeroShotClassifier(HashEncoder(scale, 700.0), {}), FIRST, of_similarities([-1.0, 1.0, 0.5]))
     assert np.isfinite(scores.log_probabilities).all()
     np.testing.assert_allclose(scores.log_probabilities, [-2 * scale, 0, -scale / 2], atol=1e-9)
     assert scores.probabilities[1] == 1.0
 
 
 @settings(deadline=None, derandomize=True)
-@given(similarities=similarities, data=st.data())
-def test_predictions_are_of_the_places_that_were_asked_for(similarities: list[float], data: st.DataObject) -> None:
+@given(similarities=similarities)
+def test_predictions_have_the_numbers_of_their_phrases(similarities: list[float]) -> None:
     encoded = of_similarities(similarities)
-    scores = ZeroShotClassifier(HashEncoder(), {}).scores(FIRST, encoded)
-    order = data.draw(st.lists(st.integers(0, len(similarities) - 1), unique=True))
-    found = predictions(scores, encoded, np.array(order, dtype=np.intp))
-    assert [prediction.rank for prediction in found] == list(range(1, len(order) + 1))
-    assert [prediction.label for prediction in found] == [f"label {place}" for place in order]
-    assert [prediction.phrase for prediction in found] == [f"a label {place}" for place in order]
-    assert [prediction.probability for prediction in found] == scores.probabilities[order].tolist()
-    assert [prediction.similarity for prediction in found] == [similarities[place] for place in order]
+    classifier = ZeroShotClassifier(HashEncoder(), {})
+    scores = scored(classifier, FIRST, encoded)
+    for found in rank_list(classifier, FIRST, encoded):
+        place = int(found.label.removeprefix("label "))
+        assert found.phrase == f"a label {place}"
+        assert (found.probability, found.similarity) == (scores.probabilities[place], similarities[place])
 
 
 @settings(deadline=None, derandomize=True)

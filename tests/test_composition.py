@@ -19,6 +19,7 @@ from service.zero_shot import model_files
 from service.zero_shot.phrase_lists import own_list
 from tests.conftest import CACHE
 from tests.support.gaze_command import by_a_number, run
+from tests.support.rankings import rank_list
 
 NO_CACHE = "this user has no cache; set GAZE_CACHE_DIR to a folder that lasts"
 
@@ -46,7 +47,7 @@ def test_a_museums_list_is_encoded_and_ranked(tmp_path: Path) -> None:
         settings, model_files.locate("demo", None), ours, lambda done, total: heard.append((done, total))
     )
     [encoded] = classifier.lists_named(["colours"])
-    ranked = classifier.rank(classifier.encode_image(Image.new("RGB", (64, 64), "red")), encoded, None)
+    ranked = rank_list(classifier, classifier.encode_image(Image.new("RGB", (64, 64), "red")), encoded, None)
     assert {prediction.uri for prediction in ranked} == {"http://vocab.getty.edu/aat/300126225", None}
     assert sum(prediction.probability for prediction in ranked) == pytest.approx(1)
     assert heard[-1] == (2, 2)

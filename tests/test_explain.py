@@ -18,7 +18,7 @@ from werkzeug.datastructures import MultiDict
 
 from benchmarks.heat_maps import maps_of
 from service.api.schemas.requests import MAX_EXPLAINED
-from service.zero_shot import caveats
+from service.zero_shot import ranking
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.interpretation.heat_map import METHOD
 from tests.conftest import encoded
@@ -70,7 +70,7 @@ def test_answer_says_who_answered_about_what_and_how(client: FlaskClient, classi
     assert answer["model"]["id"] == "demo"
     assert (answer["image"]["width"], answer["image"]["height"], answer["image"]["format"]) == (600, 400, "PNG")
     assert answer["method"] == METHOD
-    assert answer["warnings"] == [caveats.DEMO]
+    assert answer["warnings"] == [ranking.DEMO]
     for found, phrase in zip(answer["maps"], PHRASES, strict=True):
         assert list(found) == ["label", "phrase", "similarity", "gain", "values", "strongest", "flat"]
         assert (found["label"], found["phrase"], found["flat"]) == (phrase, phrase, False)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from service.zero_shot.features import ModelDescription, TextFeatures
+from service.zero_shot.ranking import cosines
 
 FEATURES = TextFeatures(
     features=np.array([[1, 0, 0], [0, 1, 0], [0.6, 0.8, 0]], dtype=np.float32),
@@ -15,7 +16,7 @@ FEATURES = TextFeatures(
 
 
 def test_similarities_are_cosines_in_the_order_of_the_phrases() -> None:
-    similarities = FEATURES.similarities(np.array([0.6, 0, 0.8], dtype=np.float32))
+    similarities = cosines(np.array([0.6, 0, 0.8], dtype=np.float32), FEATURES)
     assert similarities.dtype == np.float32
     assert similarities.shape == (5,)
     np.testing.assert_allclose(similarities, [0.36, 0.6, 0.0, 0.6, 0.36], rtol=1e-6)
@@ -26,7 +27,7 @@ def test_phrases_of_one_row_are_equal_to_the_last_bit() -> None:
     rows = random.normal(size=(50, 512))
     image = random.normal(size=512)
     features = TextFeatures((rows / np.linalg.norm(rows, axis=1)[:, None]).astype(np.float32), np.arange(100) % 50, ())
-    similarities = features.similarities((image / np.linalg.norm(image)).astype(np.float32))
+    similarities = cosines((image / np.linalg.norm(image)).astype(np.float32), features)
     assert (similarities[:50] == similarities[50:]).all()
     assert len(set(similarities.tolist())) == 50
     assert np.abs(similarities).max() <= 1

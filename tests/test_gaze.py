@@ -13,9 +13,10 @@ from service.api.images import LoadedImage, warnings_of
 from service.api.schemas.responses import ImageInfo
 from service.errors import UndecodableImage
 from service.images.decode import ImageLimits, decode
-from service.zero_shot import caveats
+from service.zero_shot import ranking
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.phrase_lists import PhraseList
+from service.zero_shot.ranking import cosines
 from tests.conftest import encoded, noise
 from tests.support.gaze_requests import BROKEN, JPEG, PNG, answered, ask, ask_by_form, by_base64, upload
 from tests.support.problem_shape import checked_problem, pointers
@@ -33,7 +34,7 @@ def test_answer_has_the_shape_of_the_contract(
         "precision": classifier.model.precision,
         "demo": True,
     }
-    assert answer["warnings"] == [caveats.DEMO]
+    assert answer["warnings"] == [ranking.DEMO]
     [result] = answer["results"]
     assert list(result) == ["image", "lists"]
     assert result["image"] == {
@@ -158,7 +159,7 @@ def test_ranking_is_the_softmax_of_what_the_model_says(
     predictions = answer["results"][0]["lists"]["movements"]["predictions"]
     image_features = classifier.encode_image(decode(PNG, ImageLimits(10**6, 10**6)).rgb)
     [movements] = classifier.lists_named(["movements"])
-    similarities = movements.text_features.similarities(image_features)
+    similarities = cosines(image_features, movements.text_features)
     exponentials = np.exp(classifier.model.logit_scale * similarities.astype(np.float64))
     order = np.argsort(-similarities, kind="stable")
     assert [found["label"] for found in predictions] == [phrase_lists["movements"].labels[index] for index in order]
@@ -230,7 +231,7 @@ def test_phrase_that_is_cut_is_warned_of(client: FlaskClient, classifier: ZeroSh
     limit = classifier.model.max_tokens
     words = {"fits": ["red " * (limit - 2), "a bridge"], "long": ["red " * (limit - 1), "a bridge"]}
     assert ask(client, image=by_base64(PNG), phrases=words)["warnings"] == [
-        caveats.DEMO,
+        ranking.DEMO,
         f"The model reads {limit} tokens of a phrase; 1 phrase of 'long' had more.",
     ]
 

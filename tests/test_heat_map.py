@@ -10,6 +10,7 @@ from benchmarks.heat_maps import curves, maps_of
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.interpretation.heat_map import FLAT_SIMILARITY, HeatMap, heat_maps, overlay_of, pictures_to_ask
 from service.zero_shot.phrase_lists import own_list
+from service.zero_shot.ranking import cosines
 from training.samples import sample_pictures
 
 SIZE = 224
@@ -74,7 +75,7 @@ def test_a_map_does_not_depend_on_the_other_phrases(classifier: ZeroShotClassifi
     assert first.similarity == pytest.approx(alone.similarity, abs=1e-6)
     assert second.similarity < first.similarity
     [encoded] = classifier.encode_lists([own_list("phrases", ("a yellow star",), "{}")])
-    expected = encoded.text_features.similarities(classifier.encode_views([Image.fromarray(picture)])[0])
+    expected = cosines(classifier.encode_views([Image.fromarray(picture)])[0], encoded.text_features)
     assert first.similarity == pytest.approx(float(expected[0]), abs=1e-6)
 
 

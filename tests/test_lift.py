@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.drawn import asked
-from service.zero_shot.classifier import EncodedList, ZeroShotClassifier, highest_first
+from service.zero_shot.classifier import EncodedList, ZeroShotClassifier
 from service.zero_shot.features import TextFeatures
 from service.zero_shot.interpretation.lift import LIFT_BOUND, NONE_OF_THESE_BELOW, Neutral
 from service.zero_shot.interpretation.neutral import neutral_pictures
 from service.zero_shot.phrase_lists import PhraseList, own_list
 from service.zero_shot.preprocessing.framing import Fit
+from service.zero_shot.ranking import highest_first
 from tests.conftest import noise
+from tests.support.rankings import rank_list, scored
 from training.phrases import EVALUATION_PHRASES, SHOWN_BY, Subject, phrases_of
 from training.pictures import draw, draw_subject, random_size
 
@@ -47,14 +49,14 @@ def part_of(evaluation: EncodedList, phrases: tuple[str, ...]) -> EncodedList:
 
 def lifts_of(classifier: ZeroShotClassifier, features: NDArray[np.float32], encoded: EncodedList) -> Numbers:
     neutral = classifier.neutral()
-    of_neutral = np.stack([classifier.scores(each, encoded).log_probabilities for each in neutral.features])
-    return neutral.lifts(features, classifier.scores(features, encoded).log_probabilities, of_neutral)
+    of_neutral = np.stack([scored(classifier, each, encoded).log_probabilities for each in neutral.features])
+    return neutral.lifts(features, scored(classifier, features, encoded).log_probabilities, of_neutral)
 
 
 def evidence_of(classifier: ZeroShotClassifier, picture: Image.Image, encoded: EncodedList) -> float:
     neutral = classifier.neutral()
-    of_neutral = np.stack([classifier.scores(each, encoded).similarities for each in neutral.features])
-    return neutral.evidence(classifier.scores(classifier.encode_image(picture), encoded).similarities, of_neutral)
+    of_neutral = np.stack([scored(classifier, each, encoded).similarities for each in neutral.features])
+    return neutral.evidence(scored(classifier, classifier.encode_image(picture), encoded).similarities, of_neutral)
 
 
 def is_nearly_neutral(subject: Subject) -> bool:
@@ -101,7 +103,7 @@ def test_neutral_pictures_are_neutral_however_they_are_framed(classifier: ZeroSh
 def test_a_popular_phrase_loses_to_the_right_one_where_it_is_ranked_by_lift(
     classifier: ZeroShotClassifier, neutral: Neutral, evaluation: EncodedList, popular: str
 ) -> None:
-    won = [classifier.rank(features, evaluation, 1)[0].phrase for features in neutral.features]
+    won = [rank_list(classifier, features, evaluation, 1)[0].phrase for features in neutral.features]
     assert popular in won
     for right in ("a red triangle", "black and white vertical stripes", "wood grain", "paint splashes"):
         picture = draw(right, np.random.default_rng(8), (300, 240))
@@ -113,7 +115,7 @@ def test_a_popular_phrase_loses_to_the_right_one_where_it_is_ranked_by_lift(
 def test_by_lift_a_right_phrase_of_drawn_pictures_is_first_as_often_as_by_probability(
     classifier: ZeroShotClassifier, neutral: Neutral, evaluation: EncodedList
 ) -> None:
-    shares = np.mean([classifier.scores(each, evaluation).probabilities for each in neutral.features], axis=0)
+    shares = np.mean([scored(classifier, each, evaluation).probabilities for each in neutral.features], axis=0)
     most_popular = [EVALUATION_PHRASES[place] for place in np.argsort(-shares)]
     by_lift = by_probability = pictures = 0
     for seed in itertools.count():
@@ -127,7 +129,7 @@ def test_by_lift_a_right_phrase_of_drawn_pictures_is_first_as_often_as_by_probab
         encoded = part_of(evaluation, (*wrong, right))
         features = classifier.encode_image(draw_subject(subject, random_size(rng), rng))
         by_lift += int(lifts_of(classifier, features, encoded).argmax()) == len(wrong)
-        by_probability += int(classifier.scores(features, encoded).logits.argmax()) == len(wrong)
+        by_probability += int(scored(classifier, features, encoded).logits.argmax()) == len(wrong)
         pictures += 1
         if pictures == 200:
             break

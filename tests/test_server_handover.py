@@ -81,12 +81,12 @@ def test_all_workers_together_have_the_slots_of_one() -> None:
     handover = Handover()
     first, second = Worker(handover), Worker(handover)
     one, other = Admission(3, 1, first.taken), Admission(3, 1, second.taken)
-    assert (one.take(), other.take(), other.take()) == (True, True, True)
-    assert (one.take(), other.take(), one.is_full, one.taken) == (False, False, True, 3)
+    assert (one.try_acquire(), other.try_acquire(), other.try_acquire()) == (True, True, True)
+    assert (one.try_acquire(), other.try_acquire(), one.is_full, one.taken) == (False, False, True, 3)
     with other.fetching():
-        assert (one.take(), one.is_full) == (True, True)
+        assert (one.try_acquire(), one.is_full) == (True, True)
     assert other.taken == 4
-    one.give_back()
+    one.release()
     handover.unregister(second.index)  # as when it was killed
     assert (one.taken, one.is_full) == (1, False)
     assert Worker(handover).taken.own == 0
@@ -101,11 +101,11 @@ def test_workers_never_take_one_slot_too_many() -> None:
         if (child := os.fork()) == 0:
             admission, most = Admission(places, 0, worker.taken), 0
             for _ in range(3_000):
-                if admission.take():
+                if admission.try_acquire():
                     holding[number] = 1
                     most = max(most, sum(holding[:]))
                     holding[number] = 0
-                    admission.give_back()
+                    admission.release()
             os._exit(most)
         children.append(child)
     held = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]

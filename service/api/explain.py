@@ -10,21 +10,24 @@ import numpy as np
 from flask import Blueprint, Response, request
 from PIL import Image
 
-from service.api.gaze import model_of
-from service.api.images import ImageLoader, ImageServices, warnings_of
+from service.api.images import ImageServices, RequestImages, warnings_of
+from service.api.openapi import examples
+from service.api.openapi.operation import IMAGE_ERRORS, Operation
 from service.api.query import ExplainQuery, QueryLimits, read_explain_query
 from service.api.request_context import RequestContext, current_request
 from service.api.schemas import responses
+from service.api.schemas.forms import ExplainForm
+from service.api.schemas.requests import ExplainRequest
 from service.errors import FieldError, GazeError, InvalidRequest
 from service.images.decode import min_short_side_for
 from service.limits.admission import Admission
 from service.zero_shot.batching import LOOK_SECONDS
-from service.zero_shot.caveats import caveats
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.features import Require
 from service.zero_shot.interpretation.heat_map import METHOD, HeatMap, heat_maps, overlay_of, pictures_to_ask
 from service.zero_shot.interpretation.views import Views
 from service.zero_shot.loading import LoadingClassifier
+from service.zero_shot.ranking import caveats, cosines
 
 _AT_A_TIME = 3
 """Explanations that may compute, or wait while one does: each is 51 passes, and rankings must get on meanwhile."""
@@ -40,7 +43,7 @@ class _Computing:
     @contextmanager
     def turn(self, require: Require) -> Iterator[None]:
         """Wait for the turn, and have it. Raises Overloaded if too many wait already, and what `require` does."""
-        with self._places.place():
+        with self._places.slot():
             while not self._turn.acquire(timeout=LOOK_SECONDS):
                 require()
             try:
@@ -55,7 +58,22 @@ def explain_blueprint(*, loading: LoadingClassifier, services: ImageServices, qu
     computing = _Computing()
 
     @blueprint.post("/v1/explain")
+    @Operation(
+        "A heat map for each phrase, in their order.",
+        responses.Explanation,
+        errors=IMAGE_ERRORS,
+        body=ExplainRequest,
+        form=ExplainForm,
+        examples=examples.EXPLAIN,
+    )
     def explain() -> Response:
+        """Show what parts of an image raise some phrases.
+
+        A heat map for each phrase, on the grid of the model's patches. It is found by covering soft discs of the
+        picture, and by leaving one alone, and asking the model again: about 50 times the work of a ranking. It says
+        where, and not why; it is no outline of a thing, and no finer than a third of the picture. A phrase that is not
+        true of the picture has a map as well.
+        """
         classifier = loading.require()
         context = current_request()
         query = read_explain_query(request, query_limits, context.deadline.at)
@@ -74,7 +92,7 @@ def _explained(
     computing: _Computing,
 ) -> responses.Explanation:
     """Return the heat maps of a query's phrases. Raises what the image raises."""
-    loader = ImageLoader(services, context, classifier.model.image_size)
+    loader = RequestImages(services, context, classifier.model.image_size)
     framing = classifier.require_framing("/fit" if query.fit else "")
     fit = query.fit or framing.own
     [image, *others] = loader.resolve([query.image])
@@ -89,7 +107,7 @@ def _explained(
         [phrases] = classifier.encode_lists([query.phrases], require=context.deadline.check)
         features = classifier.encode_views(pictures_to_ask(seen), context.deadline.check)
     with context.stage("rank"):
-        similarities = np.stack([phrases.text_features.similarities(each) for each in features])
+        similarities = np.stack([cosines(each, phrases.text_features) for each in features])
         height, width = framing.size
         patch = classifier.model.patch_size
         maps = heat_maps(similarities, height // patch, width // patch)
@@ -97,7 +115,7 @@ def _explained(
     context.images, context.phrases = 1, len(maps)
     left, top, across, down = framing.region(picture.info.width, picture.info.height, fit)
     answer = responses.Explanation(
-        model=model_of(classifier.model),
+        model=responses.Model(**vars(classifier.model)),
         image=picture.info,
         region=responses.Region(left=left, top=top, width=across, height=down),
         method=METHOD,

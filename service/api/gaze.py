@@ -8,19 +8,22 @@ from pydantic import TypeAdapter
 
 from service.api import metrics, problems
 from service.api.documents import document
-from service.api.doubt import Features, Ranker
-from service.api.images import ImageLoader, ImageServices, LoadedImage, ResolvedImage, said_of, warnings_of
+from service.api.images import ImageServices, LoadedImage, RequestImages, ResolvedImage, said_of, warnings_of
+from service.api.openapi import examples
+from service.api.openapi.operation import DOCUMENTS, IMAGE_ERRORS, JSON, Operation
 from service.api.query import GazeQuery, QueryLimits, read_format, read_query, require_bounded
 from service.api.request_context import RequestContext, current_request
-from service.api.schemas.responses import FailedImage, FailedResult, GazeAnswer, Model, Result
-from service.errors import FieldError, GazeError, InvalidRequest
+from service.api.schemas import responses
+from service.api.schemas.forms import GazeForm, GazeParameters
+from service.api.schemas.requests import GazeRequest
+from service.api.schemas.responses import GazeAnswer
+from service.errors import FieldError, GazeError, InvalidRequest, UnknownList
 from service.images.decode import min_short_side_for
-from service.zero_shot.caveats import caveats
 from service.zero_shot.classifier import EncodedList, ZeroShotClassifier
-from service.zero_shot.features import ModelDescription
 from service.zero_shot.interpretation.views import Views
 from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList
+from service.zero_shot.ranking import Features, Ranker, Ranking, caveats
 
 _ANSWER = TypeAdapter(GazeAnswer)
 
@@ -43,12 +46,27 @@ def gaze_blueprint(
     blueprint = Blueprint("gaze", __name__)
 
     @blueprint.post("/v1/gaze")
+    @Operation(
+        "The ranked lists.",
+        {JSON: GazeAnswer, **DOCUMENTS},
+        errors=(UnknownList, *IMAGE_ERRORS),
+        query=GazeParameters,
+        body=GazeRequest,
+        form=GazeForm,
+        examples=examples.gaze(served),
+    )
     @metrics.IN_FLIGHT.track_inprogress()
     def gaze() -> Response:
+        """Rank the phrases of one or more lists for one or more images.
+
+        Every list is its own softmax. Results come in the order of the images. With `images`, one that fails has an
+        `error` in place of `lists` and the others are answered, with status 200; with `image`, or when every image
+        fails, the request fails.
+        """
+        context = current_request()
         classifier = loading.require()
         document_format = read_format(request)
         own_address = address(request) if document_format else ""
-        context = current_request()
         query = read_query(request, query_limits, context.deadline.at)
         lists = classifier.lists_named(query.lists)
         _refuse_served_names(query.own_lists, served)
@@ -85,7 +103,7 @@ class _GazeHandler:
         self._classifier = classifier
         self._context = context
         self._query = query
-        self.loader = ImageLoader(services, context, classifier.model.image_size)
+        self.loader = RequestImages(services, context, classifier.model.image_size)
         self.check_late = context.deadline.extended(GRACE_SECONDS).check
 
     def answer(self, images: Sequence[ResolvedImage], served: Sequence[EncodedList], *, whole: bool) -> GazeAnswer:
@@ -95,10 +113,6 @@ class _GazeHandler:
         """
         classifier, context = self._classifier, self._context
         views = self._views()
-        with context.stage("encode"):
-            own = classifier.encode_lists(self._query.own_lists, require=context.deadline.check)
-            ranker = Ranker(classifier, self._query, context.deadline.check)
-        lists = (*served, *own)
         loaded = self._load(images, views)
         pictures = [each for each in loaded if isinstance(each, LoadedImage)]
         failures = [each for each in loaded if isinstance(each, GazeError)]
@@ -107,7 +121,12 @@ class _GazeHandler:
         if not pictures:
             raise failures[0]
         with context.stage("encode"):
+            own = (
+                classifier.encode_lists(self._query.own_lists, require=self.check_late) if self._query.own_lists else ()
+            )
+            ranker = Ranker(classifier, self._query.ranking, self.check_late)
             features = self._features(pictures, has_views=views is not None)
+        lists = (*served, *own)
         with context.stage("rank"):
             results = [
                 self._failed(image, each)
@@ -120,11 +139,11 @@ class _GazeHandler:
         context.phrases = sum(len(encoded.phrase_list.labels) for encoded in lists) * len(pictures)
         context.ranked_phrases = context.phrases
         warnings = [*caveats(classifier.model, lists), *warnings_of(loaded)]
-        return GazeAnswer(model=model_of(classifier.model), results=results, warnings=warnings)
+        return GazeAnswer(model=responses.Model(**vars(classifier.model)), results=results, warnings=warnings)
 
     def _views(self) -> Views | None:
         """Return what makes the views of a picture, or None where the model's own one is all that is asked for."""
-        fit, several = self._query.fit, "stability" in self._query.include
+        fit, several = self._query.fit, "stability" in self._query.ranking.include
         if fit is None and not several:
             return None
         framing = self._classifier.require_framing("/fit" if fit else "/include")
@@ -149,26 +168,41 @@ class _GazeHandler:
 
     def _result(
         self, picture: LoadedImage, views: Mapping[str, Features], lists: Sequence[EncodedList], ranker: Ranker
-    ) -> Result:
+    ) -> responses.Result:
         ranked = {}
         for encoded in lists:
             self.check_late()
-            ranked[encoded.phrase_list.name] = ranker.ranked(views, encoded)
-        return Result(image=picture.info, lists=ranked)
+            ranked[encoded.phrase_list.name] = _ranked_list(ranker.rank(views, encoded))
+        return responses.Result(image=picture.info, lists=ranked)
 
-    def _failed(self, image: ResolvedImage, error: GazeError) -> FailedResult:
+    def _failed(self, image: ResolvedImage, error: GazeError) -> responses.FailedResult:
         problem = problems.problem(error, self._context.request_id)
-        return FailedResult(image=FailedImage(**said_of(image.source)), error=problem)
-
-
-def model_of(model: ModelDescription) -> Model:
-    """Return what every answer says of the model."""
-    return Model(
-        id=model.id, revision=model.revision, backend=model.backend, precision=model.precision, demo=model.demo
-    )
+        return responses.FailedResult(image=responses.FailedImage(**said_of(image.source)), error=problem)
 
 
 def _of_one(error: GazeError, number: int) -> GazeError:
     """Return the error of one of several pictures as that of them all."""
     detail = f"Picture {number}: {error.detail} A document cannot hold this; leave the picture out, or ask for JSON."
     return type(error)(detail, retry_after=error.retry_after)
+
+
+def _ranked_list(ranking: Ranking) -> responses.RankedList:
+    """Return a ranking as an answer says it: what was not asked for is not set."""
+    said = responses.RankedList(
+        count=len(ranking.phrase_list.labels),
+        hash=ranking.phrase_list.hash,
+        predictions=[
+            responses.RankedPhrase.model_validate(
+                {name: value for name, value in vars(found).items() if value is not None or name == "uri"},
+                from_attributes=True,
+            )
+            for found in ranking.predictions
+        ],
+    )
+    if ranking.certainty:
+        said.certainty = responses.Certainty.model_validate(ranking.certainty, from_attributes=True)
+    if ranking.none_of_these:
+        said.none_of_these = responses.Verdict.model_validate(ranking.none_of_these, from_attributes=True)
+    if ranking.stability:
+        said.stability = responses.ListStability.model_validate(ranking.stability, from_attributes=True)
+    return said

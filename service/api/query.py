@@ -4,40 +4,36 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from flask import Request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from werkzeug.http import parse_options_header
 
-from service.api import problems
 from service.api.body import Form, file_name, read_body
+from service.api.problems import validated
+from service.api.schemas.forms import LINKED_ART, SHARE_PATTERN, ExplainForm, GazeForm
 from service.api.schemas.requests import (
     MAX_IMAGES,
     MAX_LISTS,
-    SHARE_PATTERN,
-    ExplainForm,
     ExplainRequest,
-    GazeForm,
     GazeRequest,
     ImageByIiif,
     ImageByUrl,
     ImageInput,
-    Included,
-    RankBy,
 )
 from service.documents.formats import FORMATS, Format
 from service.errors import FieldError, InvalidRequest
 from service.iiif.presentation import Canvas
 from service.zero_shot.phrase_lists import OWN_LIST, PhraseList, own_list
 from service.zero_shot.preprocessing.framing import Fit
+from service.zero_shot.ranking import RankOptions
 
 JSON = "application/json"
 _TAKEN_FOR_JSON = (JSON, "application/*", "*/*")
 _BY_MEDIA_TYPE = {"application/ld+json": "annotations", "text/csv": "csv"}
-LINKED_ART = "https://linked.art/ns/v1/linked-art.json"
 
 MAX_PREDICTIONS = 120_000
 MAX_JSON_BYTES = 40 * 1024**2
@@ -51,7 +47,6 @@ _STABILITY_PHRASES, _STABILITY_BYTES_EACH, _STABILITY_FIRSTS = 50, 250, 20
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,8}")
 _DECIMAL = re.compile(SHARE_PATTERN)
 _TRUTH = {"true": True, "false": False}
-_Sent = TypeVar("_Sent", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -80,11 +75,8 @@ class GazeQuery:
     images: tuple[ImageSource, ...]
     lists: tuple[str, ...]
     own_lists: tuple[PhraseList, ...]
-    top_k: int | None
-    min_probability: float
-    rank_by: RankBy
+    ranking: RankOptions
     fit: Fit | None
-    include: frozenset[Included]
 
 
 @dataclass(frozen=True)
@@ -122,14 +114,14 @@ def read_explain_query(request: Request, limits: QueryLimits, deadline: float) -
     """Return what the request asks to be shown; raises as read_body does."""
     body = read_body(request, limits.max_bytes, deadline)
     if isinstance(body, Form):
-        form = _validated(ExplainForm, _named(body.fields, ExplainForm))
+        form = validated(ExplainForm, _named(body.fields, ExplainForm))
         images = _images_of(body, form)
         if len(images) != 1:
             how = "Send one image, as file 'image', as 'image_url' or as 'image_iiif'."
             raise InvalidRequest(errors=(FieldError("/image", how),))
         phrases = own_list(OWN_LIST, tuple(form.phrases), form.template)
         return ExplainQuery(images[0], phrases, form.fit, form.overlay)
-    sent = _validated(ExplainRequest, body)
+    sent = validated(ExplainRequest, body)
     phrases = own_list(OWN_LIST, tuple(sent.phrases), sent.template)
     return ExplainQuery(_as_source(sent.image, "/image"), phrases, sent.fit, sent.overlay)
 
@@ -179,7 +171,7 @@ def require_bounded(
 
 
 def _query_of_json(fields: Any) -> GazeQuery:
-    sent = _validated(GazeRequest, fields)
+    sent = validated(GazeRequest, fields)
     images = (
         [("/image", sent.image)] if sent.image else [(f"/images/{n}", each) for n, each in enumerate(sent.images or ())]
     )
@@ -187,16 +179,13 @@ def _query_of_json(fields: Any) -> GazeQuery:
         images=tuple(_as_source(image, pointer) for pointer, image in images),
         lists=tuple(sent.lists or ()),
         own_lists=tuple(own_list(name, tuple(own), sent.template) for name, own in (sent.phrases or {}).items()),
-        top_k=sent.top_k,
-        min_probability=sent.min_probability,
-        rank_by=sent.rank_by,
+        ranking=RankOptions(sent.top_k, sent.min_probability, sent.rank_by, frozenset(sent.include)),
         fit=sent.fit,
-        include=frozenset(sent.include),
     )
 
 
 def _query_of_form(form: Form) -> GazeQuery:
-    sent = _validated(GazeForm, _named(form.fields, GazeForm))
+    sent = validated(GazeForm, _named(form.fields, GazeForm))
     images = _images_of(form, sent)
     wrong: list[FieldError] = []
     if not 1 <= len(images) <= MAX_IMAGES:
@@ -210,19 +199,9 @@ def _query_of_form(form: Form) -> GazeQuery:
         images=images,
         lists=tuple(sent.lists),
         own_lists=(own_list(OWN_LIST, tuple(sent.phrases), sent.template),) if sent.phrases else (),
-        top_k=sent.top_k,
-        min_probability=sent.min_probability,
-        rank_by=sent.rank_by,
+        ranking=RankOptions(sent.top_k, sent.min_probability, sent.rank_by, frozenset(sent.include)),
         fit=sent.fit,
-        include=frozenset(sent.include),
     )
-
-
-def _validated(kind: type[_Sent], fields: Any) -> _Sent:
-    try:
-        return kind.model_validate(fields)
-    except ValidationError as error:
-        raise problems.invalid(error) from None
 
 
 def _images_of(form: Form, sent: GazeForm | ExplainForm) -> tuple[ImageSource, ...]:
@@ -275,9 +254,9 @@ def _refuse(limit: str) -> None:
 
 
 def _most_predictions(query: GazeQuery, count: int) -> int:
-    most = count if query.top_k is None else min(query.top_k, count)
+    most = count if query.ranking.top_k is None else min(query.ranking.top_k, count)
     # The probabilities of a list add up to 1; what is 1 over the least that a float can be, no float can.
-    return int(1 / query.min_probability) + 1 if query.min_probability * most > 1 else most
+    return int(1 / query.ranking.min_probability) + 1 if query.ranking.min_probability * most > 1 else most
 
 
 def _list_bytes(query: GazeQuery, phrase_list: PhraseList, told: int, form: Format | None) -> int:
@@ -290,9 +269,9 @@ def _list_bytes(query: GazeQuery, phrase_list: PhraseList, told: int, form: Form
     longest = int(np.sort(sizes)[-told:].sum()) if told else 0
     if form:
         return told * form.bytes_each + longest * form.times
-    more = sum(_MORE_BYTES[each] for each in query.include)
+    more = sum(_MORE_BYTES[each] for each in query.ranking.include)
     total = _LIST_BYTES + told * (_JSON_BYTES_EACH + more) + longest
-    if "stability" in query.include:
+    if "stability" in query.ranking.include:
         total += min(told, _STABILITY_PHRASES) * _STABILITY_BYTES_EACH + _STABILITY_FIRSTS * int(sizes.max())
     return total
 

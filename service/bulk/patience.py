@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from service.errors import ImageFetchFailed, ImageFetchTimeout
-from service.iiif.allowance import MOST_BYTES
+from service.iiif.document import MOST_BYTES
 from service.images.fetch.addresses import FetchPolicy
 from service.images.fetch.fetcher import FetchLimits, ImageFetcher
 

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.documents.finding import RankedTerms, Term
-from service.zero_shot.classifier import EncodedList, ZeroShotClassifier, highest_first
+from service.zero_shot.classifier import EncodedList, ZeroShotClassifier
 from service.zero_shot.phrase_lists import PhraseList
+from service.zero_shot.ranking import Ranker, RankOptions
 
 _RANKED = np.dtype([("place", "<u4"), ("probability", "<f8"), ("similarity", "<f4")])
 _COUNT = struct.Struct("<I")
@@ -23,19 +24,16 @@ class Ranking:
     def __init__(
         self, classifier: ZeroShotClassifier, lists: Sequence[EncodedList], top_k: int | None, min_probability: float
     ) -> None:
-        self._classifier = classifier
+        self._ranker = Ranker(classifier, RankOptions(top_k, min_probability))
         self._lists = lists
-        self._top_k = top_k
-        self._min_probability = min_probability
 
     def packed(self, image_features: NDArray[np.float32]) -> bytes:
         """Return the rankings of all lists for the unit features [feature_size] of a picture."""
         return b"".join(self._packed(image_features, encoded) for encoded in self._lists)
 
     def _packed(self, image_features: NDArray[np.float32], encoded: EncodedList) -> bytes:
-        scores = self._classifier.scores(image_features, encoded)
-        probable = np.flatnonzero(scores.probabilities >= self._min_probability)
-        order = probable[highest_first(scores.logits[probable], self._top_k)]
+        scores = self._ranker.scores(image_features, encoded)
+        order = self._ranker.order(scores)
         ranked = np.empty(order.size, _RANKED)
         ranked["place"] = order
         ranked["probability"] = scores.probabilities[order]

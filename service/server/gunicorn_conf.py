@@ -20,9 +20,10 @@ import structlog  # noqa: E402
 from service.api.metric_files import forget  # noqa: E402
 from service.errors import StartError  # noqa: E402
 from service.images.isolation.sandbox import hide_process  # noqa: E402
+from service.limits.admission import FETCH_SLOTS, OTHER_SLOTS, SLOTS, STREAMED_SLOTS  # noqa: E402
 from service.logs import configure_logs  # noqa: E402
 from service.server.handover import FAILED, LOADING, handover  # noqa: E402
-from service.settings import FETCH_SLOTS, OTHER_SLOTS, SLOTS, STREAMED_SLOTS, read_settings  # noqa: E402
+from service.settings import read_settings  # noqa: E402
 from service.zero_shot.phrase_lists import built_in_folder, read_lists  # noqa: E402
 
 log = structlog.get_logger()

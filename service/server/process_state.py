@@ -4,9 +4,9 @@ import threading
 from functools import cache
 
 from service.api.access.callers import Access
-from service.limits.admission import Admission
+from service.limits.admission import FETCH_SLOTS, SLOTS, Admission
 from service.server.handover import handover
-from service.settings import FETCH_SLOTS, SLOTS, read_settings
+from service.settings import read_settings
 
 shutting_down = threading.Event()
 """Set once this process is to end; /readyz then says so."""

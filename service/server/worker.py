@@ -22,8 +22,14 @@ from gunicorn.workers.base import Worker
 
 from service import errors
 from service.api.access.callers import counted_as
-from service.limits.admission import Admission, SharedByCallers
-from service.limits.threads import Threads, lower_thread_priority
+from service.limits.admission import (
+    OTHER_SLOTS,
+    STREAMED_SLOTS,
+    STREAMED_SLOTS_EACH,
+    Admission,
+    PerClientAdmission,
+)
+from service.limits.threads import TolerantThreadPool, lower_thread_priority
 from service.server.connection import BLOCK, Connection, RequestBuffer, State, http_head
 from service.server.handover import DRAIN_PENDING, handover
 from service.server.process_state import admission, shutting_down
@@ -38,7 +44,7 @@ from service.server.rejection import (
     error_of,
     new_id,
 )
-from service.settings import OTHER_SLOTS, STREAMED_SLOTS, STREAMED_SLOTS_EACH, read_settings
+from service.settings import read_settings
 
 log = structlog.get_logger()
 
@@ -107,7 +113,7 @@ class EventLoop:
         self._max_body = settings.max_request_bytes
         self._max_head = cfg.limit_request_line + cfg.limit_request_field_size + BLOCK
         self._rejector = Rejector(settings)
-        self._streamed = SharedByCallers(STREAMED_SLOTS, STREAMED_SLOTS_EACH)
+        self._streamed = PerClientAdmission(STREAMED_SLOTS, STREAMED_SLOTS_EACH)
         self._others = Admission(OTHER_SLOTS)
         self._connections: set[Connection] = set()
         self._held_bytes = 0
@@ -121,8 +127,8 @@ class EventLoop:
         """
         sys.setswitchinterval(_SWITCH_SECONDS)
         self._loop = asyncio.get_running_loop()
-        self._threads = Threads(self._cfg.threads, "request", lower_thread_priority)
-        self._probe_threads = Threads(2, "probe")
+        self._threads = TolerantThreadPool(self._cfg.threads, "request", lower_thread_priority)
+        self._probe_threads = TolerantThreadPool(2, "probe")
         for listener in self._listeners:
             listener.setblocking(False)
             with suppress(OSError):  # its connections have it as well
@@ -174,7 +180,7 @@ class EventLoop:
 
     def _yields(self) -> bool:
         """Return whether other workers have a moment to take the next client; one that hangs may not."""
-        if not admission.has_share(handover.ready):
+        if not admission.has_fair_share(handover.ready):
             self._yields_until = math.inf
             return False
         self._yields_until = min(self._yields_until, time.monotonic() + _TICK_SECONDS)
@@ -272,7 +278,7 @@ class EventLoop:
             self._reject(conn, errors.RequestTooLarge(HEAD_TOO_LONG))
         elif buffer.is_complete and asked[1] in PROBES:
             self._submit(self._probe_threads, conn, None)
-        elif not slots.take():
+        elif not slots.try_acquire():
             self._reject(conn, NO_SLOT)
         else:
             self._submit(self._threads, conn, slots)
@@ -303,7 +309,7 @@ class EventLoop:
             request_id = new_id()  # what came is not to be trusted, not even to be one
             answer = self._rejector.answer(conn, error_of(error, request_id), request_id)
         if slots is admission:  # before the answer is sent; the other slots are for the event loop alone
-            slots.give_back()
+            slots.release()
             slots = None
         self._loop.call_soon_threadsafe(self._guard, self._on_answered, conn, answer, slots)
 
@@ -332,7 +338,7 @@ class EventLoop:
 
     def _on_answered(self, conn: Connection, answer: bytes, slots: Any) -> None:
         if slots:
-            slots.give_back()
+            slots.release()
         self._listen()
         conn.begin_to_send(answer)
         self._on_writable(conn)

@@ -1,8 +1,4 @@
-"""ZeroShotClassifier: image + lists -> ranked predictions, plain numpy.
-
-The zero-shot classifier of CLIP (Radford et al. 2021, section 3.1): a list of phrases is a matrix of unit text
-features; an image's features times that matrix, times the logit scale, are the logits of a softmax over the list.
-"""
+"""ZeroShotClassifier: images and lists of phrases -> unit features of one space, by the model that is served."""
 
 import difflib
 import threading
@@ -19,14 +15,11 @@ from service.zero_shot.batching import LOOK_SECONDS
 from service.zero_shot.features import (
     Encoder,
     ImageInputs,
-    ModelDescription,
-    Prepare,
     Progress,
     Require,
     TextFeatures,
     always,
 )
-from service.zero_shot.inference_monitor import Pulse
 from service.zero_shot.interpretation.lift import Neutral
 from service.zero_shot.interpretation.neutral import neutral_pictures
 from service.zero_shot.phrase_lists import PhraseList
@@ -43,51 +36,22 @@ class EncodedList:
     text_features: TextFeatures
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """One phrase of a ranking; `probability` is relative to its list, `similarity` is a cosine."""
-
-    rank: int
-    label: str
-    phrase: str
-    probability: float
-    similarity: float
-    uri: str | None
-
-
-@dataclass(frozen=True)
-class Scores:
-    """How the phrases of one list fare for one image; all are [count], in the order of the list."""
-
-    similarities: NDArray[np.float32]
-    logits: NDArray[np.float64]
-    probabilities: NDArray[np.float64]
-
-    @property
-    def log_probabilities(self) -> NDArray[np.float64]:
-        """The logarithms of the probabilities, also of those that are too small for a number."""
-        below = self.logits - self.logits.max()
-        return np.asarray(below - np.log(np.exp(below).sum()))
-
-
 class ZeroShotClassifier:
-    """Ranks the phrases of lists for an image; the served lists' text features are computed once, before it is made."""
+    """Encodes images and lists; the served lists' text features are computed once, before it is made.
+
+    model:   the model that answers
+    pulse:   whether it still answers
+    prepare: makes of one upright RGB image what the model takes, so that the image itself need not be kept
+    """
 
     def __init__(self, encoder: Encoder, served: Mapping[str, EncodedList]) -> None:
+        self.model = encoder.model
+        self.pulse = encoder.pulse
+        self.prepare = encoder.prepare
         self._encoder = encoder
         self._served = served
         self._neutral: Neutral | None = None
         self._neutral_lock = threading.Lock()
-
-    @property
-    def model(self) -> ModelDescription:
-        """The model that answers."""
-        return self._encoder.model
-
-    @property
-    def pulse(self) -> Pulse:
-        """Whether the model still answers."""
-        return self._encoder.pulse
 
     def lists_named(self, names: Collection[str]) -> tuple[EncodedList, ...]:
         """Return the served lists of these names, each once. Raises UnknownList, which says which is unknown."""
@@ -107,11 +71,6 @@ class ZeroShotClassifier:
                 EncodedList(own, self._encoder.encode_text(own.phrases, progress, require=require, remember=True))
                 for own in own_lists
             )
-
-    @property
-    def prepare(self) -> Prepare:
-        """What makes of one upright RGB image what the model takes, so that the image itself need not be kept."""
-        return self._encoder.prepare
 
     def encode_images(self, prepared: Sequence[ImageInputs], require: Require = always) -> NDArray[np.float32]:
         """Return the unit features [n, feature_size] of n prepared pictures.
@@ -155,48 +114,6 @@ class ZeroShotClassifier:
         """Return the unit features [feature_size] of one upright RGB image."""
         features: NDArray[np.float32] = self.encode_images([self.prepare(image)])[0]
         return features
-
-    def rank(
-        self, image_features: NDArray[np.float32], encoded: EncodedList, top_k: int | None
-    ) -> tuple[Prediction, ...]:
-        """Return the most probable phrases, best first, equal ones in list order; all of them if `top_k` is None.
-
-        The softmax is over all phrases of the list, before it is cut to `top_k`.
-        """
-        scores = self.scores(image_features, encoded)
-        # Of the logits, not of the probabilities: those may be equal only because they are tiny.
-        return predictions(scores, encoded, highest_first(scores.logits, top_k))
-
-    def scores(self, image_features: NDArray[np.float32], encoded: EncodedList) -> Scores:
-        """Return how the phrases of a list fare for an image with these unit features [feature_size]."""
-        similarities = encoded.text_features.similarities(image_features)
-        logits = self.model.logit_scale * similarities.astype(np.float64) + self.model.logit_bias
-        return Scores(similarities, logits, _softmax(logits))
-
-
-def predictions(scores: Scores, encoded: EncodedList, order: NDArray[np.intp]) -> tuple[Prediction, ...]:
-    """Return the phrases of a list at these places, which is their ranking."""
-    phrase_list = encoded.phrase_list
-    return tuple(
-        Prediction(
-            rank=rank,
-            label=phrase_list.labels[index],
-            phrase=phrase_list.phrases[index],
-            probability=float(scores.probabilities[index]),
-            similarity=float(scores.similarities[index]),
-            uri=phrase_list.uris[index],
-        )
-        for rank, index in enumerate(order, start=1)
-    )
-
-
-def highest_first(values: NDArray[np.float64], top_k: int | None) -> NDArray[np.intp]:
-    """Return the indices of the highest values, equal ones in list order, without sorting all of a long list."""
-    if top_k is None or top_k >= values.size:  # so it is of none, too
-        return np.argsort(-values, kind="stable")
-    lowest = np.partition(values, values.size - top_k)[values.size - top_k]
-    candidates = np.flatnonzero(values >= lowest)  # more than top_k where some are equal to the lowest
-    return candidates[np.argsort(-values[candidates], kind="stable")][:top_k]
 
 
 @contextmanager
@@ -242,9 +159,3 @@ def encode_served(
         before += len(phrase_list.labels)
         progress(before, total)
     return served
-
-
-def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    exponentials = np.exp(logits - logits.max())
-    probabilities: NDArray[np.float64] = exponentials / exponentials.sum()
-    return probabilities

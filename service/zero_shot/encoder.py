@@ -10,8 +10,7 @@ from PIL import Image
 from service.errors import CorruptModel, InvalidSettings
 from service.zero_shot.backends.base import LoadedModel
 from service.zero_shot.batching import Passes
-from service.zero_shot.features import ImageInputs, ModelDescription, Prepare, Progress, Require, TextFeatures, always
-from service.zero_shot.inference_monitor import Pulse
+from service.zero_shot.features import ImageInputs, Prepare, Progress, Require, TextFeatures, always
 from service.zero_shot.phrase_cache import EncodedPhrase, PhraseCache
 from service.zero_shot.preprocessing.framing import Framing
 from service.zero_shot.preprocessing.preparation import Preparation
@@ -22,27 +21,20 @@ PHRASE_CACHE_BYTES = 64 * 1024**2
 
 
 class ClipEncoder:
-    """A model of the CLIP or SigLIP family; safe to call from several threads."""
+    """A model of the CLIP or SigLIP family; safe to call from several threads.
+
+    model:   the model that it runs
+    pulse:   whether the model still answers
+    prepare: resizes, cuts and normalises one upright RGB image as the model wants it; knows nothing of the model
+    """
 
     def __init__(self, loaded: LoadedModel, phrase_cache_bytes: int = PHRASE_CACHE_BYTES) -> None:
+        self.model = loaded.description
+        self.prepare: Prepare = loaded.prepare
         self._loaded = loaded
         self._passes = Passes(loaded.backend)
+        self.pulse = self._passes.pulse
         self._phrase_cache = PhraseCache(phrase_cache_bytes)
-
-    @property
-    def model(self) -> ModelDescription:
-        """The model that this encoder runs."""
-        return self._loaded.description
-
-    @property
-    def pulse(self) -> Pulse:
-        """Whether the model still answers."""
-        return self._passes.pulse
-
-    @property
-    def prepare(self) -> Prepare:
-        """What resizes, cuts and normalises one upright RGB image as the model wants it; knows nothing of the model."""
-        return self._loaded.prepare
 
     @property
     def framing(self) -> Framing | None:

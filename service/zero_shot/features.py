@@ -55,11 +55,6 @@ class TextFeatures:
     row_of: NDArray[np.intp]
     cut: tuple[int, ...]
 
-    def similarities(self, image_features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the cosine [n] of one image's unit features [feature_size] and each phrase's."""
-        similarities: NDArray[np.float32] = (self.features @ image_features)[self.row_of]
-        return similarities
-
 
 ImageInputs = Mapping[str, NDArray[Any]]
 """What an image tower takes: arrays by name, of one prepared picture, or of several along a first axis."""

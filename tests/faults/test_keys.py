@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from service.settings import STREAMED_SLOTS, STREAMED_SLOTS_EACH
+from service.limits.admission import STREAMED_SLOTS, STREAMED_SLOTS_EACH
 from tests.conftest import CACHE, encoded, noise
 from tests.faults.callers import wait_for
 from tests.support.problem_shape import checked_problem

@@ -9,7 +9,7 @@ import structlog
 from numpy.typing import NDArray
 
 from service.api.gaze import GRACE_SECONDS
-from service.api.images import ImageLoader, ImageServices, LoadedImage, ResolvedImage
+from service.api.images import ImageServices, LoadedImage, RequestImages, ResolvedImage
 from service.api.query import ImageSource
 from service.api.reconcile.batch import Query, ReconciliationCandidate, ReconciliationFeature, ReconciliationType
 from service.api.reconcile.terms import term_id
@@ -17,8 +17,9 @@ from service.api.request_context import RequestContext
 from service.errors import CallerGone, GazeError, Overloaded
 from service.images.decode import min_short_side_for
 from service.images.fetch.fetcher import FETCH_SECONDS
-from service.zero_shot.classifier import EncodedList, Prediction, ZeroShotClassifier
+from service.zero_shot.classifier import EncodedList, ZeroShotClassifier
 from service.zero_shot.phrase_lists import PhraseList
+from service.zero_shot.ranking import Prediction, Ranker, RankOptions
 
 log = structlog.get_logger()
 
@@ -35,7 +36,7 @@ class Batch:
         self._classifier = classifier
         self._served = served
         self._context = context
-        self._loader = ImageLoader(services, context, classifier.model.image_size)
+        self._loader = RequestImages(services, context, classifier.model.image_size)
 
     def candidates(self, queries: Sequence[Query]) -> list[list[ReconciliationCandidate]]:
         """Return the candidates for each query, best first: none for a picture that cannot be had, or an unknown list.
@@ -92,14 +93,14 @@ class Batch:
 
         Probabilities of different lists cannot be compared: the lists take turns until there are enough.
         """
+        # Three times as many, because two spellings may be one term, and other lists have it, too.
+        ranker = Ranker(self._classifier, RankOptions(top_k=3 * limit))
         rankings: list[tuple[PhraseList, Iterator[Prediction]]] = []
         for encoded in lists:
             own = encoded.phrase_list
             self._context.ranked_phrases += len(own.labels)
             self._context.phrases = self._context.ranked_phrases
-            # Three times as many, because two spellings may be one term, and other lists have it, too.
-            ranked = self._classifier.rank(features, encoded, 3 * limit)
-            rankings.append((own, iter(ranked)))
+            rankings.append((own, iter(ranker.rank(features, encoded).predictions)))
         found: dict[str, tuple[PhraseList, Prediction]] = {}
         waiting = rankings
         while waiting and len(found) < limit:

@@ -28,6 +28,7 @@ class Certainty:
     effective_count: float
     margin: float
     group_of: NDArray[np.intp]
+    near_tie_similarity: float = NEAR_TIE_SIMILARITY
 
 
 def certainty(similarities: NDArray[np.float32], probabilities: NDArray[np.float64]) -> Certainty:

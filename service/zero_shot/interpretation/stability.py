@@ -1,12 +1,12 @@
 """Stability: how a list's ranking changes where the picture, or the question, is put differently."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.zero_shot.classifier import Scores
+_Number = TypeVar("_Number", int, float)
 
 TEMPLATES = ("a photo of {}", "a painting of {}", "a picture that shows {}")
 """In what other words a phrase is asked; it takes the place of {} as a whole."""
@@ -16,20 +16,38 @@ MAX_PHRASES = 50
 
 
 @dataclass(frozen=True)
+class Range(Generic[_Number]):
+    """The lowest and the highest of some numbers."""
+
+    lowest: _Number
+    highest: _Number
+
+
+@dataclass(frozen=True)
 class Spread:
     """The best and the worst rank that a phrase had, and its lowest and highest probability."""
 
-    ranks: tuple[int, int]
-    probabilities: tuple[float, float]
+    rank: Range[int]
+    probability: Range[float]
 
 
-def spreads(scores: Sequence[Scores], phrases: NDArray[np.intp]) -> list[Spread]:
-    """Return for each of some phrases, given by their places in a list, how it varies over the scores of that list."""
-    probabilities = np.array([each.probabilities[phrases] for each in scores])  # [views, phrases]
-    ranks = np.array([_ranks(each.logits)[phrases] for each in scores])
+@dataclass(frozen=True)
+class PhraseStability:
+    """How a phrase fares over all views of the picture, and over all templates of the list."""
+
+    pictures: Spread
+    templates: Spread
+
+
+def spreads(probabilities: NDArray[np.float64], logits: NDArray[np.float64], phrases: NDArray[np.intp]) -> list[Spread]:
+    """Return how each of some phrases, given by their places in a list, varies over several scorings of that list.
+
+    probabilities, logits: [scorings, count]
+    """
+    ranks = np.array([_ranks(each)[phrases] for each in logits])  # [scorings, phrases]
     return [
-        Spread((int(rank.min()), int(rank.max())), (float(share.min()), float(share.max())))
-        for rank, share in zip(ranks.T, probabilities.T, strict=True)
+        Spread(Range(int(rank.min()), int(rank.max())), Range(float(share.min()), float(share.max())))
+        for rank, share in zip(ranks.T, probabilities[:, phrases].T, strict=True)
     ]
 
 

@@ -13,8 +13,8 @@ from PIL import Image
 from fuzz.bombs import white_png
 from service.errors import CallerGone, GazeError, ImageDimensions, UndecodableImage, UnsupportedImageFormat
 from service.images.decode import ImageLimits
-from service.images.isolation.decoder import Decoder
-from service.images.tiled import Tile, TiledImage
+from service.images.fetch.addresses import FetchPolicy
+from service.images.loader import ImageLoader, Tile, TiledImage
 from tests.conftest import encoded, noise
 
 Box = tuple[int, int, int, int]
@@ -23,10 +23,10 @@ WHOLE = noise(100, 70)
 
 
 @pytest.fixture(scope="module")
-def decoder() -> Iterator[Decoder]:
-    decoder = Decoder(ImageLimits(1_000_000, 8_000), 2)
-    yield decoder
-    decoder.close()
+def loader() -> Iterator[ImageLoader]:
+    loader = ImageLoader.create(ImageLimits(1_000_000, 8_000), FetchPolicy.parse("off"), 2, fast=False)
+    yield loader
+    loader.decoder.close()
 
 
 def cut(box: Box) -> Image.Image:
@@ -45,7 +45,7 @@ def samples(image: Image.Image, cores: int = 1) -> dict[str, NDArray[np.uint8]]:
 
 
 @pytest.mark.parametrize("format", ["PNG", "WEBP"], ids=["decoded here", "decoded in a process of its own"])
-def test_tiles_make_the_picture(decoder: Decoder, format: str) -> None:  # noqa: A002  # as Pillow names it
+def test_tiles_make_the_picture(loader: ImageLoader, format: str) -> None:  # noqa: A002  # as Pillow names it
     seen: list[tuple[int, int]] = []
 
     def here(image: Image.Image, cores: int = 1) -> dict[str, NDArray[np.uint8]]:
@@ -53,7 +53,7 @@ def test_tiles_make_the_picture(decoder: Decoder, format: str) -> None:  # noqa:
         return samples(image)
 
     for prepare in (samples, here):
-        image = tiled(format=format).prepared(decoder, prepare)
+        image = loader.load(tiled(format=format), prepare)
         assert (image.width, image.height, image.format) == (100, 70, format)
         if format == "PNG":
             assert np.array_equal(image.inputs["rgb"], np.asarray(WHOLE))
@@ -62,26 +62,26 @@ def test_tiles_make_the_picture(decoder: Decoder, format: str) -> None:  # noqa:
     assert seen == [(100, 70)]
 
 
-def test_the_hash_is_that_of_the_tiles_one_after_another(decoder: Decoder) -> None:
+def test_the_hash_is_that_of_the_tiles_one_after_another(loader: ImageLoader) -> None:
     image = tiled()
     together = b"".join(tile.encoded for tile in image.tiles)
-    assert image.prepared(decoder, samples).sha256 == hashlib.sha256(together).hexdigest()
+    assert loader.load(image, samples).sha256 == hashlib.sha256(together).hexdigest()
     assert len(image) == len(together)
 
 
-def test_what_a_decoder_warns_of_a_tile_is_said_of_the_picture(decoder: Decoder) -> None:
+def test_what_a_decoder_warns_of_a_tile_is_said_of_the_picture(loader: ImageLoader) -> None:
     dark = np.full((50, 60), 900, np.uint16)
     written = io.BytesIO()
     tifffile.imwrite(written, dark, photometric="minisblack")
-    alone = TiledImage(60, 50, (Tile(written.getvalue(), (0, 0, 60, 50)),)).prepared(decoder, samples)
+    alone = loader.load(TiledImage(60, 50, (Tile(written.getvalue(), (0, 0, 60, 50)),)), samples)
     assert alone.warnings
-    assert tiled(written.getvalue()).prepared(decoder, samples).warnings == alone.warnings
+    assert loader.load(tiled(written.getvalue()), samples).warnings == alone.warnings
 
 
 @pytest.mark.parametrize("size", [(59, 50), (61, 49), (60, 51)])
-def test_a_tile_that_was_rounded_otherwise_is_fitted(decoder: Decoder, size: tuple[int, int]) -> None:
+def test_a_tile_that_was_rounded_otherwise_is_fitted(loader: ImageLoader, size: tuple[int, int]) -> None:
     other = encoded(Image.new("RGB", size, (255, 0, 0)), "PNG")
-    joined = tiled(other).prepared(decoder, samples).inputs["rgb"]
+    joined = loader.load(tiled(other), samples).inputs["rgb"]
     assert (joined[:50, :60] == (255, 0, 0)).all()
     assert np.array_equal(joined[50:], np.asarray(WHOLE)[50:])
     assert np.array_equal(joined[:, 60:], np.asarray(WHOLE)[:, 60:])
@@ -100,27 +100,26 @@ def test_a_tile_that_was_rounded_otherwise_is_fitted(decoder: Decoder, size: tup
     ],
     ids=["wider", "lower", "the whole", "cut", "text", "a bomb", "over the limit"],
 )
-def test_a_tile_that_is_none(decoder: Decoder, tile: bytes, error: type[GazeError]) -> None:
+def test_a_tile_that_is_none(loader: ImageLoader, tile: bytes, error: type[GazeError]) -> None:
     with pytest.raises(error):
-        tiled(tile).prepared(decoder, samples)
+        loader.load(tiled(tile), samples)
 
 
 @pytest.mark.parametrize(("width", "height"), [(101, 80), (1, 101), (2_000, 19)])
-def test_limits_are_those_of_the_whole_as_well(decoder: Decoder, width: int, height: int) -> None:
+def test_limits_are_those_of_the_whole_as_well(loader: ImageLoader, width: int, height: int) -> None:
     image = TiledImage(width, height, (Tile(encoded(noise(20, 20), "PNG"), (0, 0, 20, 20)),))
     with pytest.raises(ImageDimensions):
-        image.prepared(decoder, samples)
+        loader.load(image, samples)
 
 
-def test_nobody_who_waits_no_more_has_tiles_decoded(decoder: Decoder) -> None:
+def test_nobody_who_waits_no_more_has_tiles_decoded(loader: ImageLoader) -> None:
     asked: list[str] = []
 
-    def require() -> None:
+    def check() -> None:
         asked.append("asked")
         if len(asked) == 3:
             raise CallerGone
 
+    image = tiled(encoded(cut(BOXES[0]), "PNG"), encoded(cut(BOXES[1]), "PNG"), b"never decoded")
     with pytest.raises(CallerGone):
-        tiled(encoded(cut(BOXES[0]), "PNG"), encoded(cut(BOXES[1]), "PNG"), b"never decoded").prepared(
-            decoder, samples, 1, require
-        )
+        loader.load(image, samples, check=check)
