@@ -113,10 +113,6 @@ class _GazeHandler:
         """
         classifier, context = self._classifier, self._context
         views = self._views()
-        with context.stage("encode"):
-            own = classifier.encode_lists(self._query.own_lists, require=context.deadline.check)
-            ranker = Ranker(classifier, self._query.ranking, context.deadline.check)
-        lists = (*served, *own)
         loaded = self._load(images, views)
         pictures = [each for each in loaded if isinstance(each, LoadedImage)]
         failures = [each for each in loaded if isinstance(each, GazeError)]
@@ -125,7 +121,12 @@ class _GazeHandler:
         if not pictures:
             raise failures[0]
         with context.stage("encode"):
+            own = (
+                classifier.encode_lists(self._query.own_lists, require=self.check_late) if self._query.own_lists else ()
+            )
+            ranker = Ranker(classifier, self._query.ranking, self.check_late)
             features = self._features(pictures, has_views=views is not None)
+        lists = (*served, *own)
         with context.stage("rank"):
             results = [
                 self._failed(image, each)
