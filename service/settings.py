@@ -133,8 +133,8 @@ class Settings(BaseModel):
     )
     trusted_proxies: Annotated[tuple[Network, ...], _parsed_by(parse_networks)] = Field(
         default=(),
-        description="comma-separated addresses and networks (`127.0.0.1,10.1.0.0/16`) of proxies whose `X-Forwarded-For` "
-        "is believed",
+        description="comma-separated addresses and networks (`127.0.0.1,10.1.0.0/16`) of proxies whose "
+        "`X-Forwarded-For` is believed",
     )
 
     @field_validator("host")
