@@ -7,7 +7,7 @@ from flask import Flask, Response, request
 from werkzeug.routing import RequestRedirect
 
 from service.api import problems
-from service.api.access.browsers import PREFLIGHT, CorsPolicy, ForeignPages
+from service.api.access.browsers import PREFLIGHT, PROBES, CorsPolicy, ForeignPages
 from service.api.access.callers import Access
 from service.api.address import address_of
 from service.api.documents import context_blueprint
@@ -30,9 +30,6 @@ from service.limits.threads import available_cores
 from service.settings import Settings
 from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList
-
-_PROBES = ("/livez", "/readyz", "/metrics")
-"""What a supervisor asks for, by whatever name."""
 
 
 class _Answer(Response):
@@ -111,7 +108,7 @@ def _around_every_request(
     def begin() -> Response | None:
         client = access.client(request.remote_addr, request.headers.get("X-Forwarded-For", ""))
         RequestContext.begin(request.environ, str(client) if client else None, seconds)
-        if pages and request.path not in _PROBES:
+        if pages and request.path not in PROBES:
             pages.require_own(request.method, request.scheme, request.headers.get, is_costly=_ranks_by_get())
         if cors.grants(
             request.method, request.headers.get("Origin"), request.headers.get("Access-Control-Request-Method")
@@ -131,15 +128,8 @@ def _around_every_request(
 
     @app.after_request
     def end(response: Response) -> Response:
-        context = current_request()
-        response.headers["X-Request-ID"] = context.request_id
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers.update(cors.headers(request.headers.get("Origin")))
-        if context.stages:
-            timings = (f"{stage};dur={milliseconds:.1f}" for stage, milliseconds in context.stages.items())
-            response.headers["Server-Timing"] = ", ".join(timings)
         # The route, not the path: what is in a path or a query is the caller's own.
         route = request.url_rule.rule if request.url_rule else "none"
         method = request.method if request.url_rule or request.method in ("GET", "HEAD", "POST") else "other"
-        context.record(method, route, response.status_code)
+        current_request().finish(response, method, route, cors.headers(request.headers.get("Origin")))
         return response

@@ -88,7 +88,7 @@ def serve() -> None:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "GAZE_BACKEND": backend, "GAZE_CACHE_DIR": str(cache.path)}
     for name, value in _MALLOC.items():
         environment.setdefault(name, value)
-    command = [sys.executable, "-m", "gunicorn", "--config", "python:service.gunicorn_conf", "service.wsgi:app"]
+    command = [sys.executable, "-m", "gunicorn", "--config", "python:service.server.gunicorn_conf", "service.wsgi:app"]
     os.execve(sys.executable, command, environment)  # noqa: S606  # nothing of this command came from outside
 
 

@@ -13,11 +13,11 @@ import structlog
 from service.api.metrics import describe_model
 from service.app import create_app
 from service.composition import load_classifier, served_lists
-from service.crew import crew
 from service.errors import StartError
-from service.lifetime import access, admission, shutting_down
 from service.limits.threads import lower_thread_priority
 from service.logs import configure_logs
+from service.server.handover import crew
+from service.server.process_state import access, admission, shutting_down
 from service.settings import read_settings
 from service.zero_shot import model_files
 from service.zero_shot.classifier import ZeroShotClassifier

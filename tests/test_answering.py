@@ -8,8 +8,8 @@ import pytest
 from gunicorn.config import Config
 from gunicorn.http.parser import RequestParser
 
-from service.answering import AnsweringWorker
-from service.connection import Connection
+from service.server.connection import Connection
+from service.server.request_threads import AnsweringWorker
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: gaze\r\nContent-Length: 4\r\n\r\n"
 

@@ -11,10 +11,10 @@ from structlog.testing import capture_logs
 
 from service.api.access.browsers import CorsPolicy
 from service.api.access.callers import Access, parse_networks
-from service.connection import BLOCK
-from service.door import Door
+from service.server.connection import BLOCK
+from service.server.load_shedding import Door
 from tests.support.problem_shape import checked_problem
-from tests.test_refusals import split
+from tests.support.wire import split
 
 HEAD = b"POST /v1/gaze HTTP/1.1\r\nHost: gaze\r\n"
 MAX_BODY = 1_000_000
@@ -138,7 +138,7 @@ def test_refusal_names_the_request_and_lets_other_origins_read_it(
 def test_more_than_is_read_at_a_time_is_not_the_end(
     ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.door.BLOCK", 5000)
+    monkeypatch.setattr("service.server.load_shedding.BLOCK", 5000)
     door = Door(30_000, MAX_BODY, CorsPolicy(), Access((), (), ()))
     accepted = sent(ends, HEAD + b"Content-Length: 3\r\n\r\nabc" + bytes(5000))
     assert door.refuse(accepted, None) is False

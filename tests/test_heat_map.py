@@ -10,6 +10,7 @@ from benchmarks.heat_maps import curves, maps_of
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.interpretation.heat_map import FLAT_SIMILARITY, HeatMap, heat_maps, overlay_of, pictures_to_ask
 from service.zero_shot.phrase_lists import own_list
+from service.zero_shot.ranking import cosines
 from training.samples import sample_pictures
 
 SIZE = 224

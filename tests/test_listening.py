@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from service.listening import begin_again, begin_no_more, take_all
+from service.server.listen_sockets import begin_again, begin_no_more, take_all
 from tests.faults.callers import wait_for
 
 

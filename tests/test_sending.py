@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from service import sending
-from service.sending import AnswerSocket, SendingWorker
+from service.server import sending
+from service.server.sending import AnswerSocket, SendingWorker
 
 LARGE = bytes(range(256)) * 40_000
 

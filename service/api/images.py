@@ -108,7 +108,6 @@ class RequestImages:
             return image.error
         context = self._context
         try:
-            context.deadline.check()
             encoded = self._encoded(image.source, seconds)
             decoded = self._services.loader.load(
                 encoded,
@@ -152,6 +151,7 @@ class RequestImages:
     def _encoded(self, source: ImageSource, seconds: float) -> EncodedImage:
         if isinstance(source.content, bytes):
             return source.content
+        self._context.deadline.check()
         if source.source == "base64":
             return _from_base64(source.content, self._services.loader.decoder.limits.max_bytes)
         with self._context.stage("fetch"), self._services.admission.fetching():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.arrival import Arrival
+from service.server.request_buffer import Arrival
 
 GET = b"GET /v1/lists?offset=3 HTTP/1.1\r\nHost: gaze\r\n\r\n"
 POST = b"POST /v1/gaze HTTP/1.1\r\nHost: gaze\r\n"

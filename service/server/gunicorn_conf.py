@@ -18,12 +18,12 @@ os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics_folder)
 import structlog  # noqa: E402
 from gunicorn.glogging import Logger  # noqa: E402
 
-from service.crew import crew  # noqa: E402
+from service.api.metric_files import forget  # noqa: E402
 from service.errors import StartError  # noqa: E402
 from service.images.isolation.sandbox import hide_process  # noqa: E402
 from service.limits.admission import FETCH_SLOTS, OTHER_SLOTS, SLOTS, STREAMED_SLOTS  # noqa: E402
 from service.logs import configure_logs  # noqa: E402
-from service.metric_files import forget  # noqa: E402
+from service.server.handover import crew  # noqa: E402
 from service.settings import read_settings  # noqa: E402
 from service.zero_shot.phrase_lists import built_in_folder, read_lists  # noqa: E402
 
@@ -62,7 +62,7 @@ if _descriptors != resource.RLIM_INFINITY:
 logger_class = JsonLogger
 bind = _settings.listens_on
 workers = _settings.workers
-worker_class = "service.gunicorn_worker.GazeWorker"
+worker_class = "service.server.worker.GazeWorker"
 threads = SLOTS + FETCH_SLOTS + STREAMED_SLOTS + OTHER_SLOTS
 timeout = 60
 graceful_timeout = 25

@@ -10,8 +10,8 @@ from gunicorn.http.parser import RequestParser
 from gunicorn.http.unreader import Unreader
 from gunicorn.workers.gthread import TConn
 
-from service.arrival import Arrival
-from service.sending import AnswerSocket
+from service.server.request_buffer import Arrival
+from service.server.sending import AnswerSocket
 
 BLOCK = 256 * 1024
 """Bytes that are read at a time."""

@@ -6,8 +6,8 @@ from copy import copy
 
 import pytest
 
-from service.crew import Crew
 from service.limits.admission import Admission
+from service.server.handover import Crew
 
 
 class Worker:

@@ -10,14 +10,9 @@ from prometheus_client import REGISTRY
 
 from service import errors
 from service.api.metrics import REQUESTS
-from service.refusals import Refusal, refused
+from service.server.rejection import Refusal, refused
 from tests.support.problem_shape import checked_problem
-
-
-def split(answer: bytes) -> tuple[int, dict[str, str], bytes]:
-    head, _, body = answer.partition(b"\r\n\r\n")
-    line, *fields = head.decode().split("\r\n")
-    return int(line.split(" ")[1]), dict(field.split(": ", 1) for field in fields), body
+from tests.support.wire import split
 
 
 def counted(route: str, method: str, status: int, code: str) -> float:

@@ -20,16 +20,16 @@ import structlog
 from gunicorn.workers.gthread import TConn
 
 from service import errors
-from service.answering import PROBES, AnsweringWorker
-from service.arrival import Arrival
-from service.connection import BLOCK, Connection
-from service.crew import crew
-from service.door import Door
-from service.lifetime import admission, shutting_down
 from service.limits.admission import OTHER_SLOTS, STREAMED_SLOTS, STREAMED_SLOTS_EACH, Admission, PerClientAdmission
 from service.limits.threads import TolerantThreadPool, lower_thread_priority
-from service.listening import begin_again, take_all
-from service.refusals import COSTLY, HEAD_TOO_LONG
+from service.server.connection import BLOCK, Connection
+from service.server.handover import crew
+from service.server.listen_sockets import begin_again, take_all
+from service.server.load_shedding import Door
+from service.server.process_state import admission, shutting_down
+from service.server.rejection import COSTLY, HEAD_TOO_LONG
+from service.server.request_buffer import Arrival
+from service.server.request_threads import PROBES, AnsweringWorker
 from service.settings import read_settings
 
 log = structlog.get_logger()

@@ -7,10 +7,10 @@ import socket
 
 from service.api.access.browsers import CorsPolicy
 from service.api.access.callers import Access
-from service.arrival import Arrival
-from service.connection import BLOCK
 from service.errors import Overloaded
-from service.refusals import COSTLY, Refusal, new_id, refusal_for
+from service.server.connection import BLOCK
+from service.server.rejection import COSTLY, Refusal, new_id, refusal_for
+from service.server.request_buffer import Arrival
 
 _LOOK_BYTES = 4096
 """Where a head is longer, its caller is refused a little later, as a connection."""

@@ -4,8 +4,8 @@ import threading
 from functools import cache
 
 from service.api.access.callers import Access
-from service.crew import crew
 from service.limits.admission import FETCH_SLOTS, SLOTS, Admission
+from service.server.handover import crew
 from service.settings import read_settings
 
 shutting_down = threading.Event()

@@ -11,11 +11,11 @@ from gunicorn.http import errors as http_errors
 
 from service.api.access.browsers import ForeignPages
 from service.api.access.callers import counted_as
-from service.connection import Connection
 from service.errors import GazeError, Overloaded
-from service.lifetime import access, admission
-from service.refusals import COSTLY, error_of, new_id, refused
-from service.sending import AnswerSocket, SendingWorker
+from service.server.connection import Connection
+from service.server.process_state import access, admission
+from service.server.rejection import COSTLY, error_of, new_id, refused
+from service.server.sending import AnswerSocket, SendingWorker
 from service.settings import read_settings
 
 PROBES = ("/livez", "/readyz", "/metrics")

@@ -286,7 +286,7 @@ def test_who_sends_a_large_body_to_its_end_still_reads_why_it_was_refused(
 def test_there_are_descriptors_for_all_connections(soft: int, hard: int, wanted: int) -> None:
     program = (
         f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}));"
-        "import service.gunicorn_conf; print(resource.getrlimit(resource.RLIMIT_NOFILE))"
+        "import service.server.gunicorn_conf; print(resource.getrlimit(resource.RLIMIT_NOFILE))"
     )
     command = [sys.executable, "-c", program]
     ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60)
