@@ -12,7 +12,7 @@ TORCH := $(shell grep --only-matching --max-count=1 "torch==[0-9.]*" pyproject.t
 export PLAYWRIGHT_BROWSERS_PATH := $(CURDIR)/$(VENV)/browsers
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install run test check faults faults-timed contract fuzz fuzz-images fuzz-costs fuzz-requests fuzz-front-door bench lock audit sbom demo-model clean
+.PHONY: install run test check faults faults-timed contract fuzz fuzz-images fuzz-costs fuzz-requests fuzz-front-door bench lock audit sbom demo-model mutants clean
 
 install: $(VENV)/.installed
 
@@ -112,6 +112,11 @@ sbom: $(VENV)/.installed-dev
 	mkdir -p build
 	cat requirements/packages.txt requirements/torch-cpu.txt | $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml \
 		--output-reproducible --output-file build/sbom.json -
+
+# Plants sixty defects, one at a time, in a copy of the tree, and prints which of them no test finds: an hour and more.
+# make mutants ARGS=--quick tries no more tests than make test runs.
+mutants: $(VENV)/.browser $(VENV)/.node
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 # Measures the service and its peers, each in an environment of its own under .bench/, and writes .bench/results.md.
 # Options: make bench ARGS="--only floor,start". Nothing else should run on the machine meanwhile.
