@@ -11,8 +11,9 @@ TORCH := $(shell grep --only-matching --max-count=1 "torch==[0-9.]*" pyproject.t
 
 export PLAYWRIGHT_BROWSERS_PATH := $(CURDIR)/$(VENV)/browsers
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: install run test check faults faults-timed contract fuzz fuzz-images fuzz-costs fuzz-requests fuzz-front-door bench lock audit sbom demo-model mutants clean
+.PHONY: install run test check faults faults-timed contract fuzz fuzz-images fuzz-costs fuzz-requests fuzz-front-door bench docs lock audit sbom demo-model mutants clean
 
 install: $(VENV)/.installed
 
@@ -122,6 +123,11 @@ mutants: $(VENV)/.browser $(VENV)/.node
 # Options: make bench ARGS="--only floor,start". Nothing else should run on the machine meanwhile.
 bench: $(VENV)/.installed-dev
 	TORCH_INDEX="$(TORCH_INDEX)" $(BIN)/python -m benchmarks $(ARGS)
+
+# Writes the pages that the code knows, and builds the site in build/site; a broken link or anchor fails.
+docs: $(VENV)/.installed-dev
+	PYTHONPATH=. $(BIN)/python docs/reference.py
+	$(BIN)/mkdocs build --strict --quiet
 
 # Draws its pictures, trains and evaluates the demo model anew: under an hour on two cores.
 demo-model: $(VENV)/.installed-dev

@@ -34,11 +34,10 @@ from service.errors import (
     UndecodableImage,
     UnsupportedImageFormat,
 )
-from service.images.decode import PICTURE_BYTES, ImageLimits, decode
-from service.images.decoders.pillow_errors import NEEDS_MEMORY
+from service.images.decode import ImageLimits, decode, is_ordinary
+from service.images.decoders.base import NEEDS_MEMORY, PIXEL_BYTES
 from service.images.isolation.decoding_process import PROCESS_BYTES, SMALL_BYTES, WORKING_BYTES
 from service.images.isolation.frames import Frames
-from service.images.isolation.ordinary import is_ordinary
 from service.images.isolation.processes import DECODING_PROGRAM, DecodingProcess
 from service.limits.admission import FairSemaphore
 
@@ -115,7 +114,7 @@ class Decoder:
         self._others_share = min(1, slots - 1)  # none of a single slot, which is left for ordinary pictures
         self._others = FairSemaphore(max(1, slots - 1), max_waiting=_MAX_WAITING)
         # The largest picture is decoded however few slots there are.
-        largest = PROCESS_BYTES + PICTURE_BYTES * limits.max_pixels + WORKING_BYTES
+        largest = PROCESS_BYTES + PIXEL_BYTES * limits.max_pixels + WORKING_BYTES
         self._others_bytes = max(_SLOT_BYTES * slots - _ORDINARY_BYTES * (slots - 1), largest)
         self._memory = FairSemaphore(self._others_bytes)
         self._idle: list[DecodingProcess] = []

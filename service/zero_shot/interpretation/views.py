@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.zero_shot.preprocessing.framing import CORNER, Fit, Framing
-from service.zero_shot.preprocessing.resizing import InParts
+from service.zero_shot.preprocessing.resizing import CroppableImage
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Views:
         """Return the pixels of a short side that serves all views, where `of_one` serves a view of all of it."""
         return math.ceil(of_one / CORNER) if self.several else of_one
 
-    def __call__(self, image: Image.Image | InParts, cores: int = 1) -> dict[str, NDArray[np.uint8]]:
+    def __call__(self, image: Image.Image | CroppableImage, cores: int = 1) -> dict[str, NDArray[np.uint8]]:
         """Return the views of an upright RGB image by name, the one that was asked for first: [height, width, 3] each.
 
         The others are the middle square and all of the picture on bars, its corners, and the first one mirrored,

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.zero_shot.preprocessing.resizing import InParts, resized
+from service.zero_shot.preprocessing.resizing import CroppableImage, resized
 
 Fit = Literal["crop", "pad", "stretch"]
 """crop: the middle square, CLIP's own way; pad: all of it, on bars; stretch: all of it, out of proportion."""
@@ -35,7 +35,7 @@ class Framing:
     resample: int
     own: Fit
 
-    def __call__(self, image: Image.Image | InParts, fit: Fit, cores: int = 1) -> Image.Image:
+    def __call__(self, image: Image.Image | CroppableImage, fit: Fit, cores: int = 1) -> Image.Image:
         """Return an upright RGB picture at the model's size, resized on so many cores."""
         height, width = self.size
         if fit == "stretch":
@@ -60,7 +60,7 @@ class Framing:
         across, down = width / small_width, height / small_height
         return left * across, top * down, columns * across, rows * down
 
-    def corners(self, image: Image.Image | InParts, cores: int = 1) -> dict[str, Image.Image]:
+    def corners(self, image: Image.Image | CroppableImage, cores: int = 1) -> dict[str, Image.Image]:
         """Return the picture's corners at the model's size, each three quarters of the short side."""
         height, width = self.size
         side = CORNER * min(image.width, image.height) / max(width, height)
@@ -78,7 +78,7 @@ class Framing:
             for name, (left, top) in places.items()
         }
 
-    def _padded(self, image: Image.Image | InParts, cores: int) -> Image.Image:
+    def _padded(self, image: Image.Image | CroppableImage, cores: int) -> Image.Image:
         """Return all of the picture, with bars of the colour that its edge has on average."""
         small = self._resized(image, self._size_of_pad(image.width, image.height), cores)
         height, width = self.size
@@ -86,7 +86,7 @@ class Framing:
         padded.paste(small, ((width - small.width) // 2, (height - small.height) // 2))
         return padded
 
-    def _resized(self, image: Image.Image | InParts, size: tuple[int, int], cores: int) -> Image.Image:
+    def _resized(self, image: Image.Image | CroppableImage, size: tuple[int, int], cores: int) -> Image.Image:
         return resized(image, size, Image.Resampling(self.resample), cores)
 
     def _size_of_pad(self, width: int, height: int) -> tuple[int, int]:
@@ -98,7 +98,7 @@ class Framing:
 class _Part:
     """A part of a picture, which is cut out only as far as it is asked for."""
 
-    whole: Image.Image | InParts
+    whole: Image.Image | CroppableImage
     left: int
     top: int
     width: int

@@ -9,7 +9,7 @@ from PIL import Image
 
 from service.zero_shot.features import ImageInputs
 from service.zero_shot.preprocessing.framing import Framing, with_short_side
-from service.zero_shot.preprocessing.resizing import InParts, resized
+from service.zero_shot.preprocessing.resizing import CroppableImage, resized
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Preparation:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
-    def __call__(self, image: Image.Image | InParts, cores: int = 1) -> ImageInputs:
+    def __call__(self, image: Image.Image | CroppableImage, cores: int = 1) -> ImageInputs:
         """Return `pixel_values` [3, height, width], float32, of an upright RGB image, made on so many cores."""
         if self.framing:
             return self.normalised(self.framing(image, self.framing.own, cores))

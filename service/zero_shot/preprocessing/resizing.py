@@ -13,7 +13,7 @@ _BAND_PIXELS = 1_000_000
 """Of so many pixels at a time there is a copy for each core, or, of what is never whole in memory, all there is."""
 
 
-class InParts(Protocol):
+class CroppableImage(Protocol):
     """An RGB image of which a part is made when it is asked for."""
 
     @property
@@ -29,7 +29,7 @@ class InParts(Protocol):
 
 
 def resized(
-    image: Image.Image | InParts, size: tuple[int, int], resample: Image.Resampling, cores: int = 1
+    image: Image.Image | CroppableImage, size: tuple[int, int], resample: Image.Resampling, cores: int = 1
 ) -> Image.Image:
     """Return an RGB image resized as Image.resize() does it, in bands of rows on so many cores, or part by part.
 
@@ -48,7 +48,7 @@ def resized(
 
 
 def _rows_first(
-    image: Image.Image | InParts, size: tuple[int, int], resample: Image.Resampling, cores: int
+    image: Image.Image | CroppableImage, size: tuple[int, int], resample: Image.Resampling, cores: int
 ) -> Image.Image:
     of_width = Image.new("RGB", (size[0], image.height))
     bands = _bands(image.height, image.width, cores)
@@ -67,7 +67,7 @@ def _rows_first(
     return of_width.resize(size, resample)
 
 
-def _columns_first(image: InParts, size: tuple[int, int], resample: Image.Resampling) -> Image.Image:
+def _columns_first(image: CroppableImage, size: tuple[int, int], resample: Image.Resampling) -> Image.Image:
     of_height = Image.new("RGB", (image.width, size[1]))
     for left, right in _bands(image.width, image.height, 1):
         of_height.paste(image.crop((left, 0, right, image.height)).resize((right - left, size[1]), resample), (left, 0))

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from service.images.decode import ImageLimits, decode
-from service.images.upright import TO_UPRIGHT
+from service.images.oriented import TO_UPRIGHT
 from tests.conftest import encoded, noise
 from tests.support.profiled_pictures import GREY_PAPER, LINEAR_GREY, WIDE_RGB
 
@@ -55,9 +55,9 @@ def file_of(name: str, orientation: int) -> bytes:
 @pytest.mark.parametrize("name", PICTURES)
 def test_parts_are_those_of_the_whole(name: str, orientation: int, monkeypatch: pytest.MonkeyPatch) -> None:
     file = file_of(name, orientation)
-    parts = decode(file, LIMITS).upright
+    parts = decode(file, LIMITS).oriented
     # One band as large as the picture is the straight path: converted as a whole, then turned as a whole.
-    monkeypatch.setattr("service.images.upright._BAND_PIXELS", SIZE[0] * SIZE[1])
+    monkeypatch.setattr("service.images.oriented._BAND_PIXELS", SIZE[0] * SIZE[1])
     flat = decode(file_of(name, 1), LIMITS).rgb
     whole = flat if orientation == 1 else flat.transpose(TO_UPRIGHT[orientation])
     monkeypatch.undo()
@@ -77,6 +77,6 @@ def test_parts_are_those_of_the_whole(name: str, orientation: int, monkeypatch: 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_pillow_does_not_turn_a_tiff(orientation: int) -> None:
     # It would for itself, which takes the memory of a second picture.
-    upright = decode(encoded(noise(61, 47), "TIFF", tiffinfo={0x0112: orientation}), LIMITS).upright
+    upright = decode(encoded(noise(61, 47), "TIFF", tiffinfo={0x0112: orientation}), LIMITS).oriented
     assert upright._decoded_size == (61, 47)
     assert upright.size == ((61, 47) if orientation < 5 else (47, 61))

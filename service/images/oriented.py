@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from service.images.decoders.pillow_errors import problems_told
-from service.images.decoders.profiles import without_float_pipelines
+from service.images.decoders.base import decoder_errors
+from service.images.decoders.colour import without_float_pipelines
 
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom, as Pillow has them."""
@@ -39,22 +39,23 @@ _GREY_MODES = ("1", "L", "LA", "La")
 _LAB = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
 
 
-class Upright:
+class OrientedImage:
     """What a decoded picture is once it is turned, in sRGB, and on white where it is transparent.
 
     turn: what makes it upright, or None if it is
     """
 
-    def __init__(self, image: Image.Image, turn: Image.Transpose | None) -> None:
+    def __init__(self, image: Image.Image, orientation: int | None = None) -> None:
+        """Take a decoded picture, and its orientation as EXIF numbers it."""
         self._image = image
         self._decoded_size = image.im.size  # a TIFF's own `size` is the one that Pillow would turn it to
-        self.turn = turn
+        self.turn = TO_UPRIGHT.get(orientation or 1)
         self._to_rgb = _Conversion(image)
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height."""
-        return upright_size(self._decoded_size, self.turn)
+        return oriented_size(self._decoded_size, self.turn)
 
     @property
     def width(self) -> int:
@@ -68,7 +69,7 @@ class Upright:
 
     def crop(self, box: Box) -> Image.Image:
         """Return a part as an RGB image of its own. Raises ImageDimensions or UndecodableImage."""
-        with problems_told():
+        with decoder_errors():
             return self._turned(self._to_rgb(self._image.crop(self._decoded_box(box))))
 
     def whole(self) -> Image.Image:
@@ -76,7 +77,7 @@ class Upright:
         width, height = self.size
         is_small = width * height <= _BAND_PIXELS and self._image.size == self._decoded_size
         if self._to_rgb.changes_nothing or is_small:
-            with problems_told():
+            with decoder_errors():
                 return self._turned(self._to_rgb(self._image))
         whole = Image.new("RGB", self.size)
         for top, bottom in _rows(width, height):
@@ -99,7 +100,7 @@ class Upright:
         return left, top, right, bottom
 
 
-def upright_size(size: tuple[int, int], turn: Image.Transpose | None) -> tuple[int, int]:
+def oriented_size(size: tuple[int, int], turn: Image.Transpose | None) -> tuple[int, int]:
     """Return the width and the height after a turn."""
     return size[::-1] if turn in _ON_ITS_SIDE else size
 
