@@ -13,7 +13,7 @@ from service.api import metrics
 from service.api.schemas.responses import Alive, Ready
 from service.errors import NotReady, ShuttingDown
 from service.images.isolation.decoder import Decoder
-from service.zero_shot.inference_monitor import Pulse
+from service.zero_shot.batching import InferenceMonitor
 from service.zero_shot.loading import LoadingClassifier
 
 log = structlog.get_logger()
@@ -45,7 +45,7 @@ class Trial:
     def _run(self, what: Callable[[], object]) -> None:
         try:
             what()
-        except Exception as error:  # the pulse shows that it did not succeed; here is why
+        except Exception as error:  # the monitor shows that it did not succeed; here is why
             log.error("a trial inference failed", exc_info=error)
 
 
@@ -56,8 +56,8 @@ def health_blueprint(loading: LoadingClassifier, decoder: Decoder, shutting_down
 
     @blueprint.get("/livez")
     def livez() -> Response:
-        if loading.classifier and loading.classifier.pulse.stuck:
-            raise _unanswered(loading.classifier.pulse)
+        if loading.classifier and loading.classifier.monitor.stalled:
+            raise _unanswered(loading.classifier.monitor)
         return Response(Alive().model_dump_json(), content_type="application/json")
 
     @blueprint.get("/readyz")
@@ -65,12 +65,12 @@ def health_blueprint(loading: LoadingClassifier, decoder: Decoder, shutting_down
         if shutting_down.is_set():
             raise ShuttingDown(retry_after=1)
         classifier = loading.require()
-        pulse = classifier.pulse
+        monitor = classifier.monitor
         # Long before it would count as silent, so that a slow model has the time to show that it answers.
-        if pulse.seconds_since_success > pulse.patience / 2:
+        if monitor.seconds_since_success > monitor.stall_timeout / 2:
             trial.run(lambda: classifier.encode_image(Image.new("RGB", (64, 48), "grey")))
-        if pulse.stuck or pulse.seconds_since_success > pulse.patience:
-            raise _unanswered(pulse)
+        if monitor.stalled or monitor.seconds_since_success > monitor.stall_timeout:
+            raise _unanswered(monitor)
         if still := decoder.still_seconds:
             raise NotReady(f"No picture has been decoded for {still:.0f} seconds.", retry_after=_RETRY_SECONDS)
         return Response(Ready().model_dump_json(), content_type="application/json")
@@ -82,8 +82,8 @@ def health_blueprint(loading: LoadingClassifier, decoder: Decoder, shutting_down
     return blueprint
 
 
-def _unanswered(pulse: Pulse) -> NotReady:
+def _unanswered(monitor: InferenceMonitor) -> NotReady:
     return NotReady(
-        f"The model last answered {pulse.seconds_since_success:.0f} seconds ago and does not answer now.",
+        f"The model last answered {monitor.seconds_since_success:.0f} seconds ago and does not answer now.",
         retry_after=_RETRY_SECONDS,
     )

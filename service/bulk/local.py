@@ -68,7 +68,7 @@ class LocalEngine:
         with ExitStack() as stages:
             fetching = _Stage(FETCHES, stages)
             # One thread more than cores, since one may wait for a disk, or for a decoder that hangs.
-            decoding = _Stage(self._cores + 1, stages, _give_way if self._on_cpu else None)
+            decoding = _Stage(self._cores + 1, stages, _lower_thread_priority if self._on_cpu else None)
             encoding = _Stage(1 if self._on_cpu else 2, stages)
             yield from self._through(iter(items), fetching, decoding, encoding)
 
@@ -120,7 +120,7 @@ class LocalEngine:
 
     def _prepare(self, read: _Encoded) -> "_Prepared | _Outcomes":
         try:
-            return _Prepared(read.number, self._reader.prepared(read.encoded, self._classifier.prepare))
+            return _Prepared(read.number, self._reader.prepared(read.encoded, self._classifier.preprocess))
         except Unreadable as error:
             return [(read.number, error.failure)]
 
@@ -160,7 +160,7 @@ class _Stage:
         self._pool.submit(finish)
 
 
-def _give_way() -> None:
+def _lower_thread_priority() -> None:
     """Let this thread have a core only where no pass wants it.
 
     A pass has a thread on each core, and all of them wait for the one that something else holds up.

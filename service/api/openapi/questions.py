@@ -8,7 +8,7 @@ from service.api.openapi.fragments import answer, problems, ref
 from service.api.query import LINKED_ART
 from service.api.schemas import requests, responses
 from service.documents.formats import FORMATS
-from service.zero_shot.preprocessing.framing import Fit
+from service.zero_shot.preprocessing.preparation import Fit
 from service.zero_shot.ranking import RankBy
 
 _ERRORS = (
