@@ -28,7 +28,7 @@ from benchmarks.processes import family, memory_of
 from benchmarks.table import megabytes, rate, ratio, table
 from benchmarks.workplace import Workplace
 from service.bulk.command import SOME_FAILED
-from service.limits.cores import available_cores
+from service.limits.threads import available_cores
 from training.pictures import distorted, draw_subject, random_size, random_subject
 
 BROKEN_OF = 100

@@ -13,7 +13,7 @@ from benchmarks.services import GAZE_PORT, gaze
 from benchmarks.throughput import CALLERS, WARM_UP
 from benchmarks.timing import Times
 from benchmarks.workplace import Workplace
-from service.limits.cores import available_cores
+from service.limits.threads import available_cores
 
 PICTURE_STEPS = ("decode", "resize")
 OTHER_STEPS = ("normalise", "product")

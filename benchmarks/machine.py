@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from service.limits.cores import available_cores
+from service.limits.threads import available_cores
 
 _NAMED = ("torch", "transformers", "openvino", "numpy", "pillow")
 _BLAS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")

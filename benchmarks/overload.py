@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from benchmarks.open_loop import Crowd, Outcome, p99, send
-from service.limits.cores import available_cores
+from service.limits.threads import available_cores
 
 CALLERS = 8
 TURNS = 4

@@ -40,8 +40,7 @@ from service.errors import GazeError
 from service.iiif.document import parsed
 from service.iiif.image_api import ImageInformation
 from service.iiif.presentation import entries
-from service.images.decode import ImageLimits, decode
-from service.images.isolation.ordinary import is_ordinary
+from service.images.decode import ImageLimits, decode, is_ordinary
 
 KEPT = Path(".fuzz/costs")
 MOST_SECONDS = 1.0

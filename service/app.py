@@ -7,7 +7,7 @@ from flask import Flask, Response, request
 from werkzeug.routing import RequestRedirect
 
 from service.api import problems
-from service.api.access.browsers import PREFLIGHT, CorsPolicy, ForeignPages
+from service.api.access.browsers import PREFLIGHT, PROBES, CorsPolicy, ForeignPages
 from service.api.access.callers import Access
 from service.api.address import address_of
 from service.api.documents import context_blueprint
@@ -24,16 +24,12 @@ from service.api.reconcile.views import reconcile_blueprint
 from service.api.request_context import RequestContext, current_request
 from service.errors import NotFound
 from service.images.decode import ImageLimits
-from service.images.fetch.fetcher import FETCH_SECONDS, FetchLimits, ImageFetcher
-from service.images.isolation.decoder import Decoder
-from service.limits.admission import Admission
-from service.limits.cores import available_cores
-from service.settings import FETCH_SLOTS, SLOTS, Settings
+from service.images.loader import ImageLoader
+from service.limits.admission import FETCH_SLOTS, SLOTS, Admission
+from service.limits.threads import available_cores
+from service.settings import Settings
 from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList
-
-_PROBES = ("/livez", "/readyz", "/metrics")
-"""What a supervisor asks for, by whatever name."""
 
 
 class _Answer(Response):
@@ -60,16 +56,12 @@ def create_app(
     # Flask would answer a path with // in it with a redirect in HTML.
     app.url_map.merge_slashes = False
     served = dict(phrase_lists)
-    fetcher = ImageFetcher(settings.fetch_policy, FetchLimits(settings.max_image_bytes, FETCH_SECONDS))
     image_limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
     cores = max(1, available_cores() // settings.workers)
     services = ImageServices(
-        fetcher=fetcher,
+        loader=ImageLoader.create(image_limits, settings.fetch_policy, cores, fast=settings.decode == "fast"),
         admission=admission or Admission(SLOTS, FETCH_SLOTS),
-        decoder=Decoder(image_limits, cores),
-        limits=image_limits,
         cores=cores,
-        fast=settings.decode == "fast",
     )
     query_limits = QueryLimits(settings.max_request_bytes, settings.max_phrases)
     address = address_of(settings.public_url)
@@ -94,7 +86,7 @@ def create_app(
     )
     app.register_blueprint(lists_blueprint(served))
     app.register_blueprint(model_blueprint(loading))
-    app.register_blueprint(health_blueprint(loading, services.decoder, shutting_down))
+    app.register_blueprint(health_blueprint(loading, services.loader.decoder, shutting_down))
     app.register_blueprint(context_blueprint(address))
     app.register_blueprint(page_blueprint(served, has_keys=bool(settings.api_keys)))
     problems.register(app)
@@ -116,7 +108,7 @@ def _around_every_request(
     def begin() -> Response | None:
         client = access.client(request.remote_addr, request.headers.get("X-Forwarded-For", ""))
         RequestContext.begin(request.environ, str(client) if client else None, seconds)
-        if pages and request.path not in _PROBES:
+        if pages and request.path not in PROBES:
             pages.require_own(request.method, request.scheme, request.headers.get, is_costly=_ranks_by_get())
         if cors.grants(
             request.method, request.headers.get("Origin"), request.headers.get("Access-Control-Request-Method")
@@ -136,15 +128,8 @@ def _around_every_request(
 
     @app.after_request
     def end(response: Response) -> Response:
-        context = current_request()
-        response.headers["X-Request-ID"] = context.request_id
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers.update(cors.headers(request.headers.get("Origin")))
-        if context.stages:
-            timings = (f"{stage};dur={milliseconds:.1f}" for stage, milliseconds in context.stages.items())
-            response.headers["Server-Timing"] = ", ".join(timings)
         # The route, not the path: what is in a path or a query is the caller's own.
         route = request.url_rule.rule if request.url_rule else "none"
         method = request.method if request.url_rule or request.method in ("GET", "HEAD", "POST") else "other"
-        context.record(method, route, response.status_code)
+        current_request().finish(response, method, route, cors.headers(request.headers.get("Origin")))
         return response

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-from PIL import Image
 from tqdm import tqdm
 
 from service import __version__
 from service.bulk.command import bulk
 from service.composition import cache_of, load_classifier, served_lists
 from service.errors import GazeError, InvalidSettings, StartError, UnknownList
-from service.images.decode import DecodedImage, ImageLimits, decode, min_short_side_for
+from service.images.decode import ImageLimits, min_short_side_for
+from service.images.isolation.decoder import PreparedImage
+from service.images.loader import ImageLoader
 from service.logs import configure_logs
 from service.settings import read_settings
 from service.zero_shot import model_files
@@ -46,7 +47,7 @@ class _StartErrorsTold(click.Group):
 def main() -> None:
     """Of these phrases, which describe this picture best, in CLIP's eyes?
 
-    Settings are environment variables that start with GAZE_; the README lists them.
+    Settings are environment variables that start with GAZE_; docs/settings.md lists them.
     """
     # A terminal may lack letters that a phrase has: then a question mark stands for each, and nothing ends. Answers are
     # printed, because click writes UTF-8 to what says that it takes ASCII alone.
@@ -87,7 +88,7 @@ def serve() -> None:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "GAZE_BACKEND": backend, "GAZE_CACHE_DIR": str(cache.path)}
     for name, value in _MALLOC.items():
         environment.setdefault(name, value)
-    command = [sys.executable, "-m", "gunicorn", "--config", "python:service.gunicorn_conf", "service.wsgi:app"]
+    command = [sys.executable, "-m", "gunicorn", "--config", "python:service.server.gunicorn_conf", "service.wsgi:app"]
     os.execve(sys.executable, command, environment)  # noqa: S606  # nothing of this command came from outside
 
 
@@ -117,6 +118,7 @@ def look(images: tuple[Path, ...], list_names: str, phrases: tuple[str, ...], to
     for sentence in caveats(classifier.model, lists):
         click.echo(sentence, err=True)
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+    loader = ImageLoader.create(limits, settings.fetch_policy, slots=1, fast=settings.decode == "fast")
     min_short_side = min_short_side_for(classifier.model.image_size)
     failed = 0
     answers: list[dict[str, Any]] = []
@@ -124,10 +126,9 @@ def look(images: tuple[Path, ...], list_names: str, phrases: tuple[str, ...], to
         # A file's name may be of another encoding than what is printed.
         answer: dict[str, Any] = {"image": click.format_filename(path)}
         try:
-            image = decode(_contents(path, limits), limits, min_short_side, fast=settings.decode == "fast")
+            image = loader.load(loader.read(path), classifier.preprocess, min_short_side)
             answer |= _what_was_decoded(image)
-            answer["lists"] = _ranked(classifier, image.rgb, lists, top_k)
-            del image  # the next one is not to be in memory beside it
+            answer["lists"] = _ranked(classifier, image, lists, top_k)
         except GazeError as error:
             answer["error"] = error.detail
         except OSError as error:
@@ -175,12 +176,7 @@ def prepare(model_only: bool) -> None:
     )
 
 
-def _contents(path: Path, limits: ImageLimits) -> bytes:
-    with path.open("rb") as file:
-        return file.read(limits.max_bytes + 1)
-
-
-def _what_was_decoded(image: DecodedImage) -> dict[str, Any]:
+def _what_was_decoded(image: PreparedImage) -> dict[str, Any]:
     """Return what is out of the ordinary with a decoded picture."""
     told: dict[str, Any] = {}
     if image.decoded_at:
@@ -191,9 +187,9 @@ def _what_was_decoded(image: DecodedImage) -> dict[str, Any]:
 
 
 def _ranked(
-    classifier: ZeroShotClassifier, image: Image.Image, lists: tuple[EncodedList, ...], top_k: int
+    classifier: ZeroShotClassifier, image: PreparedImage, lists: tuple[EncodedList, ...], top_k: int
 ) -> dict[str, list[dict[str, Any]]]:
-    image_features = classifier.encode_image(image)
+    image_features = classifier.encode_images([image.inputs])[0]
     ranker = Ranker(classifier, RankOptions(top_k))
     return {
         encoded.phrase_list.name: [_said_of(found) for found in ranker.rank(image_features, encoded).predictions]

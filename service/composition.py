@@ -10,7 +10,7 @@ import structlog
 from platformdirs import user_cache_path
 from tqdm import tqdm
 
-from service.limits.cores import available_cores
+from service.limits.threads import available_cores
 from service.settings import Settings
 from service.zero_shot.backends.selection import ComputeOptions, load_model
 from service.zero_shot.cache import CacheFolder

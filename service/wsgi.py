@@ -13,11 +13,11 @@ import structlog
 from service.api.metrics import describe_model
 from service.app import create_app
 from service.composition import load_classifier, served_lists
-from service.crew import crew
 from service.errors import StartError
-from service.lifetime import access, admission, shutting_down
-from service.limits.threads import stand_back
+from service.limits.threads import lower_thread_priority
 from service.logs import configure_logs
+from service.server.handover import handover
+from service.server.process_state import access, admission, shutting_down
 from service.settings import read_settings
 from service.zero_shot import model_files
 from service.zero_shot.classifier import ZeroShotClassifier
@@ -34,7 +34,7 @@ Not where other workers answer, as after a SIGHUP: then this one alone ends.
 
 def _build(report: Report) -> ZeroShotClassifier:
     """Return a classifier that has answered once. Raises StartError."""
-    stand_back()  # with what the model computes in
+    lower_thread_priority()  # with what the model computes in
     report("reading the model", 0, 1)
     files = model_files.locate(settings.model, settings.revision)
     classifier = load_classifier(
@@ -54,7 +54,7 @@ def _build(report: Report) -> ZeroShotClassifier:
 
 
 def _ready(classifier: ZeroShotClassifier) -> None:
-    crew.be_ready()
+    handover.be_ready()
     model = classifier.model
     log.info(
         "ready",
@@ -71,8 +71,8 @@ def _failed(error: Exception) -> NoReturn:
         log.error("start failed", reason=str(error))
     else:
         log.error("start failed", exc_info=error)
-    crew.fail()
-    os._exit(os.EX_CONFIG if crew.others_serve else BOOT_ERROR)  # sys.exit would end this thread alone
+    handover.fail()
+    os._exit(os.EX_CONFIG if handover.ready else BOOT_ERROR)  # sys.exit would end this thread alone
 
 
 configure_logs()

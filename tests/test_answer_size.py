@@ -14,7 +14,7 @@ from service.api.query import GazeQuery, ImageSource, require_bounded
 from service.documents.formats import FORMATS
 from service.errors import InvalidRequest
 from service.zero_shot.phrase_lists import PhraseList, own_list
-from service.zero_shot.ranking import Ranker
+from service.zero_shot.ranking import Ranker, RankOptions
 from tests.conftest import encoded, noise
 from tests.support.gaze_requests import answered, by_base64
 from tests.support.problem_shape import checked_problem
@@ -66,14 +66,7 @@ def test_all_of_the_built_in_lists_fit(
 
 
 def query(lists: Sequence[PhraseList], **asked: Any) -> GazeQuery:
-    more: dict[str, Any] = {
-        "top_k": None,
-        "min_probability": 0.0,
-        "rank_by": "probability",
-        "fit": None,
-        "include": frozenset(),
-    }
-    return GazeQuery(**{"images": (), "lists": (), "own_lists": tuple(lists), **more, **asked})
+    return GazeQuery((), (), tuple(lists), RankOptions(**asked), None)
 
 
 def test_a_museums_list_of_a_hundred_thousand_fits() -> None:

@@ -14,7 +14,6 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 from werkzeug.serving import make_server
 
-from service.api.openapi.document import document
 from service.app import create_app
 from service.settings import Settings
 from service.zero_shot.classifier import ZeroShotClassifier
@@ -22,10 +21,11 @@ from service.zero_shot.loading import LoadingClassifier, Report
 from service.zero_shot.phrase_lists import PhraseList
 from tests.conftest import REPOSITORY
 from tests.support.browser import KEY, Complaints, Held, Open, violations
+from tests.support.openapi_reader import document_of_built_in_lists
 
 pytest_plugins = ["tests.support.chromium"]
 
-OPERATIONS = [call for methods in document(["movements", "surfaces"])["paths"].values() for call in methods.values()]
+OPERATIONS = [call for methods in document_of_built_in_lists()["paths"].values() for call in methods.values()]
 CALLS = [call["operationId"] for call in OPERATIONS]
 BODIES = {call["operationId"]: call["requestBody"]["content"] for call in OPERATIONS if "requestBody" in call}
 CHOICES = [

@@ -21,6 +21,7 @@ from service.images.decode import ImageLimits
 from service.images.fetch.addresses import FetchPolicy
 from service.images.fetch.fetcher import FetchLimits
 from service.images.isolation.decoder import Decoder
+from service.images.loader import ImageLoader
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.phrase_lists import PhraseList
 from service.zero_shot.preprocessing.preparation import ImageInputs
@@ -56,12 +57,7 @@ def engine(classifier: ZeroShotClassifier) -> Iterator[LocalEngine]:
     decoder = Decoder(LIMITS, 3)
     fetcher = RetryingFetcher(FetchPolicy.parse("127.0.0.0/8"), FetchLimits(LIMITS.max_bytes, 5.0), ())
     reader = PictureReader(
-        fetcher.fetch,
-        lambda uri: fetcher.fetch(f"{uri}/full/max/0/default.jpg"),
-        decoder,
-        LIMITS.max_bytes,
-        448,
-        fast=False,
+        ImageLoader(fetcher, decoder), lambda uri: fetcher.fetch(f"{uri}/full/max/0/default.jpg"), 448
     )
     ranking = Ranking(classifier, classifier.lists_named(LISTS), 5, 0.0)
     yield LocalEngine(reader, classifier, ranking, 2)

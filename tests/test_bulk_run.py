@@ -22,6 +22,7 @@ from service.bulk.run import Collection, Lists, Output, RunOptions, run
 from service.errors import InvalidRequest, UnknownList
 from service.images.decode import ImageLimits
 from service.images.isolation.decoder import Decoder
+from service.images.loader import ImageLoader
 from service.settings import Settings
 from service.zero_shot.backends.base import ModelDescription
 from service.zero_shot.classifier import ZeroShotClassifier
@@ -55,12 +56,7 @@ class Engines:
         self.started += 1
         fetcher, iiif = self.plan.fetcher(), self.plan.iiif()
         reader = PictureReader(
-            fetcher.fetch,
-            lambda uri: iiif.fetch_image(uri, 224),
-            Decoder(self.plan.limits, 3),
-            10_000_000,
-            448,
-            fast=False,
+            ImageLoader(fetcher, Decoder(self.plan.limits, 3)), lambda uri: iiif.fetch_image(uri, 224), 448
         )
         named = self.classifier.lists_named([one.name for one in lists])
         ranking = Ranking(self.classifier, named, self.plan.top_k, self.plan.min_probability)

@@ -16,17 +16,17 @@ import schemathesis
 from hypothesis import HealthCheck, settings, strategies
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from service.api.openapi.document import document
 from service.api.schemas.requests import MAX_IMAGES
 from service.zero_shot.phrase_lists import built_in_folder, read_lists
 from tests.conftest import encoded, noise
+from tests.support.openapi_reader import document_of_built_in_lists
 
 pytestmark = pytest.mark.timeout(0)  # as many examples as are asked for
 
 PROBLEM = "application/problem+json"
 NAMES = list(read_lists(built_in_folder()))
 # Schemathesis needs the document when tests are collected, before there is a server; the first test compares them.
-DOCUMENT = document(NAMES)
+DOCUMENT = document_of_built_in_lists()
 Case = schemathesis.Case[Any]
 EXAMPLES = int(os.environ.get("CONTRACT_EXAMPLES") or 100)
 """How many requests each operation gets; `make contract` asks for thousands."""

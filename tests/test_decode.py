@@ -16,7 +16,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from service.errors import ImageDimensions
 from service.images.decode import ImageLimits, decode, min_short_side_for
-from service.images.upright import Upright
+from service.images.oriented import OrientedImage
 from service.zero_shot.classifier import ZeroShotClassifier
 from tests.conftest import encoded, noise
 from tests.support.gaze_requests import ask, by_base64
@@ -36,13 +36,13 @@ def test_a_picture_that_takes_long_holds_up_no_other() -> None:
     first, second = (decode(encoded(noise(30, 20)), LIMITS) for _ in range(2))
     begun, go_on = threading.Event(), threading.Event()
 
-    class Held(Upright):
+    class Held(OrientedImage):
         def whole(self) -> Image.Image:
             begun.set()
             assert go_on.wait(60)
             return super().whole()
 
-    held = replace(first, upright=Held(noise(30, 20), None))
+    held = replace(first, oriented=Held(noise(30, 20), None))
     with ThreadPoolExecutor(2) as threads:
         long = threads.submit(lambda: held.rgb)
         assert begun.wait(60)

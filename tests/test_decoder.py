@@ -234,7 +234,7 @@ def test_one_that_waits_for_memory_that_others_have_is_killed(
     ask(decoder, TIFF)
     monkeypatch.setattr(module, "DECODE_SECONDS", 4.0)
     others = decoder._others_bytes - PROCESS_BYTES - SMALL_BYTES  # so that it can begin
-    with decoder._memory.turn(time.monotonic(), others):
+    with decoder._memory.acquired(time.monotonic(), others):
         with pytest.raises(Overloaded) as caught:
             ask(decoder, LARGE_TIFF)
         assert not processes(), caught  # which still holds the frames, and with them the process
@@ -293,11 +293,11 @@ def test_an_ordinary_picture_waits_for_a_slot_no_longer_than_to_the_deadline(
     monkeypatch.setattr(module, "DECODE_SECONDS", 0.2)
     ordinary = encoded(noise(300, 200))
     with decoder.slot(ordinary), decoder.slot(ordinary):
-        assert decoder.still_seconds == 0
+        assert decoder.stalled_seconds == 0
         with pytest.raises(Overloaded):
             ask(decoder, ordinary)
-        assert 0.2 < decoder.still_seconds < 5
-    assert decoder.still_seconds == 0
+        assert 0.2 < decoder.stalled_seconds < 5
+    assert decoder.stalled_seconds == 0
     assert ask(decoder, ordinary).width == 300
 
 
@@ -414,9 +414,9 @@ def test_memory_slots_and_processes_are_given_back(decoder: Decoder, monkeypatch
             decode_in_slot(prepare)
         assert len(processes()) <= 1
     monkeypatch.setattr(module, "DECODE_SECONDS", 8.0)
-    with decoder._memory.turn(time.monotonic(), decoder._others_bytes):
+    with decoder._memory.acquired(time.monotonic(), decoder._others_bytes):
         pass
-    with decoder._slots.turn(time.monotonic(), 2), decoder._others.turn(time.monotonic()):
+    with decoder._slots.acquired(time.monotonic(), 2), decoder._others.acquired(time.monotonic()):
         pass
     assert descriptors() <= before
     assert ask(decoder, TIFF).width == 300

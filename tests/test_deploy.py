@@ -245,7 +245,7 @@ def test_images_are_the_dockerfiles_targets_and_look_where_the_volume_is(overlay
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_pod_that_ends_has_time_for_what_is_under_way(overlay: str) -> None:
-    configuration = (REPOSITORY / "service" / "gunicorn_conf.py").read_text(encoding="utf-8")
+    configuration = (REPOSITORY / "service" / "server" / "gunicorn_conf.py").read_text(encoding="utf-8")
     [graceful] = re.findall(r"^graceful_timeout = (\d+)$", configuration, re.MULTILINE)
     command, seconds = server(overlay)["lifecycle"]["preStop"]["exec"]["command"]
     assert command == "sleep"

@@ -17,7 +17,6 @@ import click
 import pytest
 import yaml
 
-from service.api.openapi.document import document
 from service.cli import main
 from service.documents.formats import FORMATS
 from service.errors import GazeError
@@ -29,6 +28,7 @@ from tests.support.documented import DOCUMENTS, Command, blocks, commands_in, pa
 from tests.support.gaze_command import environment_of, gaze, run_in
 from tests.support.iiif_museum import canvas
 from tests.support.iiif_tree import StaticHost
+from tests.support.openapi_reader import document_of_built_in_lists
 from tests.support.origin import Answer, Origin, http
 
 SERVICE, MUSEUM = "http://127.0.0.1:8000", "https://museum.example"
@@ -260,7 +260,7 @@ def names_of_the_interface() -> set[str]:
     columns = {column for form in FORMATS.values() if form.table for column in form.table.columns}
     metrics = re.findall(r'"(gaze_\w+)"', (REPOSITORY / "service" / "api" / "metrics.py").read_text(encoding="utf-8"))
     codes = {kind.code for kind in GazeError.__subclasses__()}
-    return _names_in(document(lists)) | codes | set(lists) | set(FORMATS) | columns | set(metrics)
+    return _names_in(document_of_built_in_lists()) | codes | set(lists) | set(FORMATS) | columns | set(metrics)
 
 
 def _names_in(node: Any) -> set[str]:

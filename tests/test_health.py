@@ -11,13 +11,13 @@ from flask.testing import FlaskClient
 from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
-from service import app
 from service.api import health
 from service.app import create_app
 from service.errors import CorruptModel
+from service.images import loader as images_loader
 from service.images.isolation import decoder
 from service.images.isolation.decoder import Decoder
-from service.limits.cores import available_cores
+from service.limits.threads import available_cores
 from service.settings import Settings
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.loading import LoadingClassifier, Report
@@ -132,7 +132,7 @@ def test_service_in_which_decoding_stands_still_is_not_ready(
         made.append(Decoder(*arguments))
         return made[0]
 
-    monkeypatch.setattr(app, "Decoder", make)
+    monkeypatch.setattr(images_loader, "Decoder", make)
     monkeypatch.setattr(decoder, "DECODE_SECONDS", 0.2)
     ready = LoadingClassifier(lambda _report: classifier).start().wait()
     client = create_app(Settings(model="demo"), phrase_lists, ready, threading.Event()).test_client()

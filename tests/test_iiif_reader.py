@@ -15,12 +15,12 @@ from service.errors import (
     ImageTooLarge,
     UrlNotAllowed,
 )
-from service.iiif.allowance import Allowance
+from service.iiif.document import IiifBudget
 from service.iiif.presentation import Broken, Canvas
 from service.iiif.reader import IiifReader
 from service.images.fetch.addresses import FetchPolicy
 from service.images.fetch.fetcher import FetchLimits, ImageFetcher
-from service.images.tiled import Tile, TiledImage
+from service.images.loader import Tile, TiledImage
 from tests.conftest import noise
 from tests.support.iiif_tree import StaticHost, tiles_only
 from tests.support.origin import Answer, Origin, http, moved, reset, slowly
@@ -30,7 +30,7 @@ THIRD = {"@context": "http://iiif.io/api/image/3/context.json", "type": "ImageSe
 
 def reader(most_parts: int = 100, most_depth: int = 4, allowed: str = "127.0.0.0/8", seconds: float = 5) -> IiifReader:
     fetcher = ImageFetcher(FetchPolicy.parse(allowed), FetchLimits(1_000_000, seconds))
-    return IiifReader(fetcher, Allowance(most_parts, 100_000_000, 1_000_000), most_depth=most_depth)
+    return IiifReader(fetcher, IiifBudget(most_parts, 100_000_000, 1_000_000), most_depth=most_depth)
 
 
 class Museum(Origin):
@@ -212,11 +212,11 @@ def test_documents_may_be_too_much_together() -> None:
     with Museum(top=collection("top", *manifests), **manifests) as museum:
         fetcher = ImageFetcher(FetchPolicy.parse("127.0.0.0/8"), FetchLimits(1_000_000, 5))
         sent = {name: len(str(answer)) for name, answer in museum.host.items()}
-        for allowance, told in (
-            (Allowance(100, sent["/top"] + 3 * sent["/m0"], 1_000_000), "bytes"),
-            (Allowance(100, 1_000_000, 80), "values"),
+        for budget, told in (
+            (IiifBudget(100, sent["/top"] + 3 * sent["/m0"], 1_000_000), "bytes"),
+            (IiifBudget(100, 1_000_000, 80), "values"),
         ):
-            found = names(list(IiifReader(fetcher, allowance).pictures(f"{museum.url}/top")))
+            found = names(list(IiifReader(fetcher, budget).pictures(f"{museum.url}/top")))
             assert found[:2] == ["0", "1"]
             assert "5" not in found
             assert all(f"has more {told if told == 'values' else 'than the'}" in each for each in found[-2:])
@@ -543,7 +543,7 @@ def test_tiles_are_bounded_together_in_bytes_time_and_number() -> None:
         fetcher = ImageFetcher(FetchPolicy.parse("127.0.0.0/8"), FetchLimits(1_000_000, 5))
         for form in BY_BOTH:
             museum.host[f"/iiif/a/{form}/0/default.jpg"] = http(PICTURE)
-        few = IiifReader(fetcher, Allowance(100, 1_000_000, 1_000, tiles=7))
+        few = IiifReader(fetcher, IiifBudget(100, 1_000_000, 1_000, tiles=7))
         assert isinstance(few.fetch_image(f"{museum.url}/iiif/a", 224), TiledImage)
         with pytest.raises(ImageFetchFailed, match="400"):
             few.fetch_image(f"{museum.url}/iiif/a", 224)
@@ -565,7 +565,7 @@ def test_nobody_who_waits_no_more_is_fetched_tiles_for() -> None:
     fetcher = ImageFetcher(FetchPolicy.parse("127.0.0.0/8"), FetchLimits(1_000_000, 5))
     with tiled(*BY_BOTH) as museum:
         with pytest.raises(CallerGone):
-            IiifReader(fetcher, Allowance(9, 1_000_000, 1_000), require).fetch_image(f"{museum.url}/iiif/a", 224)
+            IiifReader(fetcher, IiifBudget(9, 1_000_000, 1_000), require).fetch_image(f"{museum.url}/iiif/a", 224)
         assert len(museum.asked) == 3
 
 

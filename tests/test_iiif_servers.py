@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.iiif.allowance import Allowance
+from service.iiif.document import IiifBudget
 from service.iiif.presentation import Canvas
 from service.iiif.reader import IiifReader
 from service.images.decode import ImageLimits
 from service.images.fetch.addresses import FetchPolicy
 from service.images.fetch.fetcher import FetchLimits, ImageFetcher
 from service.images.isolation.decoder import Decoder
-from service.images.tiled import TiledImage
+from service.images.loader import ImageLoader, TiledImage
 from tests.conftest import noise
 from tests.support.iiif_server import PROGRAM, image_server
 from tests.support.iiif_tree import StaticHost, level_0
@@ -109,7 +109,7 @@ def bytes_of(picture: bytes | TiledImage) -> bytes:
 def told_the_same(serving: AbstractContextManager[Served], whole: int, size: tuple[int, int]) -> None:
     """Look at the picture through every URI that names it, and count what that takes."""
     fetcher = ImageFetcher(FetchPolicy.parse("127.0.0.0/8"), FetchLimits(20_000_000, 30))
-    reader = IiifReader(fetcher, Allowance(1_000, 1_000_000, 100_000))
+    reader = IiifReader(fetcher, IiifBudget(1_000, 1_000_000, 100_000))
     pictures: list[bytes] = []
     with serving as served:
         for behind in FORMS:
@@ -151,13 +151,13 @@ def test_a_tree_of_tiles_that_libvips_made(tmp_path: Path, layout: str, whole: b
         for file in (tmp_path / "tree").rglob("*.*"):
             host[f"/iiif/tree/{file.relative_to(tmp_path / 'tree')}"] = http(file.read_bytes())
         fetcher = ImageFetcher(FetchPolicy.parse("127.0.0.0/8"), FetchLimits(20_000_000, 30))
-        found = IiifReader(fetcher, Allowance(9, 1_000_000, 9_000)).fetch_image(f"{base}/tree", SHORT_SIDE)
+        found = IiifReader(fetcher, IiifBudget(9, 1_000_000, 9_000)).fetch_image(f"{base}/tree", SHORT_SIDE)
     assert isinstance(found, TiledImage)
     assert len(found.tiles) == (1 if whole else 4)
     assert (found.width, found.height) == ((2000, 1500) if whole else (500, 375))
-    decoder = Decoder(ImageLimits(10_000_000, 10_000_000), 2)
-    joined = found.prepared(decoder, lambda image, **_: {"rgb": np.asarray(image)}).inputs["rgb"]
-    decoder.close()
+    loader = ImageLoader(fetcher, Decoder(ImageLimits(10_000_000, 10_000_000), 2))
+    joined = loader.load(found, lambda image, **_: {"rgb": np.asarray(image)}).inputs["rgb"]
+    loader.decoder.close()
     expected = np.asarray(picture.resize((found.width, found.height), Image.Resampling.BOX))
     assert np.abs(joined.astype(int) - expected).max() < 40
     assert np.abs(joined.astype(int) - expected).mean() < 2
@@ -166,7 +166,7 @@ def test_a_tree_of_tiles_that_libvips_made(tmp_path: Path, layout: str, whole: b
 def test_iipimage_makes_the_size_that_its_pyramid_lacks(pyramid: Path) -> None:
     fetcher = ImageFetcher(FetchPolicy.parse("127.0.0.0/8"), FetchLimits(20_000_000, 30))
     with iipimage(pyramid, 2) as served:
-        reader = IiifReader(fetcher, Allowance(1_000, 1_000_000, 100_000))
+        reader = IiifReader(fetcher, IiifBudget(1_000, 1_000_000, 100_000))
         picture = bytes_of(reader.fetch_image(served.base, 3000))
         assert picture == fetcher.fetch(f"{served.base}/full/3000,/0/default.jpg")
         assert Image.open(io.BytesIO(picture)).size == (3000, 3000)

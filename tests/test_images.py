@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from service.api.images import ImageLoader, ImageServices, ResolvedImage
+from service.api.images import ImageServices, RequestImages, ResolvedImage
 from service.api.query import ImageSource
 from service.api.request_context import RequestContext, RequestDeadline
 from service.errors import GazeError
@@ -16,6 +16,7 @@ from service.images.decode import ImageLimits
 from service.images.fetch.addresses import FetchPolicy
 from service.images.fetch.fetcher import FetchLimits, ImageFetcher
 from service.images.isolation.decoder import Decoder
+from service.images.loader import ImageLoader
 from service.limits.admission import Admission
 from service.zero_shot.preprocessing.preparation import Preparation
 from tests.conftest import encoded, noise
@@ -27,14 +28,14 @@ PREPARE = Preparation(2, None, (2, 2), 3, 1 / 255, (0.5, 0.4, 0.3), (0.2, 0.2, 0
 @pytest.fixture
 def services() -> ImageServices:
     admission = Admission(4, 4)
-    admission.take()  # which the request has that reads
+    admission.try_acquire()  # which the request has that reads
     fetcher = ImageFetcher(FetchPolicy.parse("off"), FetchLimits(LIMITS.max_bytes, 5.0))
-    return ImageServices(fetcher, admission, Decoder(LIMITS, 2), LIMITS, cores=2, fast=False)
+    return ImageServices(ImageLoader(fetcher, Decoder(LIMITS, 2)), admission, cores=2)
 
 
-def loader(services: ImageServices) -> ImageLoader:
+def loader(services: ImageServices) -> RequestImages:
     now = time.monotonic()
-    return ImageLoader(services, RequestContext("id", now, RequestDeadline(now + 30), None), 224)
+    return RequestImages(services, RequestContext("id", now, RequestDeadline(now + 30), None), 224)
 
 
 def with_other_samples(samples: bytes) -> bytes:
@@ -64,7 +65,10 @@ def test_error_keeps_no_bytes_of_the_image(services: ImageServices, broken: byte
 
 
 def test_error_of_a_dead_decoder_keeps_no_bytes(services: ImageServices) -> None:
-    dying = replace(services, decoder=Decoder(LIMITS, 2, program="raise SystemExit(1)"))
+    dying = replace(
+        services,
+        loader=replace(services.loader, decoder=Decoder(LIMITS, 2, program="raise SystemExit(1)")),
+    )
     file = encoded(noise(300, 200), "TIFF")
     before = sys.getrefcount(file)
     error = loader(dying).load(ResolvedImage(ImageSource("upload", None, file)), PREPARE, 448)

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from service.metric_files import forget, unchanged
+from service.api.metric_files import forget, unchanged
 from tests.conftest import REPOSITORY
 from tests.support.exposition import Samples, of, parsed
 

@@ -126,7 +126,7 @@ def test_broken_list_of_a_museum_is_named_with_its_line(tmp_path: Path) -> None:
 
 def test_server_whose_model_is_gone_ends_by_itself(tmp_path: Path) -> None:
     # As if the model had been deleted between the check and the worker's start.
-    command = [sys.executable, "-m", "gunicorn", "--config", "python:service.gunicorn_conf", "service.wsgi:app"]
+    command = [sys.executable, "-m", "gunicorn", "--config", "python:service.server.gunicorn_conf", "service.wsgi:app"]
     ended = run(command, HF_HOME=tmp_path, HF_HUB_OFFLINE="1", GAZE_PORT=str(free_port()))
     assert ended.returncode == 3
     assert "start failed" in ended.stdout + ended.stderr

@@ -106,7 +106,7 @@ def test_views_of_a_picture_in_parts_are_those_of_the_whole(orientation: int, si
     exif = Image.Exif()
     exif[0x0112] = orientation
     file = encoded(noise(*size), "TIFF", exif=exif)
-    parts, whole = decode(file, LIMITS).upright, decode(file, LIMITS).upright.whole()
+    parts, whole = decode(file, LIMITS).oriented, decode(file, LIMITS).oriented.whole()
     views = Views(FRAMING, fit, several=True)
     expected = bytes_of(views(whole))
     assert bytes_of(views(parts)) == expected

@@ -18,6 +18,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData, State
 
+from service.api.schemas.forms import MAX_PARTS
 from service.errors import (
     FieldError,
     InvalidRequest,
@@ -32,7 +33,6 @@ MAX_JSON_VALUES = 120_000
 """As many phrases as can be allowed, and what stands around them."""
 
 MAX_JSON_DEPTH = 10
-MAX_PARTS = 1_000
 MAX_PART_HEAD_BYTES = 16 * 1024
 MAX_HEAD_BYTES = 1024 * 1024
 MAX_FIELD_BYTES = 64 * 1024
@@ -104,9 +104,9 @@ def read_bytes(request: Request, max_bytes: int, deadline: float) -> bytes:
 
 def _blocks(request: Request, max_bytes: int, deadline: float) -> deque[bytes]:
     """Return the body in blocks of 64 KiB at most; raises as read_bytes() does."""
-    too_large = RequestTooLarge(f"A request may have {max_bytes} bytes.")
+    sentence = f"A request may have {max_bytes} bytes."
     if (request.content_length or 0) > max_bytes:
-        raise too_large
+        raise RequestTooLarge(sentence)
     blocks: deque[bytes] = deque()
     size = 0
     whole = True
@@ -114,7 +114,7 @@ def _blocks(request: Request, max_bytes: int, deadline: float) -> deque[bytes]:
         while block := request.stream.read(_BLOCK):
             size += len(block)
             if size > max_bytes:
-                raise too_large
+                raise RequestTooLarge(sentence)
             blocks.append(block)
     except (ClientDisconnected, OSError, ValueError, EOFError, ParseException):
         # gunicorn parses chunks while they are read, and raises its own errors of broken ones.

@@ -9,12 +9,14 @@ from flask import Blueprint, Response, request
 
 from service import __version__
 from service.api.address import AddressOf
+from service.api.openapi.operation import Operation
 from service.api.query import ImageSource
 from service.api.request_context import current_request
 from service.api.schemas.responses import GazeAnswer, ImageInfo, RankedList, Result
 from service.documents.annotation_page import CONTEXT_PATH, context
 from service.documents.finding import Finding, Provenance, RankedTerms, Subject, Term
 from service.documents.formats import Format
+from service.errors import MalformedRequest
 from service.zero_shot.batching import CancelCheck
 from service.zero_shot.phrase_lists import PhraseList
 
@@ -47,8 +49,10 @@ def context_blueprint(address: AddressOf) -> Blueprint:
     """Return the route of the JSON-LD context that annotation pages name."""
     blueprint = Blueprint("context", __name__)
 
-    @blueprint.get(CONTEXT_PATH)
+    @blueprint.get(CONTEXT_PATH, endpoint="context")
+    @Operation("A JSON-LD context.", {"application/ld+json": {"type": "object"}}, errors=(MalformedRequest,))
     def annotation_context() -> Response:
+        """Say what this service's own keys in annotation pages mean."""
         response = Response(json.dumps(context(address(request))), content_type="application/ld+json")
         # Whoever reads a page in a browser may look up what its keys mean.
         response.headers["Access-Control-Allow-Origin"] = "*"

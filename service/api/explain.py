@@ -10,11 +10,15 @@ import numpy as np
 from flask import Blueprint, Response, request
 from PIL import Image
 
-from service.api.gaze import framing_of, model_of
-from service.api.images import ImageLoader, ImageServices, warnings_of
+from service.api.gaze import framing_of
+from service.api.images import ImageServices, RequestImages, warnings_of
+from service.api.openapi import examples
+from service.api.openapi.operation import IMAGE_ERRORS, Operation
 from service.api.query import ExplainQuery, QueryLimits, read_explain_query
 from service.api.request_context import RequestContext, current_request
 from service.api.schemas import responses
+from service.api.schemas.forms import ExplainForm
+from service.api.schemas.requests import ExplainRequest
 from service.errors import FieldError, GazeError, InvalidRequest
 from service.images.decode import min_short_side_for
 from service.limits.admission import Admission
@@ -38,8 +42,8 @@ class _Computing:
 
     @contextmanager
     def turn(self, check: CancelCheck) -> Iterator[None]:
-        """Wait for the turn, and have it. Raises Overloaded if too many wait already, and what `check` does."""
-        with self._places.place():
+        """Wait for the turn, and have it. Raises Overloaded if too many wait already, and what `check` raises."""
+        with self._places.slot():
             while not self._turn.acquire(timeout=POLL_SECONDS):
                 check()
             try:
@@ -54,7 +58,22 @@ def explain_blueprint(*, loading: LoadingClassifier, services: ImageServices, qu
     computing = _Computing()
 
     @blueprint.post("/v1/explain")
+    @Operation(
+        "A heat map for each phrase, in their order.",
+        responses.Explanation,
+        errors=IMAGE_ERRORS,
+        body=ExplainRequest,
+        form=ExplainForm,
+        examples=examples.EXPLAIN,
+    )
     def explain() -> Response:
+        """Show what parts of an image raise some phrases.
+
+        A heat map for each phrase, on the grid of the model's patches. It is found by covering soft discs of the
+        picture, and by leaving one alone, and asking the model again: about 50 times the work of a ranking. It says
+        where, and not why; it is no outline of a thing, and no finer than a third of the picture. A phrase that is not
+        true of the picture has a map as well.
+        """
         classifier = loading.require()
         context = current_request()
         query = read_explain_query(request, query_limits, context.deadline.at)
@@ -73,7 +92,7 @@ def _explained(
     computing: _Computing,
 ) -> responses.Explanation:
     """Return the heat maps of a query's phrases. Raises what the image raises."""
-    loader = ImageLoader(services, context, classifier.model.image_size)
+    loader = RequestImages(services, context, classifier.model.image_size)
     framing = framing_of(classifier, "/fit" if query.fit else "")
     fit = query.fit or framing.own
     [image, *others] = loader.resolve([query.image])
@@ -96,7 +115,7 @@ def _explained(
     context.images, context.phrases = 1, len(maps)
     left, top, across, down = framing.region(picture.info.width, picture.info.height, fit)
     answer = responses.Explanation(
-        model=model_of(classifier.model),
+        model=responses.Model(**vars(classifier.model)),
         image=picture.info,
         region=responses.Region(left=left, top=top, width=across, height=down),
         method=METHOD,

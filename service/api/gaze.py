@@ -8,14 +8,17 @@ from pydantic import TypeAdapter
 
 from service.api import metrics, problems
 from service.api.documents import document
-from service.api.images import ImageLoader, ImageServices, LoadedImage, ResolvedImage, said_of, warnings_of
+from service.api.images import ImageServices, LoadedImage, RequestImages, ResolvedImage, said_of, warnings_of
+from service.api.openapi import examples
+from service.api.openapi.operation import DOCUMENTS, IMAGE_ERRORS, JSON, Operation
 from service.api.query import GazeQuery, QueryLimits, read_format, read_query, require_bounded
 from service.api.request_context import RequestContext, current_request
 from service.api.schemas import responses
+from service.api.schemas.forms import GazeForm, GazeParameters
+from service.api.schemas.requests import GazeRequest
 from service.api.schemas.responses import GazeAnswer
 from service.errors import FieldError, GazeError, InvalidRequest, UnknownList
 from service.images.decode import min_short_side_for
-from service.zero_shot.backends.base import ModelDescription
 from service.zero_shot.classifier import EncodedList, ZeroShotClassifier
 from service.zero_shot.interpretation.stability import Views
 from service.zero_shot.loading import LoadingClassifier
@@ -44,12 +47,27 @@ def gaze_blueprint(
     blueprint = Blueprint("gaze", __name__)
 
     @blueprint.post("/v1/gaze")
+    @Operation(
+        "The ranked lists.",
+        {JSON: GazeAnswer, **DOCUMENTS},
+        errors=(UnknownList, *IMAGE_ERRORS),
+        query=GazeParameters,
+        body=GazeRequest,
+        form=GazeForm,
+        examples=examples.gaze(served),
+    )
     @metrics.IN_FLIGHT.track_inprogress()
     def gaze() -> Response:
+        """Rank the phrases of one or more lists for one or more images.
+
+        Every list is its own softmax. Results come in the order of the images. With `images`, one that fails has an
+        `error` in place of `lists` and the others are answered, with status 200; with `image`, or when every image
+        fails, the request fails.
+        """
+        context = current_request()
         classifier = loading.require()
         document_format = read_format(request)
         own_address = address(request) if document_format else ""
-        context = current_request()
         query = read_query(request, query_limits, context.deadline.at)
         lists = _served_lists(classifier, query.lists)
         _refuse_served_names(query.own_lists, served)
@@ -107,7 +125,7 @@ class _GazeHandler:
         self._classifier = classifier
         self._context = context
         self._query = query
-        self.loader = ImageLoader(services, context, classifier.model.image_size)
+        self.loader = RequestImages(services, context, classifier.model.image_size)
         self.check_late = context.deadline.extended(GRACE_SECONDS).check
 
     def answer(self, images: Sequence[ResolvedImage], served: Sequence[EncodedList], *, whole: bool) -> GazeAnswer:
@@ -117,10 +135,6 @@ class _GazeHandler:
         """
         classifier, context = self._classifier, self._context
         views = self._views()
-        with context.stage("encode"):
-            own = classifier.encode_lists(self._query.own_lists, check=context.deadline.check)
-            ranker = Ranker(classifier, self._query.ranking, context.deadline.check)
-        lists = (*served, *own)
         loaded = self._load(images, views)
         pictures = [each for each in loaded if isinstance(each, LoadedImage)]
         failures = [each for each in loaded if isinstance(each, GazeError)]
@@ -129,7 +143,10 @@ class _GazeHandler:
         if not pictures:
             raise failures[0]
         with context.stage("encode"):
+            own = classifier.encode_lists(self._query.own_lists, check=self.check_late) if self._query.own_lists else ()
+            ranker = Ranker(classifier, self._query.ranking, self.check_late)
             features = self._features(pictures, has_views=views is not None)
+        lists = (*served, *own)
         with context.stage("rank"):
             results = [
                 self._failed(image, each)
@@ -142,7 +159,7 @@ class _GazeHandler:
         context.phrases = sum(len(encoded.phrase_list.labels) for encoded in lists) * len(pictures)
         context.ranked_phrases = context.phrases
         warnings = [*caveats(classifier.model, lists), *warnings_of(loaded)]
-        return GazeAnswer(model=model_of(classifier.model), results=results, warnings=warnings)
+        return GazeAnswer(model=responses.Model(**vars(classifier.model)), results=results, warnings=warnings)
 
     def _views(self) -> Views | None:
         """Return what makes the views of a picture, or None where the model's own one is all that is asked for."""
@@ -181,13 +198,6 @@ class _GazeHandler:
     def _failed(self, image: ResolvedImage, error: GazeError) -> responses.FailedResult:
         problem = problems.problem(error, self._context.request_id)
         return responses.FailedResult(image=responses.FailedImage(**said_of(image.source)), error=problem)
-
-
-def model_of(model: ModelDescription) -> responses.Model:
-    """Return what every answer says of the model."""
-    return responses.Model(
-        id=model.id, revision=model.revision, backend=model.backend, precision=model.precision, demo=model.demo
-    )
 
 
 def _of_one(error: GazeError, number: int) -> GazeError:

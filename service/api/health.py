@@ -10,6 +10,7 @@ from PIL import Image
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from service.api import metrics
+from service.api.openapi.operation import Operation
 from service.api.schemas.responses import Alive, Ready
 from service.errors import NotReady, ShuttingDown
 from service.images.isolation.decoder import Decoder
@@ -55,13 +56,17 @@ def health_blueprint(loading: LoadingClassifier, decoder: Decoder, shutting_down
     trial = Trial()
 
     @blueprint.get("/livez")
+    @Operation("It does.", Alive, errors=(NotReady,))
     def livez() -> Response:
+        """Say that the process answers, and that no inference in it has hung or keeps failing."""
         if loading.classifier and loading.classifier.monitor.stalled:
             raise _unanswered(loading.classifier.monitor)
         return Response(Alive().model_dump_json(), content_type="application/json")
 
     @blueprint.get("/readyz")
+    @Operation("They are.", Ready, errors=(NotReady, ShuttingDown))
     def readyz() -> Response:
+        """Say whether the model has answered and the lists' text features are in memory."""
         if shutting_down.is_set():
             raise ShuttingDown(retry_after=1)
         classifier = loading.require()
@@ -71,12 +76,14 @@ def health_blueprint(loading: LoadingClassifier, decoder: Decoder, shutting_down
             trial.run(lambda: classifier.encode_image(Image.new("RGB", (64, 48), "grey")))
         if monitor.stalled or monitor.seconds_since_success > monitor.stall_timeout:
             raise _unanswered(monitor)
-        if still := decoder.still_seconds:
+        if still := decoder.stalled_seconds:
             raise NotReady(f"No picture has been decoded for {still:.0f} seconds.", retry_after=_RETRY_SECONDS)
         return Response(Ready().model_dump_json(), content_type="application/json")
 
-    @blueprint.get("/metrics")
+    @blueprint.get("/metrics", endpoint="metrics")
+    @Operation("Prometheus' text format.", {CONTENT_TYPE_PLAIN_0_0_4: {"type": "string"}})
     def prometheus() -> Response:
+        """Count requests, images and phrases, and measure latencies."""
         return Response(metrics.exposition(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     return blueprint

@@ -16,13 +16,12 @@ from service.api.request_context import STAGES, RequestContext
 from service.api.schemas.requests import MAX_IMAGES
 from service.api.schemas.responses import ImageInfo, Size
 from service.errors import FieldError, GazeError, ImageFetchFailed, ImageTooLarge, InvalidRequest, UndecodableImage
-from service.iiif.allowance import Allowance
+from service.iiif.document import IiifBudget
 from service.iiif.presentation import Broken
 from service.iiif.reader import IiifReader
-from service.images.decode import ImageLimits
-from service.images.fetch.fetcher import FETCH_SECONDS, ImageFetcher
-from service.images.isolation.decoder import Decoder, Prepare, PreparedImage
-from service.images.tiled import TiledImage
+from service.images.fetch.fetcher import FETCH_SECONDS
+from service.images.isolation.decoder import Prepare, PreparedImage
+from service.images.loader import EncodedImage, ImageLoader
 from service.limits.admission import Admission
 
 # What the IIIF documents of one request may come to: it may lead to 32 pictures, each with an info.json of its own.
@@ -38,15 +37,11 @@ class ImageServices:
     """What loading images takes, shared by all requests.
 
     cores: what all requests of this process have for decoding, together
-    fast:  whether a JPEG within the limits may be decoded at a fraction of its size too
     """
 
-    fetcher: ImageFetcher
+    loader: ImageLoader
     admission: Admission
-    decoder: Decoder
-    limits: ImageLimits
     cores: int
-    fast: bool
 
 
 @dataclass(frozen=True)
@@ -66,7 +61,7 @@ class LoadedImage:
     warnings: tuple[str, ...]
 
 
-class ImageLoader:
+class RequestImages:
     """Fetches and decodes the images of one request.
 
     short_side: pixels of the shorter side that IIIF servers are asked for
@@ -111,32 +106,30 @@ class ImageLoader:
         """
         if image.error:
             return image.error
-        services, context = self._services, self._context
+        context = self._context
         try:
-            context.deadline.check()
             encoded = self._encoded(image.source, seconds)
-            if isinstance(encoded, TiledImage):
-                with context.stage("decode"):
-                    decoded = encoded.prepared(services.decoder, prepare, self._cores, context.deadline.check)
-            else:
-                # Decoding takes memory for the whole picture: so many at a time as can run at a time.
-                with services.decoder.slot(encoded) as decode, context.stage("decode"):
-                    context.deadline.check()
-                    fast = services.fast and not exact
-                    decoded = decode(prepare, min_short_side, self._cores, fast=fast)
+            decoded = self._services.loader.load(
+                encoded,
+                prepare,
+                min_short_side,
+                self._free_cores,
+                exact=exact,
+                check=context.deadline.check,
+                timing=context.stage("decode"),
+            )
             return LoadedImage(_info(image.source, decoded), decoded.inputs, decoded.warnings)
         except GazeError as error:
             return self._failed(image.source, error)
 
-    @property
-    def _cores(self) -> int:
+    def _free_cores(self) -> int:
         """How many cores decoding may use: a request that is alone has those of the others as well."""
         return self._services.cores // self._services.admission.taken
 
     @cached_property
     def _iiif(self) -> IiifReader:
-        allowance = Allowance(IIIF_DOCUMENTS, IIIF_BYTES, IIIF_VALUES, IIIF_TILES)
-        return IiifReader(self._services.fetcher, allowance, self._context.deadline.check, IIIF_DEPTH)
+        budget = IiifBudget(IIIF_DOCUMENTS, IIIF_BYTES, IIIF_VALUES, IIIF_TILES)
+        return IiifReader(self._services.loader.fetcher, budget, self._context.deadline.check, IIIF_DEPTH)
 
     def _canvases(self, source: ImageSource, most: int) -> list[ResolvedImage]:
         try:
@@ -155,15 +148,16 @@ class ImageLoader:
             else:
                 yield ResolvedImage(replace(source, name=found.label, canvas=found))
 
-    def _encoded(self, source: ImageSource, seconds: float) -> bytes | TiledImage:
+    def _encoded(self, source: ImageSource, seconds: float) -> EncodedImage:
         if isinstance(source.content, bytes):
             return source.content
+        self._context.deadline.check()
         if source.source == "base64":
-            return _from_base64(source.content, self._services.limits.max_bytes)
+            return _from_base64(source.content, self._services.loader.decoder.limits.max_bytes)
         with self._context.stage("fetch"), self._services.admission.fetching():
             deadline = self._fetched_by(seconds)
             if source.source == "url":
-                return self._services.fetcher.fetch(source.content, deadline)
+                return self._services.loader.read(source.content, deadline)
             return self._iiif.fetch_image(source.canvas or source.content, self._short_side, deadline)
 
     def _fetched_by(self, seconds: float) -> float:

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 
 from flask import Blueprint, Response, request
-from pydantic import ValidationError
 
-from service.api import problems
-from service.api.schemas.requests import ListPage
+from service.api.openapi.examples import links_to_a_list
+from service.api.openapi.operation import Operation
+from service.api.query import validated
+from service.api.schemas.forms import ListPage
 from service.api.schemas.responses import ListDetails, ListItem, ListSummary, ServedLists
+from service.errors import UnknownList
 from service.zero_shot.classifier import require_list
 from service.zero_shot.phrase_lists import PhraseList
 
@@ -16,15 +18,27 @@ def lists_blueprint(served: Mapping[str, PhraseList]) -> Blueprint:
     """Return the routes that show the served lists."""
     blueprint = Blueprint("lists", __name__)
 
-    @blueprint.get("/v1/lists")
+    @blueprint.get("/v1/lists", endpoint="lists")
+    @Operation("The lists, in order.", ServedLists, links=links_to_a_list("$response.body#/lists/0/name"))
     def all_lists() -> Response:
+        """Name the served lists."""
         summaries = [_summary(phrase_list) for phrase_list in served.values()]
         return Response(ServedLists(lists=summaries).model_dump_json(), content_type="application/json")
 
-    @blueprint.get("/v1/lists/<name>")
+    @blueprint.get("/v1/lists/<name>", endpoint="list")
+    @Operation(
+        "The list and a page of it, with an ETag.",
+        ListDetails,
+        errors=(UnknownList,),
+        others={304: "The caller has this page already."},
+        links=links_to_a_list("$response.body#/name"),
+        query=ListPage,
+        examples={"name": next(iter(served))},
+    )
     def one_list(name: str) -> Response:
+        """Show a list and a page of its items."""
         require_list(served, name)
-        page = _page()
+        page = validated(ListPage, request.args.to_dict())
         response = Response(_details(served[name], page).model_dump_json(), content_type="application/json")
         response.add_etag()
         response.headers["Cache-Control"] = "no-cache"
@@ -35,13 +49,6 @@ def lists_blueprint(served: Mapping[str, PhraseList]) -> Blueprint:
         return response
 
     return blueprint
-
-
-def _page() -> ListPage:
-    try:
-        return ListPage.model_validate(request.args.to_dict())
-    except ValidationError as error:
-        raise problems.invalid(error) from None
 
 
 def _summary(phrase_list: PhraseList) -> ListSummary:

@@ -3,8 +3,9 @@
 from flask import Blueprint, Response
 
 from service import __version__
-from service.api.gaze import model_of
+from service.api.openapi.operation import Operation
 from service.api.schemas.responses import ModelDetails
+from service.errors import NotReady
 from service.zero_shot.loading import LoadingClassifier
 
 
@@ -13,18 +14,10 @@ def model_blueprint(loading: LoadingClassifier) -> Blueprint:
     blueprint = Blueprint("model", __name__)
 
     @blueprint.get("/v1/model")
+    @Operation("The model.", ModelDetails, errors=(NotReady,))
     def model() -> Response:
-        described = loading.require().model
-        details = ModelDetails(
-            **model_of(described).model_dump(),
-            image_size=described.image_size,
-            patch_size=described.patch_size,
-            feature_size=described.feature_size,
-            max_tokens=described.max_tokens,
-            logit_scale=described.logit_scale,
-            device=described.device,
-            version=__version__,
-        )
+        """Describe the model that answers."""
+        details = ModelDetails(**vars(loading.require().model), version=__version__)
         return Response(details.model_dump_json(), content_type="application/json")
 
     return blueprint

@@ -1,11 +1,14 @@
 """GET /, /docs and /openapi.json: what people read; no asset comes from another host."""
 
 from collections.abc import Mapping
+from functools import cache
+from typing import Any
 
-from flask import Blueprint, Response, jsonify, render_template
+from flask import Blueprint, Response, current_app, jsonify, render_template
 
 from service import __version__
 from service.api.openapi.document import document
+from service.api.openapi.operation import HTML, JSON, Operation
 from service.zero_shot.phrase_lists import PhraseList
 
 CONTENT_SECURITY_POLICY = (
@@ -31,18 +34,28 @@ def page_blueprint(served: Mapping[str, PhraseList], *, has_keys: bool) -> Bluep
     has_keys: whether callers need a key; then the page has no lists, and asks for them once it has one
     """
     blueprint = Blueprint("page", "service", static_folder="static", static_url_path="/static")
-    described = document(served)
+
+    @cache
+    def described() -> dict[str, Any]:
+        # Of all routes, once the first caller asks: here the app does not have them all.
+        return document(current_app)
 
     @blueprint.get("/openapi.json")
+    @Operation("OpenAPI 3.1.", {JSON: {"type": "object"}})
     def openapi() -> Response:
-        return jsonify(described)
+        """This document."""  # noqa: D401  # a summary
+        return jsonify(described())
 
     @blueprint.get("/docs")
+    @Operation("A page.", HTML)
     def docs() -> Response:
-        return _page(render_template("docs.html", api=described))
+        """This documentation, to read."""  # noqa: D401
+        return _page(render_template("docs.html", api=described()))
 
     @blueprint.get("/")
+    @Operation("A page.", HTML)
     def page() -> Response:
+        """The web page."""  # noqa: D401
         return _page(render_template("page.html", lists=() if has_keys else served.values(), version=__version__))
 
     @blueprint.after_request

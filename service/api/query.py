@@ -14,13 +14,11 @@ from werkzeug.http import parse_options_header
 
 from service.api import problems
 from service.api.body import Form, file_name, read_body
+from service.api.schemas.forms import LINKED_ART, SHARE_PATTERN, ExplainForm, GazeForm
 from service.api.schemas.requests import (
     MAX_IMAGES,
     MAX_LISTS,
-    SHARE_PATTERN,
-    ExplainForm,
     ExplainRequest,
-    GazeForm,
     GazeRequest,
     ImageByIiif,
     ImageByUrl,
@@ -36,7 +34,6 @@ from service.zero_shot.ranking import RankOptions
 JSON = "application/json"
 _TAKEN_FOR_JSON = (JSON, "application/*", "*/*")
 _BY_MEDIA_TYPE = {"application/ld+json": "annotations", "text/csv": "csv"}
-LINKED_ART = "https://linked.art/ns/v1/linked-art.json"
 
 MAX_PREDICTIONS = 120_000
 MAX_JSON_BYTES = 40 * 1024**2
@@ -50,6 +47,7 @@ _STABILITY_PHRASES, _STABILITY_BYTES_EACH, _STABILITY_FIRSTS = 50, 250, 20
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,8}")
 _DECIMAL = re.compile(SHARE_PATTERN)
 _TRUTH = {"true": True, "false": False}
+
 _Sent = TypeVar("_Sent", bound=BaseModel)
 
 
@@ -118,14 +116,14 @@ def read_explain_query(request: Request, limits: QueryLimits, deadline: float) -
     """Return what the request asks to be shown; raises as read_body does."""
     body = read_body(request, limits.max_bytes, deadline)
     if isinstance(body, Form):
-        form = _validated(ExplainForm, _named(body.fields, ExplainForm))
+        form = validated(ExplainForm, _named(body.fields, ExplainForm))
         images = _images_of(body, form)
         if len(images) != 1:
             how = "Send one image, as file 'image', as 'image_url' or as 'image_iiif'."
             raise InvalidRequest(errors=(FieldError("/image", how),))
         phrases = own_list(OWN_LIST, tuple(form.phrases), form.template)
         return ExplainQuery(images[0], phrases, form.fit, form.overlay)
-    sent = _validated(ExplainRequest, body)
+    sent = validated(ExplainRequest, body)
     phrases = own_list(OWN_LIST, tuple(sent.phrases), sent.template)
     return ExplainQuery(_as_source(sent.image, "/image"), phrases, sent.fit, sent.overlay)
 
@@ -175,7 +173,7 @@ def require_bounded(
 
 
 def _query_of_json(fields: Any) -> GazeQuery:
-    sent = _validated(GazeRequest, fields)
+    sent = validated(GazeRequest, fields)
     images = (
         [("/image", sent.image)] if sent.image else [(f"/images/{n}", each) for n, each in enumerate(sent.images or ())]
     )
@@ -189,7 +187,7 @@ def _query_of_json(fields: Any) -> GazeQuery:
 
 
 def _query_of_form(form: Form) -> GazeQuery:
-    sent = _validated(GazeForm, _named(form.fields, GazeForm))
+    sent = validated(GazeForm, _named(form.fields, GazeForm))
     images = _images_of(form, sent)
     wrong: list[FieldError] = []
     if not 1 <= len(images) <= MAX_IMAGES:
@@ -208,7 +206,8 @@ def _query_of_form(form: Form) -> GazeQuery:
     )
 
 
-def _validated(kind: type[_Sent], fields: Any) -> _Sent:
+def validated(kind: type[_Sent], fields: Any) -> _Sent:
+    """Return what was sent as this wire model. Raises InvalidRequest."""
     try:
         return kind.model_validate(fields)
     except ValidationError as error:

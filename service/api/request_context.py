@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
-from flask import g
+from flask import Response, g
 
 from service.api import metrics
 from service.errors import CallerGone, Overloaded
@@ -112,16 +112,16 @@ class RequestContext:
         context = cls(
             request_id=sent_id if _REQUEST_ID.fullmatch(sent_id) else uuid.uuid4().hex,
             started=started,
-            deadline=RequestDeadline(started + seconds, environ.get("gunicorn.socket"), interim),
+            deadline=RequestDeadline(started + seconds, environ.get("gaze.socket"), interim),
             client=client,
-            is_admitted=environ.get("gaze.has_place", False),
+            is_admitted=environ.get("gaze.has_slot", False),
         )
         g.context = context
         return context
 
     def admitted(self, admission: Admission) -> AbstractContextManager[None]:
         """Hold a slot while the block runs. Raises Overloaded where none is free."""
-        return nullcontext() if self.is_admitted else admission.place()
+        return nullcontext() if self.is_admitted else admission.slot()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -132,9 +132,16 @@ class RequestContext:
         finally:
             self.stages[name] = self.stages.get(name, 0.0) + (time.perf_counter() - started) * 1000
 
-    def record(self, method: str, route: str, status: int) -> None:
-        """Count and log the request, once it is answered."""
+    def finish(self, response: Response, method: str, route: str, headers: Mapping[str, str]) -> None:
+        """Give the response the headers that every one has, and these; count and log the request."""
         seconds = time.monotonic() - self.started
+        response.headers["X-Request-ID"] = self.request_id
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers.update(headers)
+        if self.stages:
+            timings = [f"{stage};dur={milliseconds:.1f}" for stage, milliseconds in self.stages.items()]
+            response.headers["Server-Timing"] = ", ".join(timings)
+        status = response.status_code
         metrics.REQUESTS.labels(route, method, status, self.code or "").inc()
         metrics.REQUEST_SECONDS.labels(route).observe(seconds)
         for stage, milliseconds in self.stages.items():

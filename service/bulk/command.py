@@ -16,7 +16,7 @@ from service.bulk.output import FORMS, require_pyarrow
 from service.bulk.plan import Plan
 from service.bulk.run import Collection, Lists, Output, RunOptions, Start, run
 from service.images.decode import ImageLimits
-from service.limits.cores import available_cores
+from service.limits.threads import available_cores
 from service.settings import read_settings
 from service.zero_shot.backends.base import ModelDescription
 from service.zero_shot.model_files import ModelFiles

@@ -5,10 +5,7 @@ eight, or the GPU. Each hands on what it has done, and only so many items are un
 not grow with the collection.
 """
 
-import contextlib
-import os
 import queue
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -16,8 +13,10 @@ from dataclasses import dataclass
 
 from service.bulk.items import Answer, Item, NumberedItem, NumberedOutcome
 from service.bulk.rankings import Ranking
-from service.bulk.reading import Encoded, PictureReader, Unreadable
+from service.bulk.reading import PictureReader, Unreadable
 from service.images.isolation.decoder import PreparedImage
+from service.images.loader import EncodedImage
+from service.limits.threads import lower_thread_priority
 from service.zero_shot.classifier import ZeroShotClassifier
 
 FETCHES = 16
@@ -26,8 +25,6 @@ FETCHES = 16
 _PASSES_AHEAD = 4
 _FETCHED_BYTES = 256 * 1024 * 1024
 """What may be fetched and wait to be decoded before no further fetch begins."""
-
-_NICENESS = 10
 
 
 def pass_size(device: str) -> int:
@@ -38,7 +35,7 @@ def pass_size(device: str) -> int:
 @dataclass(frozen=True)
 class _Encoded:
     number: int
-    encoded: Encoded
+    encoded: EncodedImage
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class LocalEngine:
         with ExitStack() as stages:
             fetching = _Stage(FETCHES, stages)
             # One thread more than cores, since one may wait for a disk, or for a decoder that hangs.
-            decoding = _Stage(self._cores + 1, stages, _lower_thread_priority if self._on_cpu else None)
+            decoding = _Stage(self._cores + 1, stages, lower_thread_priority if self._on_cpu else None)
             encoding = _Stage(1 if self._on_cpu else 2, stages)
             yield from self._through(iter(items), fetching, decoding, encoding)
 
@@ -158,12 +155,3 @@ class _Stage:
                 done.put(error)
 
         self._pool.submit(finish)
-
-
-def _lower_thread_priority() -> None:
-    """Let this thread have a core only where no pass wants it.
-
-    A pass has a thread on each core, and all of them wait for the one that something else holds up.
-    """
-    with contextlib.suppress(OSError):  # only Linux sees a thread as something to be nice
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

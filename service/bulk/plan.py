@@ -9,11 +9,12 @@ from service.bulk.local import LocalEngine
 from service.bulk.rankings import Ranking
 from service.bulk.reading import PictureReader, RetryingFetcher
 from service.composition import load_classifier, served_lists
-from service.iiif.allowance import Allowance
+from service.iiif.document import IiifBudget
 from service.iiif.reader import IiifReader
 from service.images.decode import ImageLimits, min_short_side_for
 from service.images.fetch.fetcher import FETCH_SECONDS, FetchLimits
 from service.images.isolation.decoder import Decoder
+from service.images.loader import ImageLoader
 from service.settings import Settings
 from service.zero_shot import model_files
 from service.zero_shot.backends.base import ModelDescription
@@ -77,7 +78,7 @@ class Plan:
 
     def iiif(self, documents: int = sys.maxsize) -> IiifReader:
         """Return what reads so many IIIF documents in all; each of them is bounded, and not their sum."""
-        return IiifReader(self.fetcher(), Allowance(documents, sys.maxsize, sys.maxsize))
+        return IiifReader(self.fetcher(), IiifBudget(documents, sys.maxsize, sys.maxsize))
 
     def engine(self, files: ModelFiles, lists: tuple[PhraseList, ...], cores: int) -> "ReadyEngine":
         """Load the model, encode the lists, and return what looks at pictures on so many cores. Raises StartError."""
@@ -86,15 +87,13 @@ class Plan:
         own = classifier.encode_lists([one for one in lists if one.name == OWN_LIST])
         encoded = (*classifier.lists_named(served), *own)
         model = classifier.model
-        fetcher, iiif = self.fetcher(), self.iiif()
+        iiif = self.iiif()
+        # One more than cores, so that all cores may be at work on pictures that need a process of their own.
+        decoder = Decoder(self.limits, cores + 1, DECODE_SECONDS)
         reader = PictureReader(
-            fetch=fetcher.fetch,
-            fetch_smallest=lambda uri: iiif.fetch_image(uri, model.image_size, time.monotonic() + IIIF_SECONDS),
-            # One more than cores, so that all cores may be at work on pictures that need a process of their own.
-            decoder=Decoder(self.limits, cores + 1, DECODE_SECONDS),
-            max_bytes=self.limits.max_bytes,
-            min_short_side=min_short_side_for(model.image_size),
-            fast=self.settings.decode == "fast",
+            ImageLoader(self.fetcher(), decoder, fast=self.settings.decode == "fast"),
+            lambda uri: iiif.fetch_image(uri, model.image_size, time.monotonic() + IIIF_SECONDS),
+            min_short_side_for(model.image_size),
         )
         ranking = Ranking(classifier, encoded, self.top_k, self.min_probability)
         warnings = tuple(caveats(model, encoded))

@@ -12,18 +12,16 @@ import structlog
 
 from service.bulk.items import Failure, Item
 from service.errors import GazeError, ImageFetchFailed, ImageFetchTimeout, InternalError, Overloaded
-from service.iiif.allowance import MOST_BYTES
+from service.iiif.document import MOST_BYTES
 from service.images.fetch.addresses import FetchPolicy
 from service.images.fetch.fetcher import FetchLimits, ImageFetcher
-from service.images.isolation.decoder import Decoder, Prepare, PreparedImage
-from service.images.tiled import TiledImage
+from service.images.isolation.decoder import Prepare, PreparedImage
+from service.images.loader import EncodedImage, ImageLoader
 
 log = structlog.get_logger()
 
 UNREADABLE_FILE = "unreadable_file"
 """The code of a file that cannot be read: the service, which reads no files, has none for it."""
-
-Encoded = bytes | TiledImage
 
 _DECODING_ATTEMPTS = 20
 
@@ -40,48 +38,40 @@ class Unreadable(Exception):
 class PictureReader:
     """Reads and decodes pictures, one a call; safe to call from several threads.
 
-    fetch:          returns the bytes behind a picture's URL
     fetch_smallest: returns, of a IIIF image service, the smallest picture that serves the model
-    max_bytes:      of one picture
-    min_short_side: as decode() has it, and fast
+    min_short_side: as decode() has it
     """
 
-    fetch: Callable[[str], bytes]
-    fetch_smallest: Callable[[str], Encoded]
-    decoder: Decoder
-    max_bytes: int
+    loader: ImageLoader
+    fetch_smallest: Callable[[str], EncodedImage]
     min_short_side: int
-    fast: bool
 
-    def encoded(self, item: Item) -> Encoded:
+    def encoded(self, item: Item) -> EncodedImage:
         """Return the bytes of an item's picture, or one byte more than it may have. Raises Unreadable."""
         if item.failure:
             raise Unreadable(item.failure)
         with _failures_told():
-            if item.kind == "file":
-                return _contents(Path(item.place), self.max_bytes)
-            return self.fetch_smallest(item.place) if item.kind == "service" else self.fetch(item.place)
+            if item.kind == "service":
+                return self.fetch_smallest(item.place)
+            return self.loader.read(_path(item.place) if item.kind == "file" else item.place)
 
-    def prepared(self, encoded: Encoded, prepare: Prepare) -> PreparedImage:
+    def prepared(self, encoded: EncodedImage, prepare: Prepare) -> PreparedImage:
         """Return what the model takes of a picture. Raises Unreadable."""
         with _failures_told():
             for _ in range(_DECODING_ATTEMPTS):
                 try:
-                    if isinstance(encoded, TiledImage):
-                        return encoded.prepared(self.decoder, prepare)
-                    with self.decoder.slot(encoded) as decode:
-                        return decode(prepare, self.min_short_side, fast=self.fast)
+                    return self.loader.load(encoded, prepare, self.min_short_side)
                 except Overloaded:  # others took their time, of which there is enough
                     continue
             raise Overloaded
 
 
-def _contents(path: Path, max_bytes: int) -> bytes:
+def _path(place: str) -> Path:
+    path = Path(place)
     # To open what is no file may wait for ever.
     if path.exists() and not path.is_file():
         raise Unreadable(Failure(UNREADABLE_FILE, "This is no file."))
-    with path.open("rb") as file:
-        return file.read(max_bytes + 1)
+    return path
 
 
 @contextmanager

@@ -18,23 +18,14 @@ from service.bulk.reading import UNREADABLE_FILE
 from service.errors import InvalidRequest
 from service.iiif.image_api import ImageUri
 from service.iiif.presentation import Broken, Canvas
+from service.images.decode import FORMATS
 from service.parsing.csv_files import BrokenCsv, CsvRows
 
-_JPEG = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".jps")
-_HEIF = (".heic", ".heif", ".hif")
-_JPEG_2000 = (".jp2", ".j2k", ".j2c", ".jpx", ".jpc", ".jpf")
-_TIFF = (".tif", ".tiff", ".ptif", ".ptiff", ".btf", ".tf8")
-ENDINGS = frozenset((*_JPEG, ".png", ".apng", ".webp", ".gif", *_TIFF, ".bmp", ".dib", ".avif", *_HEIF, *_JPEG_2000))
+EXTENSIONS = frozenset(extension for each in FORMATS for extension in each.extensions)
 """Of the files that a folder has, those with these are its pictures, and those without any that begin like one."""
 
 _TABLES = (".csv", ".tsv")
-_FIRST_BYTES = 16
-_PICTURE = re.compile(
-    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|BM|II[*+]\0|MM\0[*+]|RIFF....WEBP"  # JPEG, PNG, GIF, BMP, TIFF, WebP
-    rb"|....ftyp(avif|avis|hei[cfmsx]|hev[cmsx]|mif1|msf1)|\0\0\0\x0cjP  |\xff\x4f\xff\x51",  # AVIF, HEIF, JPEG 2000
-    re.DOTALL,
-)
-
+_FIRST_BYTES = 32
 _HIDDEN, _HIDDEN_FOLDERS, _LINKED_FOLDERS = "hidden", "hidden folders", "linked folders"
 _FOLDERS, _NO_ENDING = "folders", "without an ending"
 _PATTERN = frozenset("*?[")
@@ -79,7 +70,7 @@ def _is_table(path: str, encoding: str | None) -> bool:
     ending = _ending(path)
     if ending in _TABLES:
         return _exists(path)
-    return ending not in ENDINGS and _is_file(path) and is_table(Path(path), encoding)
+    return ending not in EXTENSIONS and _is_file(path) and is_table(Path(path), encoding)
 
 
 def _in_folder(folder: str, passed: "Counter[str]") -> Iterator[Item]:
@@ -106,7 +97,7 @@ def _no_picture(path: str) -> str | None:
     ending = _ending(path)
     if Path(path).name.startswith("."):
         return _HIDDEN
-    if ending in ENDINGS:
+    if ending in EXTENSIONS:
         return None
     if ending:
         return ending
@@ -119,7 +110,8 @@ def _begins_like_a_picture(path: str) -> bool:
         if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  # as above
             return False
         with Path(path).open("rb") as file:
-            return bool(_PICTURE.match(file.read(_FIRST_BYTES)))
+            first = file.read(_FIRST_BYTES)
+            return any(each.beginning.match(first) for each in FORMATS)
     except OSError:
         return True
 

@@ -2,16 +2,23 @@
 
 import json
 import re
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urljoin
 
 from service.errors import ImageFetchFailed
-from service.iiif.allowance import MOST_VALUES
 from service.images.fetch.fetcher import MAX_URL_CHARACTERS
 from service.parsing.json_extent import json_extent
 
 Document = dict[str, Any]
+
+MOST_BYTES = 16 * 1024 * 1024
+"""Of one document, however much of the budget is left."""
+
+MOST_VALUES = 1_000_000
+"""Of one document: parsed, the smallest values take some twenty times their bytes."""
 
 _MOST_LABEL_CHARACTERS = 500
 _MOST_PIXELS_A_SIDE = 2**31
@@ -20,14 +27,49 @@ _LAST_PART = re.compile(r".*[:#/]", re.DOTALL)
 _RESERVED = "%/:?#[]@!$&'()*+,;=~"
 
 
-def values_of(body: bytes) -> int:
-    """Return how many values a JSON document has at most, without parsing it; more than MOST_VALUES are not counted."""
-    return json_extent(body, MOST_VALUES).values
+@dataclass
+class IiifBudget:
+    """What reading IIIF documents may still cost one request, or one job, however many URIs it reads.
+
+    documents: to be fetched
+    size:      bytes of all of them together
+    values:    of JSON, in all of them together
+    tiles:     of pictures
+    """
+
+    documents: int
+    size: int
+    values: int
+    tiles: int = sys.maxsize
+
+    def take_document(self) -> None:
+        """Take one document, to be fetched or found within another. Raises ImageFetchFailed where none is left."""
+        if self.documents <= 0:
+            raise ImageFetchFailed("This leads to more IIIF documents than are read for one request.")
+        self.documents -= 1
+
+    def take_tiles(self, count: int) -> None:
+        """Take the tiles of a picture, to be fetched. Raises ImageFetchFailed where fewer are left."""
+        if self.tiles < count:
+            raise ImageFetchFailed("This leads to more tiles of images than are read for one request.")
+        self.tiles -= count
+
+    @property
+    def most_bytes(self) -> int:
+        """What the next document may have."""
+        return max(1, min(self.size, MOST_BYTES))
+
+    def parse(self, body: bytes) -> Document:
+        """Return the JSON object that a host sent, and count what it has. Raises as parsed() does."""
+        most_values = min(self.values, MOST_VALUES)
+        self.size -= len(body)
+        self.values -= json_extent(body, MOST_VALUES).values
+        return parsed(body, most_values)
 
 
 def parsed(body: bytes, most_values: int = MOST_VALUES) -> Document:
     """Return the JSON object that a host sent. Raises ImageFetchFailed where it is none, or has too many values."""
-    if values_of(body) > most_values:
+    if json_extent(body, most_values).values > most_values:
         raise ImageFetchFailed("The document has more values than this service takes.")
     try:
         document = json.loads(body)

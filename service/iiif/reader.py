@@ -5,13 +5,11 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 
 from service.errors import GazeError, ImageFetchFailed, ImageFetchTimeout, ImageTooLarge, UrlNotAllowed
-from service.iiif.allowance import Allowance
-from service.iiif.document import Document, parsed, values_of
-from service.iiif.image_api import WHOLE, ImageInformation, ImageUri, base_uri, is_image_information
+from service.iiif.document import Document, IiifBudget
+from service.iiif.image_api import WHOLE, ImageInformation, ImageUri, TileGrid, base_uri, is_image_information
 from service.iiif.presentation import Broken, Canvas, Part, entries
-from service.iiif.tiles import TileGrid
 from service.images.fetch.fetcher import ImageFetcher
-from service.images.tiled import Tile, TiledImage
+from service.images.loader import EncodedImage, Tile, TiledImage
 
 _FAILURES = (ImageFetchFailed, ImageFetchTimeout, ImageTooLarge, UrlNotAllowed)
 _BETTER_SHARE = 0.6
@@ -30,7 +28,7 @@ _OVERWORKED = (429, 502, 503, 504)
 class IiifReader:
     """Reads IIIF documents with the guards of an image's fetcher, for one request or one job.
 
-    allowance:  what they may cost in all
+    budget:  what they may cost in all
     require:    raises where nobody waits any more; asked before each document
     most_depth: how deep collections may nest, the manifest at the bottom counted
     """
@@ -38,12 +36,12 @@ class IiifReader:
     def __init__(
         self,
         fetcher: ImageFetcher,
-        allowance: Allowance,
+        budget: IiifBudget,
         require: Callable[[], object] = lambda: None,
         most_depth: int = 10,
     ) -> None:
         self._fetcher = fetcher
-        self._allowance = allowance
+        self._budget = budget
         self._require = require
         self._most_depth = most_depth
 
@@ -72,7 +70,7 @@ class IiifReader:
             return
         yield from islice(self._walk(document, uri, deadline), most)
 
-    def fetch_image(self, image: Canvas | str, short_side: int, deadline: float = float("inf")) -> bytes | TiledImage:
+    def fetch_image(self, image: Canvas | str, short_side: int, deadline: float = float("inf")) -> EncodedImage:
         """Return a picture at the smallest size whose shorter side has so many pixels, else as it stands.
 
         image: a canvas, or any URI of an image of the Image API
@@ -100,7 +98,7 @@ class IiifReader:
                 raise
         return self._fetcher.fetch(as_it_stands, deadline)
 
-    def _smallest(self, base: str, short_side: int, deadline: float) -> bytes | TiledImage:
+    def _smallest(self, base: str, short_side: int, deadline: float) -> EncodedImage:
         information = ImageInformation.read(self._document(base + "/info.json", deadline), base)
         refusal: GazeError | None = None
         for place, request in _asked_in_turn(information, short_side):
@@ -115,7 +113,7 @@ class IiifReader:
 
     def _asked(
         self, information: ImageInformation, base: str, request: str | TileGrid, deadline: float
-    ) -> bytes | TiledImage:
+    ) -> EncodedImage:
         if isinstance(request, TileGrid):
             return self._tiled(information, base, request, deadline)
         return self._picture(information.url(base, request), deadline)
@@ -128,7 +126,7 @@ class IiifReader:
         return encoded
 
     def _tiled(self, information: ImageInformation, base: str, grid: TileGrid, deadline: float) -> TiledImage:
-        self._allowance.take_tiles(grid.count)
+        self._budget.take_tiles(grid.count)
         tiles: list[Tile] = []
         left = self._fetcher.max_bytes
         form: int | None = None
@@ -155,11 +153,8 @@ class IiifReader:
         raise ImageFetchFailed
 
     def _document(self, uri: str, deadline: float) -> Document:
-        self._allowance.take_document()
-        body = self._fetcher.fetch_document(uri, deadline, self._allowance.most_bytes)
-        most_values = self._allowance.most_values
-        self._allowance.take(len(body), values_of(body))
-        return parsed(body, most_values)
+        self._budget.take_document()
+        return self._budget.parse(self._fetcher.fetch_document(uri, deadline, self._budget.most_bytes))
 
     def _information_document(self, base: str, deadline: float, error: ImageFetchFailed) -> Document:
         try:
@@ -187,14 +182,14 @@ class IiifReader:
                     if time.monotonic() >= deadline:
                         raise
                     yield Broken(entry.uri, error)
-                    if not self._allowance.documents:
+                    if not self._budget.documents:
                         return
 
     def _opened(self, part: Part, depth: int, deadline: float) -> Iterator[Canvas | Broken | Part]:
         if depth >= self._most_depth:
             raise ImageFetchFailed(f"Collections that nest more than {self._most_depth} deep are not read.")
         if part.document:
-            self._allowance.take_document()
+            self._budget.take_document()
         return entries(part.document or self._document(part.uri, deadline), part.uri)
 
 

@@ -1,18 +1,37 @@
-"""How much may be under way at a time; what is more is refused at once."""
+"""Slots: admission refuses at once what is too much, and a fair semaphore lets what may wait go in turn."""
 
 import threading
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 from service.errors import Overloaded
+from service.limits.threads import available_cores
+
+SLOTS = max(12, 4 * available_cores())
+"""How many rankings all workers together work on at a time: what comes last waits as long as all of them take."""
+
+FETCH_SLOTS = 16
+"""How many requests may be fetching images at a time, besides."""
+
+STREAMED_SLOTS = 8
+"""How many requests may be read by a thread, because their bodies come in chunks or are too large, besides."""
+
+STREAMED_SLOTS_EACH = 4
+"""How many of these one address may have."""
+
+OTHER_SLOTS = 16
+"""How many other requests may be answered at a time, for lists, pages and mistakes."""
 
 RETRY_SECONDS = 1
+_STALL_SECONDS = 1.0
+"""How long no slot must come free until new callers count the semaphore as stalled."""
 
 
-class Taken(Protocol):
-    """How many places are taken: by this process, and by all that share them."""
+class SlotCount(Protocol):
+    """How many slots are taken: by this process, and by all that share them."""
 
     own: int
 
@@ -21,8 +40,8 @@ class Taken(Protocol):
         """How many are taken by all."""
 
 
-class TakenHere:
-    """How many places are taken where no other process shares them."""
+class _UnsharedCount:
+    """How many slots are taken where no other process shares them."""
 
     own = 0
 
@@ -33,113 +52,187 @@ class TakenHere:
 
 
 class Admission:
-    """Places for requests that cost something: some for those that compute, others for those that fetch.
+    """Slots for requests that cost something: some for those that compute, others for those that fetch.
 
-    gunicorn's worker takes a place before a request costs a thread, and the app for what did not come by that way. Who
-    fetches an image gives the place back for as long, so that slow hosts keep nobody from computing.
+    gunicorn's worker takes a slot before a request costs a thread, and the app for what did not come by that way. A
+    request that fetches an image releases its slot meanwhile, so that slow hosts keep nobody from computing.
     """
 
-    def __init__(self, places: int, fetches: int = 0, taken: Taken | None = None) -> None:
-        self._places = places
-        self._fetches = fetches
-        self._taken = taken or TakenHere()
+    def __init__(self, slots: int, fetch_slots: int = 0, count: SlotCount | None = None) -> None:
+        self._slots = slots
+        self._fetch_slots = fetch_slots
+        self._count = count or _UnsharedCount()
         self._fetching = 0
         self._lock = threading.Lock()
 
     @property
     def taken(self) -> int:
-        """How many places are taken."""
-        return self._taken.total
+        """How many slots are taken."""
+        return self._count.total
 
     @property
     def is_full(self) -> bool:
-        """Whether no place is free."""
-        return self._taken.total >= self._places
+        """Whether no slot is free."""
+        return self._count.total >= self._slots
 
-    def has_share(self, processes: int) -> bool:
-        """Return whether this process has as many places as it may, of so many that share them, while others are free.
+    def has_fair_share(self, processes: int) -> bool:
+        """Return whether this process holds its part of the slots that so many share, while others are free.
 
-        Where it takes more, these wait for each other while the other processes have little to do.
+        If it took more, its requests would wait for each other while the other processes have little to do.
         """
-        return self._taken.own * processes >= self._places and not self.is_full
+        return self._count.own * processes >= self._slots and not self.is_full
 
-    def take(self) -> bool:
-        """Take a place, and say whether there was one.
+    def try_acquire(self) -> bool:
+        """Take a slot if one is free, and return whether it was.
 
-        It is taken before it is counted, so that processes which do so at once never have one too many; for the last
-        place, both may be refused.
+        It is taken before it is counted, so that processes which do so at once never have one too many; of two that
+        want the last slot, both may be refused.
         """
         with self._lock:
-            self._taken.own += 1
-            free = self._taken.total <= self._places
-            self._taken.own -= not free
+            self._count.own += 1
+            free = self._count.total <= self._slots
+            self._count.own -= not free
             return free
 
-    def give_back(self) -> None:
-        """Give back a place that was taken."""
+    def release(self) -> None:
+        """Release a slot that was taken."""
         with self._lock:
-            self._taken.own -= 1
+            self._count.own -= 1
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold a place. Raises Overloaded, at once, if there is none."""
-        if not self.take():
+    def slot(self) -> Iterator[None]:
+        """Hold a slot. Raises Overloaded, at once, if none is free."""
+        if not self.try_acquire():
             raise Overloaded(retry_after=RETRY_SECONDS)
         try:
             yield
         finally:
-            self.give_back()
+            self.release()
 
     @contextmanager
     def fetching(self) -> Iterator[None]:
-        """Give back, for a while, the place that is held. Raises Overloaded, at once, if as many fetch as may."""
+        """Swap the slot that is held for a fetch slot, for a while. Raises Overloaded, at once, if none is free."""
         with self._lock:
-            if self._fetching >= self._fetches:
+            if self._fetching >= self._fetch_slots:
                 raise Overloaded("The service fetches as many images as it can.", retry_after=RETRY_SECONDS)
             self._fetching += 1
-            self._taken.own -= 1
+            self._count.own -= 1
         try:
             yield
         finally:
             with self._lock:
                 self._fetching -= 1
-                self._taken.own += 1  # what was fetched is computed, even if others have come meanwhile
+                self._count.own += 1  # what was fetched is computed, even if others have come meanwhile
 
 
-class SharedByCallers:
-    """Places of which one caller has only some at a time, so that nobody can hold all of them.
+class PerClientAdmission:
+    """Slots of which one client has only some at a time, so that nobody can hold all of them.
 
-    places: how many there are; each: how many of them one caller may have
+    slots: how many there are; each: how many of them one client may have
     """
 
-    def __init__(self, places: int, each: int) -> None:
-        self.all = Admission(places)
+    def __init__(self, slots: int, each: int) -> None:
+        self.all = Admission(slots)
         self.each = each
         self.taken: Counter[bytes] = Counter()
 
-    def of(self, caller: bytes) -> "PlacesOfCaller":
-        """Return the places as one caller has them."""
-        return PlacesOfCaller(self, caller)
+    def of(self, client: bytes) -> "ClientSlots":
+        """Return the slots as one client has them."""
+        return ClientSlots(self, client)
 
 
-class PlacesOfCaller:
-    """Places that others have as well; for one thread alone, the event loop's."""
+class ClientSlots:
+    """One client's slots; for one thread alone, the event loop's."""
 
-    def __init__(self, shared: SharedByCallers, caller: bytes) -> None:
-        self._shared = shared
-        self._caller = caller
+    def __init__(self, admission: PerClientAdmission, client: bytes) -> None:
+        self._admission = admission
+        self._client = client
 
-    def take(self) -> bool:
-        """Take a place, and say whether there was one for this caller."""
-        taken = self._shared.taken
-        if taken[self._caller] >= self._shared.each or not self._shared.all.take():
+    def try_acquire(self) -> bool:
+        """Take a slot if one is free for this client, and return whether it was."""
+        taken = self._admission.taken
+        if taken[self._client] >= self._admission.each or not self._admission.all.try_acquire():
             return False
-        taken[self._caller] += 1
+        taken[self._client] += 1
         return True
 
-    def give_back(self) -> None:
-        """Give back a place that was taken."""
-        self._shared.all.give_back()
-        self._shared.taken[self._caller] -= 1
-        if not self._shared.taken[self._caller]:
-            del self._shared.taken[self._caller]
+    def release(self) -> None:
+        """Release a slot that was taken."""
+        self._admission.all.release()
+        self._admission.taken[self._client] -= 1
+        if not self._admission.taken[self._client]:
+            del self._admission.taken[self._client]
+
+
+class FairSemaphore:
+    """A semaphore that is first come, first served: threading's lets newcomers overtake waiters for seconds on end.
+
+    slots:       how many there are
+    max_waiting: how many may wait while no slot has come free for a second, or None for any number
+    """
+
+    def __init__(self, slots: int, max_waiting: int | None = None) -> None:
+        self._free = slots
+        self._max_waiting = max_waiting
+        self._waiting: deque[tuple[threading.Event, int]] = deque()
+        self._lock = threading.Lock()
+        self._changed = time.monotonic()
+
+    @property
+    def stalled_seconds(self) -> float:
+        """For how long the same holders have had all slots; 0 where one is free."""
+        changed, free = self._changed, self._free
+        return 0.0 if free > 0 else time.monotonic() - changed
+
+    @contextmanager
+    def acquired(self, deadline: float | None = None, slots: int = 1) -> Iterator[None]:
+        """Wait for so many slots at once, and hold them.
+
+        deadline: on time.monotonic()'s clock
+        Raises Overloaded if they did not come free by then.
+        """
+        self._acquire(deadline, slots)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._release(slots)
+
+    def _acquire(self, deadline: float | None, slots: int) -> None:
+        granted = threading.Event()
+        waiter = (granted, slots)
+        with self._lock:
+            if self._free >= slots and not self._waiting:
+                self._take(slots)
+                return
+            self._waiting.append(waiter)
+            until = self._until(waiter, deadline)
+        while not granted.wait(None if until is None else max(0.0, until - time.monotonic())):
+            with self._lock:
+                if granted.is_set():  # in this very moment
+                    return
+                until = self._until(waiter, deadline)
+                if until is not None and time.monotonic() >= until:
+                    self._waiting.remove(waiter)
+                    self._release(0)  # those who wait behind one that wanted more
+                    raise Overloaded(retry_after=RETRY_SECONDS)
+
+    def _until(self, waiter: tuple[threading.Event, int], deadline: float | None) -> float | None:
+        """Return how long this waiter may wait if nothing changes meanwhile."""
+        if self._max_waiting is None or self._waiting.index(waiter) < self._max_waiting:
+            return deadline
+        stalled = self._changed + _STALL_SECONDS
+        return stalled if deadline is None else min(deadline, stalled)
+
+    def _take(self, slots: int) -> None:
+        self._free -= slots
+        self._changed = time.monotonic()
+
+    def _release(self, slots: int) -> None:
+        self._free += slots
+        if slots:
+            self._changed = time.monotonic()
+        while self._waiting and self._waiting[0][1] <= self._free:
+            granted, wanted = self._waiting.popleft()
+            self._take(wanted)
+            granted.set()

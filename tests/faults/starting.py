@@ -2,4 +2,4 @@
 
 import sys
 
-GUNICORN = (sys.executable, "-m", "gunicorn", "--config", "python:service.gunicorn_conf")
+GUNICORN = (sys.executable, "-m", "gunicorn", "--config", "python:service.server.gunicorn_conf")

@@ -14,13 +14,12 @@ from typing import Any
 
 import pytest
 
-from service.settings import STREAMED_SLOTS, STREAMED_SLOTS_EACH
+from service.limits.admission import STREAMED_SLOTS, STREAMED_SLOTS_EACH
 from tests.conftest import CACHE, encoded, noise
 from tests.faults.callers import wait_for
 from tests.support.problem_shape import checked_problem
 from tests.support.running_service import Service, served
-from tests.support.wire import Answer, connect, read_answer
-from tests.test_refusals import split
+from tests.support.wire import Answer, connect, read_answer, split
 
 OLD, NEW = "zq7oldkeyzq", "zq7newkeyzq"
 SETTINGS = {"GAZE_RATE_LIMIT": "20/minute", "GAZE_TRUSTED_PROXIES": "127.0.0.77", "FORWARDED_ALLOW_IPS": "*"}

@@ -18,8 +18,8 @@ from benchmarks.open_loop import Crowd, p99
 from benchmarks.overload import overload
 from benchmarks.pictures import LARGE, jpeg
 from benchmarks.reference_clip import make_reference_clip
-from service.limits.cores import available_cores
-from service.settings import SLOTS
+from service.limits.admission import SLOTS
+from service.limits.threads import available_cores
 from tests.conftest import CACHE, encoded
 from tests.faults.answers import POST, assert_answers
 from tests.faults.callers import answer_to, ask_patiently, question, wait_for

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from service.settings import FETCH_SLOTS, OTHER_SLOTS, SLOTS, STREAMED_SLOTS
+from service.limits.admission import FETCH_SLOTS, OTHER_SLOTS, SLOTS, STREAMED_SLOTS
 from tests.conftest import CACHE
 from tests.faults.answers import GOOD, IMAGE, PNG, POST, Seen, assert_answers, post
 from tests.support.problem_shape import MARKER, checked_problem

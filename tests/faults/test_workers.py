@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import SLOTS
+from service.limits.admission import SLOTS
 from service.zero_shot.model_files import demo_folder
 from tests.conftest import CACHE
 from tests.faults.callers import LOST, REFUSED, Load, answer_to, question, readiness, status_of, wait_for

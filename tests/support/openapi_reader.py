@@ -1,13 +1,30 @@
-"""Reads an answer by the OpenAPI document, and keeps what of either the other does not have."""
+"""The OpenAPI document without a server, and what reads answers by it: what either has and the other has not."""
 
 import copy
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
+from service.api.openapi.document import document
+from service.app import create_app
+from service.settings import Settings
+from service.zero_shot.loading import LoadingClassifier
+from service.zero_shot.phrase_lists import built_in_folder, read_lists
+
 Document = dict[str, Any]
 _SAYS_WHAT_IT_IS = {"type", "const", "enum"}
+
+
+def document_of_built_in_lists() -> Document:
+    """Return the document of an app whose model is never loaded."""
+
+    def load(_report: object) -> Any:
+        raise AssertionError("nobody asks the model")
+
+    loading = LoadingClassifier(load)
+    return document(create_app(Settings(model="demo"), read_lists(built_in_folder()), loading, threading.Event()))
 
 
 class AnswerReader:

@@ -36,3 +36,10 @@ def exchange(address: str, *sent: bytes) -> Answer:
             for block in sent:
                 connection.sendall(block)
         return read_answer(connection)
+
+
+def split(answer: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Return the status, the headers and the body of an answer that was read to its end."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    line, *fields = head.decode().split("\r\n")
+    return int(line.split(" ")[1]), dict(field.split(": ", 1) for field in fields), body

@@ -19,6 +19,9 @@ PREFLIGHT = {
 }
 """What a browser is told that asks, before it sends a request, whether it may."""
 
+PROBES = ("/livez", "/readyz", "/metrics")
+"""What a supervisor asks for, by whatever name of the host."""
+
 
 @dataclass(frozen=True)
 class CorsPolicy:

@@ -169,7 +169,7 @@ def counted_as(address: Address | None) -> bytes:
     return address.packed[:8] if address else b""
 
 
-_COUNTED = "/v1/"
+COUNTED = "/v1/"
 """What a quota counts; who supervises the service is never refused."""
 
 
@@ -194,7 +194,7 @@ class Access:
         Raises RateLimited, and Unauthorized where it lacks a key.
         """
         key = self._keys.digest_of(authorization)
-        if path.startswith(_COUNTED) and not counted:
+        if path.startswith(COUNTED) and not counted:
             self._quota.take(key or counted_as(client))
             counted = True
         if key is None and self._keys.guard(path):

@@ -17,7 +17,8 @@ from werkzeug.http import parse_options_header
 
 from service.api.body import from_json, read_bytes
 from service.api.request_context import current_request
-from service.api.schemas.requests import DEFAULT_TOP_K, Digits, digits, whole
+from service.api.schemas.forms import Digits, digits
+from service.api.schemas.requests import DEFAULT_TOP_K, never_null, whole
 from service.errors import FieldError, InvalidRequest, MalformedRequest, UnsupportedMediaType
 from service.zero_shot.phrase_lists import PhraseList
 
@@ -122,12 +123,17 @@ class ReconciliationMatch(_Sent):
     queries: Annotated[list[ReconciliationMatchQuery], Field(max_length=MAX_QUERIES)]
 
 
-class Suggest(_Sent):
-    """What a suggest service is asked."""
+class SuggestType(_Sent):
+    """What the service that suggests lists is asked."""
 
     prefix: Annotated[str, Field(max_length=MAX_PREFIX_CHARACTERS)] = Field("", description="What a name starts with.")
     cursor: Digits = Field(0, ge=0, le=10**9, description="How many suggestions to skip.")
-    type: str | None = Field(None, description="Only terms of the list of this name.")
+
+
+class SuggestEntity(SuggestType):
+    """What the service that suggests terms is asked."""
+
+    type: str | None = Field(None, description="Only terms of the list of this name.", json_schema_extra=never_null)
 
 
 class ReconciliationType(BaseModel):

@@ -9,7 +9,7 @@ import structlog
 from numpy.typing import NDArray
 
 from service.api.gaze import GRACE_SECONDS
-from service.api.images import ImageLoader, ImageServices, LoadedImage, ResolvedImage
+from service.api.images import ImageServices, LoadedImage, RequestImages, ResolvedImage
 from service.api.query import ImageSource
 from service.api.reconcile.batch import Query, ReconciliationCandidate, ReconciliationFeature, ReconciliationType
 from service.api.reconcile.terms import term_id
@@ -36,7 +36,7 @@ class Batch:
         self._classifier = classifier
         self._served = served
         self._context = context
-        self._loader = ImageLoader(services, context, classifier.model.image_size)
+        self._loader = RequestImages(services, context, classifier.model.image_size)
 
     def candidates(self, queries: Sequence[Query]) -> list[list[ReconciliationCandidate]]:
         """Return the candidates for each query, best first: none for a picture that cannot be had, or an unknown list.

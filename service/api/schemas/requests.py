@@ -41,11 +41,6 @@ def whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def digits(text: Any) -> Any:
-    """Read a query's digits; of the rest that int() would take for a number, the contract means nothing."""
-    return int(text) if isinstance(text, str) and re.fullmatch(r"[0-9]{1,10}", text) else text
-
-
 def _few(own_lists: Any) -> Any:
     # Counted before they are looked at: of a million wrong ones, pydantic would gather a million errors.
     if isinstance(own_lists, dict) and len(own_lists) > MAX_OWN_LISTS:
@@ -53,7 +48,7 @@ def _few(own_lists: Any) -> Any:
     return own_lists
 
 
-def _never_null(schema: dict[str, Any]) -> None:
+def never_null(schema: dict[str, Any]) -> None:
     """Say in a field's JSON schema that the field is left out, and not null, where it is not used."""
     del schema["default"]
     schema.update(next(kind for kind in schema.pop("anyOf") if kind != {"type": "null"}))
@@ -61,7 +56,7 @@ def _never_null(schema: dict[str, Any]) -> None:
 
 def _own_lists(schema: dict[str, Any]) -> None:
     # Said as names and values: generated clients take what has only patternProperties for an object without fields.
-    _never_null(schema)
+    never_null(schema)
     [(name, phrases)] = schema.pop("patternProperties").items()
     schema.update(propertyNames={"pattern": name}, additionalProperties=phrases)
 
@@ -84,13 +79,13 @@ def _image_kind(image: Any) -> str | None:
     return f"by_{fields.pop()}" if fields in ({"url"}, {"base64"}, {"iiif"}) else None
 
 
-class _Sent(BaseModel):
+class Sent(BaseModel):
     """What callers send: exact types, and no field that the contract does not have."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class _Question(_Sent):
+class _Question(Sent):
     """What is sent as JSON: a field that is not used is left out, and not null."""
 
     _nullable: ClassVar[str | None] = None
@@ -125,7 +120,7 @@ class _Image(_Question):
         None,
         description="The museum's own number of what the image shows; it comes back with the answer.",
         examples=["1913.7.4"],
-        json_schema_extra=_never_null,
+        json_schema_extra=never_null,
     )
 
 
@@ -172,7 +167,6 @@ ImageInput = Annotated[
         custom_error_message="An image is an object with exactly one of url, base64 and iiif.",
     ),
 ]
-Url = Annotated[str, StringConstraints(min_length=1, max_length=MAX_URL_CHARACTERS)]
 Phrase = Annotated[
     str,
     StringConstraints(min_length=1, max_length=MAX_PHRASE_CHARACTERS),
@@ -199,13 +193,9 @@ Template = Annotated[
         {"type": "string", "maxLength": MAX_PHRASE_CHARACTERS, "pattern": r"^([^{]|\{(?!\}))*\{\}([^{]|\{(?!\}))*$"}
     ),
 ]
-Digits = Annotated[int, BeforeValidator(digits)]
 TopK = Annotated[int, Field(ge=1), BeforeValidator(whole)]
 INCLUDED: tuple[Included, ...] = get_args(Included)
 Include = Annotated[list[Included], Field(fail_fast=True)]
-SHARE_PATTERN = r"0(\.[0-9]{1,20})?|1(\.0{1,20})?"
-"""A share in a form, between 0 and 1."""
-
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -225,18 +215,18 @@ class GazeRequest(_Question):
     _nullable = "top_k"
 
     image: ImageInput | None = Field(
-        None, description="The one image; or give `images`, not both.", json_schema_extra=_never_null
+        None, description="The one image; or give `images`, not both.", json_schema_extra=never_null
     )
     images: Annotated[list[ImageInput], Field(min_length=1, max_length=MAX_IMAGES, fail_fast=True)] | None = Field(
         None,
         description="Several images; one that fails has an `error`, and the others are answered.",
-        json_schema_extra=_never_null,
+        json_schema_extra=never_null,
     )
     lists: Annotated[list[ListName], Field(min_length=1, max_length=MAX_LISTS, fail_fast=True)] | None = Field(
         None,
         description="Names of served lists.",
         examples=[["movements", "surfaces"]],
-        json_schema_extra=_never_null,
+        json_schema_extra=never_null,
     )
     phrases: OwnLists | None = Field(
         None,
@@ -254,7 +244,7 @@ class GazeRequest(_Question):
         description="What of the picture the model sees: `crop`, the middle square; `pad`, all of it, on bars of its "
         "edge's colour; `stretch`, all of it, out of proportion. Left out: as the model was trained, which for CLIP "
         "is `crop`.",
-        json_schema_extra=_never_null,
+        json_schema_extra=never_null,
     )
     include: Include = Field(
         [],
@@ -271,21 +261,6 @@ class GazeRequest(_Question):
         return self
 
 
-class GazeForm(_Sent):
-    """The fields of a form beside its files."""
-
-    image_url: list[Url] = []
-    image_iiif: list[Url] = []
-    lists: list[ListName] = Field([], max_length=MAX_LISTS, fail_fast=True)
-    phrases: list[Phrase] = []
-    template: Template = "{}"
-    top_k: TopK | None = DEFAULT_TOP_K
-    min_probability: Share = 0.0
-    rank_by: RankBy = "probability"
-    fit: Fit | None = None
-    include: Include = []
-
-
 class ExplainRequest(_Question):
     """Show what parts of an image raise some phrases."""
 
@@ -293,24 +268,6 @@ class ExplainRequest(_Question):
     phrases: Annotated[Phrases, Field(max_length=MAX_EXPLAINED)] = Field(examples=[["a red square", "a blue square"]])
     template: Template = Field("{}", description="Applied to `phrases`; contains {} once.")
     fit: Fit | None = Field(
-        None, description="What of the picture the model sees, as for /v1/gaze.", json_schema_extra=_never_null
+        None, description="What of the picture the model sees, as for /v1/gaze.", json_schema_extra=never_null
     )
     overlay: bool = Field(False, description="Whether each heat map comes as a PNG as well, to lay on the picture.")
-
-
-class ExplainForm(_Sent):
-    """The fields of a form beside its file."""
-
-    image_url: list[Url] = []
-    image_iiif: list[Url] = []
-    phrases: Annotated[list[Phrase], Field(min_length=1, max_length=MAX_EXPLAINED, fail_fast=True)]
-    template: Template = "{}"
-    fit: Fit | None = None
-    overlay: bool = False
-
-
-class ListPage(_Sent):
-    """Which part of a list is asked for."""
-
-    offset: Digits = Field(0, ge=0, le=10**9, description="How many items to skip.")
-    limit: Digits = Field(100, ge=1, le=10_000, description="How many items to give at most.")

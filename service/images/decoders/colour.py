@@ -1,9 +1,10 @@
-"""What a file says of its colours in numbers -> an ICC profile, where they are other than sRGB's."""
+"""Colours: ICC profiles, numbers of a file that are made a profile, and samples that use little of their range."""
 
 import struct
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 Points = tuple[float, ...]
 """x and y of white, red, green and blue."""
@@ -16,7 +17,7 @@ _PRIMARIES: dict[int, Points] = {
 }
 _EXPONENTS = {4: 2.2, 5: 2.8, 8: 1.0}
 _HDR = (16, 18)  # PQ and HLG
-UNSAID = 2
+_UNSAID = 2
 """The code point of primaries, or of a transfer, that are said elsewhere or not at all."""
 
 _SAME = 0.005
@@ -31,8 +32,62 @@ _D50 = np.array([0.9642, 1.0, 0.8249])
 
 HDR_WARNING = "The picture says that its brightness is HDR's; it was read as if it were not, and may look flat."
 
+_DIM = 0.26
+"""Of the range of samples: who uses no more has most likely scanned fewer bits than the file has."""
 
-def of_code_points(primaries: int, transfer: int) -> tuple[Points, float] | None:
+_BANDS = {"L": 1, "LA": 1, "RGB": 3, "RGBA": 3}
+"""Of modes that are light: how many say how much."""
+
+_WIDE, _WIDE_WHITE = "I;16", 65_535
+_BYTE_VALUES = 256
+_LEAST = 0.5
+
+MAX_PLAIN_BYTES = 32_768
+"""Three curves of 4,096 samples, and what such a profile says besides."""
+
+_HEADER = struct.Struct(">12x4s4s4s12x4s88xI")
+"""Class, space of the colours, space that they are taken to, a mark, and the number of tags."""
+
+_TAG = struct.Struct(">4sII")
+_MARK = b"acsp"
+_CLASSES = (b"mntr", b"scnr", b"spac", b"prtr")
+_SPACES = (b"RGB ", b"GRAY")
+_MAX_TAGS = 40
+_MOST_TAGS = 100
+"""As many as Little CMS reads of any profile."""
+
+_MAX_SAMPLES = 4_096
+_FLOAT_PIPELINES = frozenset(b"D2B0 D2B1 D2B2 D2B3 B2D0 B2D1 B2D2 B2D3".split())
+_CURVES = (b"rTRC", b"gTRC", b"bTRC", b"kTRC")
+_OTHER_TAGS = frozenset(
+    b"rXYZ gXYZ bXYZ wtpt bkpt chad desc cprt dmnd dmdd lumi meas view vued tech chrm targ calt cicp dscm mmod vcgt "
+    b"ndin aarg aagg aabg aapy".split()
+)
+"""What else such profiles hold. Little CMS reads those of them that it needs, and each of these once."""
+
+
+def name_colours(
+    image: Image.Image, code_points: tuple[int, int] | None, said: tuple[Points, float] | None = None
+) -> tuple[str, ...]:
+    """Give a picture without a profile one of what its file says of colours in numbers; return what to warn of.
+
+    code_points: of primaries and transfer, which count before
+    said:        points of the primaries, and the exponent that samples between 0 and 1 are raised to
+    """
+    if code_points and code_points[1] in _HDR:
+        return (HDR_WARNING,)
+    if image.format == "PNG" and code_points and _UNSAID not in code_points:
+        image.info.pop("icc_profile", None)  # PNG (Third Edition), 4.3: the numbers count before the profile
+    named = _of_code_points(*code_points) if code_points else said
+    if named and not isinstance(image.info.get("icc_profile"), bytes):
+        grey = image.mode in ("L", "I;16") and "transparency" not in image.info
+        profile = profile_of(*named, grey=grey)
+        if profile:
+            image.info["icc_profile"] = profile
+    return ()
+
+
+def _of_code_points(primaries: int, transfer: int) -> tuple[Points, float] | None:
     """Return points and exponent of colours that are said by number, None where they are sRGB's or not known.
 
     Source: ITU-T H.273, tables 2 and 3.
@@ -41,12 +96,7 @@ def of_code_points(primaries: int, transfer: int) -> tuple[Points, float] | None
     return None if points is SRGB and exponent == _SRGB_EXPONENT else (points, exponent)
 
 
-def is_hdr(transfer: int) -> bool:
-    """Say whether this transfer is one that needs more than 8 bits' range of brightness."""
-    return transfer in _HDR
-
-
-def profile(points: Points, exponent: float, *, grey: bool) -> bytes | None:
+def profile_of(points: Points, exponent: float, *, grey: bool) -> bytes | None:
     """Return an ICC profile of these colours, None where they are sRGB's or impossible.
 
     exponent: that samples between 0 and 1 are raised to
@@ -99,3 +149,70 @@ def _packed(device: bytes, tags: dict[bytes, bytes]) -> bytes:
     header = header.ljust(36, b"\0") + b"acsp"
     illuminant = struct.pack(">3i", *(round(float(value) * 65536) for value in _D50))
     return header.ljust(68, b"\0") + illuminant + bytes(128 - 80) + table + data
+
+
+def depth_warnings(image: Image.Image, depth: int) -> tuple[str, ...]:
+    """Return what to warn of in a loaded picture whose file has samples of so many bits."""
+    return () if depth <= 8 else range_warnings(_used(image))
+
+
+def range_warnings(used: float) -> tuple[str, ...]:
+    """Return what to warn of where samples of more than 8 bits use such a part of their range, from 0 to 1."""
+    if not 0 < used <= _DIM:
+        return ()
+    percent = max(1, round(100 * used))
+    return (
+        f"The picture uses {percent} % of the range that its samples have, and the file does not say that they have "
+        "fewer bits: it was taken as it is, and may look almost of one tone.",
+    )
+
+
+def _used(image: Image.Image) -> float:
+    """Return the brightest sample as a part of white; 0 where a picture is not of light."""
+    if image.mode == _WIDE:
+        _, brightest = image.getextrema()
+        return float(brightest) / _WIDE_WHITE  # type: ignore[arg-type]  # one band has two numbers
+    bands = _BANDS.get(image.mode, 0)
+    counts = image.histogram()[: _BYTE_VALUES * bands]
+    seen = [place % _BYTE_VALUES for place, count in enumerate(counts) if count]
+    # What seems black may be numbers that 8 bits are too few for.
+    return max(_LEAST, *seen) / (_BYTE_VALUES - 1) if bands else 0.0
+
+
+def without_float_pipelines(profile: bytes) -> bytes:
+    """Return the profile with its float pipelines (multiProcessElements) under names that nobody reads.
+
+    A pipeline may have any number of stages in eight bytes each, and Little CMS takes 7 ms for each. A profile that has
+    them must be complete without them.
+    Source: ICC.1:2022, 8.3 to 8.5 and 10.16.
+    """
+    changed = bytearray(profile)
+    try:
+        tags = min(_HEADER.unpack_from(profile)[-1], _MOST_TAGS)
+        for place in range(_HEADER.size, _HEADER.size + tags * _TAG.size, _TAG.size):
+            if _TAG.unpack_from(profile, place)[0] in _FLOAT_PIPELINES:
+                changed[place] = ord("_")
+    except struct.error:
+        pass  # Little CMS says of it what it says of any that is cut short
+    return bytes(changed)
+
+
+def is_plain(profile: bytes) -> bool:
+    """Say whether a profile has matrix and curves alone, of a moderate size, and no table and no chain of stages."""
+    if len(profile) > MAX_PLAIN_BYTES:
+        return False
+    try:
+        profile_class, space, connection, mark, tags = _HEADER.unpack_from(profile)
+        if profile_class not in _CLASSES or space not in _SPACES or connection != b"XYZ " or mark != _MARK:
+            return False
+        return tags <= _MAX_TAGS and all(
+            name in _OTHER_TAGS or (name in _CURVES and _is_plain_curve(profile, place))
+            for name, place, _ in _TAG.iter_unpack(profile[_HEADER.size : _HEADER.size + tags * _TAG.size])
+        )
+    except struct.error:
+        return False
+
+
+def _is_plain_curve(profile: bytes, place: int) -> bool:
+    kind, samples = struct.unpack_from(">4s4xI", profile, place)
+    return bool(kind == b"para" or (kind == b"curv" and samples <= _MAX_SAMPLES))

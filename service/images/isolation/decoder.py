@@ -34,13 +34,12 @@ from service.errors import (
     UndecodableImage,
     UnsupportedImageFormat,
 )
-from service.images.decode import PICTURE_BYTES, ImageLimits, decode
-from service.images.decoders.pillow_errors import NEEDS_MEMORY
+from service.images.decode import ImageLimits, decode, is_ordinary
+from service.images.decoders.base import NEEDS_MEMORY, PIXEL_BYTES
 from service.images.isolation.decoding_process import PROCESS_BYTES, SMALL_BYTES, WORKING_BYTES
 from service.images.isolation.frames import Frames
-from service.images.isolation.ordinary import is_ordinary
 from service.images.isolation.processes import DECODING_PROGRAM, DecodingProcess
-from service.limits.fair_semaphore import Turns
+from service.limits.admission import FairSemaphore
 
 log = structlog.get_logger()
 
@@ -59,7 +58,7 @@ _SLOT_BYTES = 200_000_000
 """What all that decodes may take, for each that may do so at a time."""
 
 _ORDINARY_BYTES = 70_000_000
-_MOST_WAITING = 2
+_MAX_WAITING = 2
 """How many may wait for a process behind those that take long: each of them has one of the service's places."""
 
 _WEBP_CANVASES = 2 * 4 * 16_384**2
@@ -110,28 +109,23 @@ class Decoder:
         self, limits: ImageLimits, slots: int, seconds: float | None = None, program: str = DECODING_PROGRAM
     ) -> None:
         self._own_seconds = seconds
-        self._limits = limits
-        self._slots = Turns(slots)
+        self.limits = limits
+        self._slots = FairSemaphore(slots)
         self._others_share = min(1, slots - 1)  # none of a single slot, which is left for ordinary pictures
-        self._others = Turns(max(1, slots - 1), most_waiting=_MOST_WAITING)
+        self._others = FairSemaphore(max(1, slots - 1), max_waiting=_MAX_WAITING)
         # The largest picture is decoded however few slots there are.
-        largest = PROCESS_BYTES + PICTURE_BYTES * limits.max_pixels + WORKING_BYTES
+        largest = PROCESS_BYTES + PIXEL_BYTES * limits.max_pixels + WORKING_BYTES
         self._others_bytes = max(_SLOT_BYTES * slots - _ORDINARY_BYTES * (slots - 1), largest)
-        self._memory = Turns(self._others_bytes)
+        self._memory = FairSemaphore(self._others_bytes)
         self._idle: list[DecodingProcess] = []
         self._modules: frozenset[str] = frozenset()
         self._program = program
         weakref.finalize(self, _end, self._idle)
 
     @property
-    def max_pixels(self) -> int:
-        """What a picture may have."""
-        return self._limits.max_pixels
-
-    @property
-    def still_seconds(self) -> float:
+    def stalled_seconds(self) -> float:
         """For how long no picture has come to its end though all slots are taken, where that is too long; else 0."""
-        still = self._slots.still_seconds
+        still = self._slots.stalled_seconds
         return still if still > self._seconds else 0.0
 
     @property
@@ -143,16 +137,16 @@ class Decoder:
         """Wait for a slot, and give what decodes this picture in it. Raises Overloaded if none was free in time."""
         deadline = time.monotonic() + self._seconds
         if is_ordinary(encoded):
-            with self._slots.turn(deadline):
+            with self._slots.acquired(deadline):
                 yield partial(self._here, encoded)
         else:
-            with self._others.turn(deadline), self._slots.turn(deadline, self._others_share):
+            with self._others.acquired(deadline), self._slots.acquired(deadline, self._others_share):
                 yield partial(self._elsewhere, encoded, deadline)
 
     def _here(
         self, encoded: bytes, prepare: Prepare, min_short_side: int | None = None, cores: int = 1, *, fast: bool = False
     ) -> PreparedImage:
-        image = decode(encoded, self._limits, min_short_side, fast=fast)
+        image = decode(encoded, self.limits, min_short_side, fast=fast)
         inputs = prepare(image.rgb, cores=cores)
         return PreparedImage(
             image.width, image.height, image.format, image.sha256, inputs, image.decoded_at, image.warnings
@@ -168,8 +162,8 @@ class Decoder:
         *,
         fast: bool = False,
     ) -> PreparedImage:
-        if len(encoded) > self._limits.max_bytes:
-            raise ImageTooLarge(f"The image has more than the {self._limits.max_bytes} bytes that this service takes.")
+        if len(encoded) > self.limits.max_bytes:
+            raise ImageTooLarge(f"The image has more than the {self.limits.max_bytes} bytes that this service takes.")
         portable = _pickled(prepare)
         expected = _inputs_of(portable) if portable else None
         with self._process(_module_of(prepare) if expected else "", deadline) as process:
@@ -195,9 +189,9 @@ class Decoder:
         frames, given, own = process.frames, SMALL_BYTES, 2 * len(encoded)
         # Where more is set aside to open a file, it is limited once that is known; so it has to ask.
         set_aside = _set_aside(encoded)
-        wanted = {**wanted, "limits": self._limits, "given": 0 if set_aside else given}
+        wanted = {**wanted, "limits": self.limits, "given": 0 if set_aside else given}
         with ExitStack() as memory:
-            memory.enter_context(self._memory.turn(deadline, PROCESS_BYTES + given))
+            memory.enter_context(self._memory.acquired(deadline, PROCESS_BYTES + given))
             process.begun = time.monotonic()
             process.limit(own + given + set_aside, self._seconds)
             frames.send(pickle.dumps(wanted))
@@ -210,7 +204,7 @@ class Decoder:
                     process.is_spent = True
                     given = min(PROCESS_BYTES + needed, self._others_bytes) - PROCESS_BYTES
                     memory.close()  # two that each waited for the rest would wait for ever
-                    memory.enter_context(self._memory.turn(deadline, PROCESS_BYTES + given))
+                    memory.enter_context(self._memory.acquired(deadline, PROCESS_BYTES + given))
                     process.begun = time.monotonic()
                     with contextlib.suppress(AttributeError):  # glibc's: what requests have left is given back first
                         _LIBC.malloc_trim(0)
@@ -220,7 +214,7 @@ class Decoder:
                     raise ImageDimensions(NEEDS_MEMORY)
                 frames.send_fields(enough=given >= needed)
                 answer = frames.receive_fields()
-            return _read_answer(answer, frames, sha256, self._limits.max_pixels, expected)
+            return _read_answer(answer, frames, sha256, self.limits.max_pixels, expected)
 
     @contextmanager
     def _process(self, module: str, deadline: float) -> Iterator[DecodingProcess]:

@@ -25,10 +25,10 @@ import numpy as np
 
 from service.errors import GazeError, ImageDimensions
 from service.images.decode import DecodedImage, decode, import_decoders
-from service.images.decoders.pillow_errors import NEEDS_MEMORY
+from service.images.decoders.base import NEEDS_MEMORY
 from service.images.isolation.frames import Frames
 from service.images.isolation.sandbox import close_process
-from service.images.upright import Upright
+from service.images.oriented import OrientedImage
 
 IDLE_SECONDS = 60.0
 PROCESS_BYTES = 45_000_000
@@ -77,7 +77,7 @@ def _answer(frames: Frames) -> None:
         decoded = decode(
             encoded, asked["limits"], asked["min_short_side"], ask_for_memory, fast=asked["fast"], sha256=""
         )  # the parent says the sum itself
-        inputs = prepare(decoded.upright)
+        inputs = prepare(decoded.oriented)
     except GazeError as error:
         frames.send_fields(error=error.code, detail=error.detail)
     except MemoryError:
@@ -99,8 +99,8 @@ def _send(frames: Frames, decoded: DecodedImage, inputs: Mapping[str, np.ndarray
         frames.send(np.ascontiguousarray(values).data.cast("B"))
 
 
-def _samples(upright: Upright) -> Mapping[str, np.ndarray[Any, Any]]:
-    return {"rgb": np.asarray(upright.whole())}
+def _samples(image: OrientedImage) -> Mapping[str, np.ndarray[Any, Any]]:
+    return {"rgb": np.asarray(image.whole())}
 
 
 def _end_with_parent() -> None:

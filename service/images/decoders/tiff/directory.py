@@ -193,11 +193,6 @@ class Directories:
         return place not in self._seen and len(self._seen) < _MAX_DIRECTORIES
 
 
-def is_tiff(encoded: bytes) -> bool:
-    """Say whether these bytes begin as a TIFF or a BigTIFF does."""
-    return encoded[:2] in (b"II", b"MM") and encoded[2:4] in (b"\0*", b"*\0", b"\0+", b"+\0")
-
-
 def _unpacked(form: str, encoded: bytes, place: int) -> tuple[int, ...]:
     if place + struct.calcsize(form) > len(encoded):
         raise UndecodableImage

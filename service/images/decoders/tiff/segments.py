@@ -8,7 +8,7 @@ from imagecodecs._imcd import bitorder_decode, delta_decode, floatpred_decode, p
 from numpy.typing import NDArray
 
 from service.errors import ImageDimensions, UndecodableImage
-from service.images.decoders.pillow_errors import NEEDS_MEMORY
+from service.images.decoders.base import NEEDS_MEMORY
 from service.images.decoders.tiff import codecs
 from service.images.decoders.tiff.codecs import Samples
 from service.images.decoders.tiff.page import CCITT, OF_IMAGES, Page, unread

@@ -1,0 +1,1 @@
+"""The HTTP front: gunicorn, and what makes it hold slow callers, refuse early, hand over and end."""

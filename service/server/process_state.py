@@ -1,0 +1,25 @@
+"""What the event loop and the app of one worker share."""
+
+import threading
+from functools import cache
+
+from service.api.access.callers import Access
+from service.limits.admission import FETCH_SLOTS, SLOTS, Admission
+from service.server.handover import handover
+from service.settings import read_settings
+
+shutting_down = threading.Event()
+"""Set once this process is to end; /readyz then says so."""
+
+admission = Admission(SLOTS, FETCH_SLOTS, handover.taken)
+"""The event loop takes slots before a request costs a thread, the app where that was not possible.
+
+All workers together have as many as one would have: on the same cores, more of them would only wait longer.
+"""
+
+
+@cache
+def access() -> Access:
+    """Return who may ask, and how often: the event loop checks it before it reads a body, the app each time."""
+    settings = read_settings()
+    return Access(settings.api_keys, settings.rate_limit, settings.trusted_proxies)

@@ -1,0 +1,293 @@
+"""The real server: requests that never reach the app, bodies in chunks, and its end."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+import pytest
+
+from tests.conftest import CACHE, REPOSITORY, free_port, serving, wait_until_ready
+from tests.support.problem_shape import MARKER, checked_problem
+from tests.support.wire import Answer, connect, exchange, read_answer
+from tests.test_query import GOOD
+
+HEAD = "GET /livez HTTP/1.1\r\nHost: gaze\r\nConnection: close\r\n"
+POST = "POST /v1/gaze HTTP/1.1\r\nHost: gaze\r\nConnection: close\r\nContent-Type: application/json\r\n"
+BODY = json.dumps(GOOD).encode()
+
+
+def checked(answer: Answer, status: int, code: str) -> Answer:
+    assert answer.status == status
+    checked_problem(status, answer.headers, answer.body, code)
+    return answer
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        f"{MARKER}\r\n\r\n",
+        "\x16\x03\x01\x02\x00\x01" + MARKER + "\r\n\r\n",
+        f"GET /{MARKER}\r\n\r\n",
+        f"GET /{MARKER} HTTP/3.0\r\n\r\n",
+        f"GET /{MARKER} HTTP/1.1 {MARKER}\r\n\r\n",
+        f"get{MARKER} /livez HTTP/1.1\r\nHost: gaze\r\n\r\n",
+        f"GET {MARKER} HTTP/1.1\r\nHost: gaze\r\n\r\n",
+        f"GET /\xff{MARKER} HTTP/1.1\r\nHost: gaze\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        f"{HEAD}{MARKER}\r\n\r\n",
+        f"{HEAD}X {MARKER}: 1\r\n\r\n",
+        f"{HEAD}X-A: 1\r\n {MARKER}\r\n\r\n",
+        f"{HEAD}X-A: \0{MARKER}\r\n\r\n",
+        f"{HEAD}Host: {MARKER}\r\n\r\n",
+        f"{POST}Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        f"{POST}Content-Length: 2\r\nContent-Length: 3\r\n\r\n{{}}",
+        f"{POST}Content-Length: -2\r\n\r\n",
+        f"{POST}Content-Length: {MARKER}\r\n\r\n",
+        f"{POST}Transfer-Encoding: {MARKER}\r\n\r\n",
+        f"{POST}Expect: {MARKER}\r\n\r\n",
+    ],
+)
+def test_request_that_is_no_http(server: str, request_text: str) -> None:
+    answer = checked(exchange(server, request_text.encode("latin-1")), 400, "malformed_request")
+    assert answer.headers["Connection"] == "close"
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        f"GET /{MARKER * 1000} HTTP/1.1\r\nHost: gaze\r\n\r\n",
+        f"{HEAD}X-A: {MARKER * 2000}\r\n\r\n",
+        HEAD + "".join(f"X-{number}: {MARKER}\r\n" for number in range(101)) + "\r\n",
+    ],
+)
+def test_line_or_headers_that_are_too_long(server: str, request_text: str) -> None:
+    answer = checked(exchange(server, request_text.encode()), 413, "request_too_large")
+    assert answer.headers["Connection"] == "close"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        f"{HEAD}Host: again\r\n\r\n",
+        f"GET /{'a' * 10_000} HTTP/1.1\r\nHost: gaze\r\n\r\n",
+        HEAD + "X-A: a\r\n" * 60_000,
+        f"{POST}Content-Length: {2**26 + 1}\r\n\r\n",
+    ],
+    ids=["400", "413 of a line", "413 of a head without end", "413 of a body"],
+)
+def test_answers_have_the_same_headers_wherever_they_are_made(server: str, sent: str) -> None:
+    usual = exchange(server, f"{HEAD.replace('livez', 'nothing')}\r\n".encode())
+    assert usual.status == 404
+    answer = exchange(server, sent.encode())
+    assert answer.status in (400, 413)
+    assert sorted(answer.headers.keys()) == sorted(usual.headers.keys())
+    for name in ("Server", "Connection", "X-Content-Type-Options"):
+        assert answer.headers[name] == usual.headers[name]
+    assert abs(parsedate_to_datetime(answer.headers["Date"]) - datetime.now(UTC)) < timedelta(seconds=10)
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        f"{MARKER}\r\n",
+        "2\r\n{}xx\r\n0\r\n\r\n",
+        f"2;\r{MARKER}\r\n{{}}\r\n",
+        f"2\r\n{{}}\r\n0\r\n{MARKER}\r\n\r\n",
+        "-1\r\n",
+    ],
+)
+def test_chunks_that_are_broken(server: str, chunks: str) -> None:
+    sent = f"{POST}Transfer-Encoding: chunked\r\n\r\n{chunks}".encode()
+    checked(exchange(server, sent), 400, "malformed_request")
+
+
+def test_chunks_are_read_as_one_body(server: str) -> None:
+    chunks = [
+        f"{len(BODY[at : at + 50]):x}\r\n".encode() + BODY[at : at + 50] + b"\r\n" for at in range(0, len(BODY), 50)
+    ]
+    answer = exchange(server, f"{POST}Transfer-Encoding: chunked\r\n\r\n".encode(), *chunks, b"0\r\n\r\n")
+    assert answer.status == 200
+    assert "qualities" in json.loads(answer.body)["results"][0]["lists"]
+
+
+def test_chunks_over_the_limit_are_refused_and_not_cut_short(server: str) -> None:
+    megabyte = b"100000\r\n" + b" " * 2**20 + b"\r\n"
+    # JSON, were it read to the limit and no further.
+    start = f"{len(BODY):x}\r\n".encode() + BODY + b"\r\n"
+    sent = f"{POST}Transfer-Encoding: chunked\r\n\r\n".encode()
+    checked(exchange(server, sent, start, *[megabyte] * 65, b"0\r\n\r\n"), 413, "request_too_large")
+
+
+@pytest.mark.parametrize("expect", ["", "Expect: 100-continue\r\n"])
+def test_content_length_over_the_limit_is_refused_without_the_body(server: str, expect: str) -> None:
+    with connect(server) as connection:
+        connection.sendall(f"{POST}{expect}Content-Length: {2**26 + 1}\r\n\r\n".encode())
+        checked(read_answer(connection), 413, "request_too_large")
+
+
+@pytest.mark.parametrize("target", ["http://gaze", "http://gaze?a=b", "//v1//lists", "/v1//lists", "/v1/lists/"])
+def test_odd_targets_are_not_redirected(server: str, target: str) -> None:
+    sent = f"GET {target} HTTP/1.1\r\nHost: gaze\r\nConnection: close\r\n\r\n"
+    checked(exchange(server, sent.encode()), 404, "not_found")
+
+
+def test_connection_serves_several_requests(server: str) -> None:
+    with connect(server) as connection:
+        for request_id in ("first", "second"):
+            sent = f"{POST}X-Request-ID: {request_id}\r\nContent-Length: 2\r\n\r\n{{}}".replace("close", "keep-alive")
+            connection.sendall(sent.encode())
+            answer = read_answer(connection)
+            assert (answer.status, answer.headers["X-Request-ID"]) == (422, request_id)
+
+
+def test_connection_is_kept_after_a_body_that_was_not_read(server: str) -> None:
+    body = b"x" * 300_000
+    head = f"{POST}Content-Length: {len(body)}\r\n\r\n".replace("close", "keep-alive").replace("json", "yaml")
+    with connect(server) as connection:
+        for _ in range(5):
+            connection.sendall(head.encode() + body)
+            answer = checked(read_answer(connection), 415, "unsupported_media_type")
+            assert answer.headers["Connection"] == "keep-alive"
+
+
+@pytest.mark.parametrize("head", [HEAD, HEAD.replace("livez", "nothing"), f"{HEAD}Host: again\r\n"])
+def test_answer_reaches_who_has_sent_more_than_the_request(server: str, head: str) -> None:
+    with connect(server) as connection:
+        connection.sendall(head.encode() + b"\r\n" + b"x" * 200_000)
+        time.sleep(0.2)
+        answer = read_answer(connection)
+    assert answer.status in (200, 404, 400)
+    assert len(answer.body) == int(answer.headers["Content-Length"])
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        "Content-Length: 60000000",
+        "Transfer-Encoding: chunked",
+        "Expect: 100-continue\r\nContent-Length: 60000000",
+        "Transfer-Encoding: chunked\r\nExpect: 100-continue",
+    ],
+)
+@pytest.mark.parametrize(
+    ("page", "status", "code"),
+    [
+        ("Host: evil.example", 421, "misdirected_request"),
+        ("Host: gaze\r\noRIGIN: https://evil.example ", 403, "foreign_origin"),
+        ("Host: gaze\r\nOrigin: http://gaze\r\nOrigin: https://evil.example", 403, "foreign_origin"),
+        ("Host: gaze\r\nSec-Fetch-Site: cross-site", 403, "foreign_origin"),
+    ],
+)
+def test_a_foreign_page_is_refused_by_the_head(server: str, page: str, status: int, code: str, framing: str) -> None:
+    head = f"POST /v1/gaze HTTP/1.1\r\n{page}\r\n{framing}\r\n\r\n"
+    answer = checked(exchange(server, head.encode()), status, code)
+    assert answer.headers["Connection"] == "close"
+
+
+def test_what_was_held_of_requests_that_are_answered_is_held_no_more() -> None:
+    most = 100_000  # eight times as much may be half here at a time
+    head = f"{POST}Content-Length: {most - 1}\r\n\r\n".replace("json", "yaml")
+    with serving(GAZE_MODEL="demo", GAZE_URL_FETCH="off", GAZE_MAX_REQUEST_BYTES=str(most)) as address:
+        for _ in range(20):
+            with connect(address) as connection:
+                connection.sendall(head.encode() + b"x" * 60_000)
+                time.sleep(0.02)
+                connection.sendall(b"x" * (most - 1 - 60_000))
+                checked(read_answer(connection), 415, "unsupported_media_type")
+
+
+def test_a_head_that_comes_too_slowly_gets_no_answer(server: str) -> None:
+    with ExitStack() as held:
+        connections = [held.enter_context(connect(server)) for _ in range(3)]
+        for connection, beginning in zip(connections, (b"", b"GET / HT", HEAD.encode()), strict=True):
+            connection.sendall(beginning)
+        began = time.monotonic()
+        assert [connection.recv(1) for connection in connections] == [b""] * 3
+        assert 5 < time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize(("version", "coding"), [("1.1", "length"), ("1.1", "chunks"), ("1.0", "length")])
+def test_who_sends_no_more_after_the_request_is_answered(server: str, version: str, coding: str) -> None:
+    framed = f"Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY
+    if coding == "chunks":
+        framed = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+    with connect(server) as connection:
+        connection.sendall(POST.replace("1.1", version).encode() + framed)
+        connection.shutdown(socket.SHUT_WR)
+        answer = read_answer(connection)
+    assert answer.status == 200
+    assert "qualities" in json.loads(answer.body)["results"][0]["lists"]
+
+
+@pytest.fixture
+def own_server() -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    port = free_port()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GAZE_")}
+    environment |= {"GAZE_MODEL": "demo", "GAZE_URL_FETCH": "off", "GAZE_PORT": str(port), "GAZE_CACHE_DIR": str(CACHE)}
+    command = [sys.executable, "-m", "service.cli", "serve"]
+    with subprocess.Popen(command, env=environment, cwd=REPOSITORY, stdout=subprocess.DEVNULL) as process:
+        try:
+            wait_until_ready(f"http://127.0.0.1:{port}", process)
+            yield f"http://127.0.0.1:{port}", process
+        finally:
+            process.kill()
+
+
+def readiness(kept: socket.socket) -> Answer:
+    """Ask on a connection that is kept: once the server ends, it takes no new one."""
+    kept.sendall(b"GET /readyz HTTP/1.1\r\nHost: gaze\r\n\r\n")
+    return read_answer(kept)
+
+
+def test_termination_finishes_what_is_under_way(own_server: tuple[str, "subprocess.Popen[bytes]"]) -> None:
+    address, process = own_server
+    with connect(address) as connection, connect(address) as kept:
+        assert readiness(kept).status == 200
+        connection.sendall(f"{POST}Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY[:100])
+        process.send_signal(signal.SIGTERM)
+        while (answer := readiness(kept)).status == 200:
+            time.sleep(0.01)
+        checked(answer, 503, "shutting_down")
+        connection.sendall(BODY[100:])
+        answer = read_answer(connection)
+        assert answer.status == 200
+        assert "qualities" in json.loads(answer.body)["results"][0]["lists"]
+    assert process.wait(25) == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type", "megabytes", "status"),
+    [
+        ("/v1/gaze", "application/json", 80, 413),
+        ("/v1/gaze", "text/plain", 40, 415),
+        ("/nothing", "text/plain", 5, 404),
+        ("/livez", "text/plain", 5, 405),
+    ],
+)
+def test_who_sends_a_large_body_to_its_end_still_reads_why_it_was_refused(
+    server: str, path: str, media_type: str, megabytes: int, status: int
+) -> None:
+    connection = http.client.HTTPConnection(server.removeprefix("http://"), timeout=30)
+    connection.request("POST", path, body=b"x" * (megabytes * 1024**2), headers={"Content-Type": media_type})
+    assert connection.getresponse().status == status
+    connection.close()
+
+
+@pytest.mark.parametrize(("soft", "hard", "wanted"), [(256, 10_000, 8192), (256, 4096, 4096), (9000, 10_000, 9000)])
+def test_there_are_descriptors_for_all_connections(soft: int, hard: int, wanted: int) -> None:
+    program = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}));"
+        "import service.server.gunicorn_conf; print(resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60)
+    assert ended.stdout.splitlines()[-1] == f"({wanted}, {hard})"
