@@ -9,7 +9,7 @@ import structlog
 
 from service.bulk.items import Failure, Item
 from service.errors import GazeError, InternalError, Overloaded
-from service.images.isolation.decoder import Prepare, PreparedImage
+from service.images.decode import Prepare, PreparedImage
 from service.images.loader import EncodedImage, ImageLoader
 
 log = structlog.get_logger()
