@@ -46,7 +46,7 @@ class _StartErrorsTold(click.Group):
 def main() -> None:
     """Of these phrases, which describe this picture best, in CLIP's eyes?
 
-    Settings are environment variables that start with GAZE_; the README lists them.
+    Settings are environment variables that start with GAZE_; docs/settings.md lists them.
     """
     # A terminal may lack letters that a phrase has: then a question mark stands for each, and nothing ends. Answers are
     # printed, because click writes UTF-8 to what says that it takes ASCII alone.

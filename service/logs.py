@@ -30,8 +30,11 @@ class _Lines:
     debug = info = warning = error = critical = write
 
 
-def configure_logs(stream: TextIO | None = None, level: int = logging.INFO) -> None:
-    """Send what this service, gunicorn and the libraries log to standard output or a stream, as lines of JSON."""
+def configure_logs(stream: TextIO | None = None, level: int = logging.INFO) -> logging.Handler:
+    """Send what this service, gunicorn and the libraries log to standard output or a stream, as lines of JSON.
+
+    Return the handler of the standard library's loggers.
+    """
     stream = stream or sys.stdout
     lines = _Lines(stream)
     stamps: list[structlog.typing.Processor] = [
@@ -65,6 +68,7 @@ def configure_logs(stream: TextIO | None = None, level: int = logging.INFO) -> N
     # These would write whole URLs, which may hold secrets, or a line for each request to the hub.
     for name in ("urllib3", "httpx2", "httpx", "huggingface_hub", "transformers", "PIL"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    return handler
 
 
 class PreparedEvent:

@@ -16,7 +16,7 @@ from service.composition import load_classifier, served_lists
 from service.errors import StartError
 from service.limits.threads import lower_thread_priority
 from service.logs import configure_logs
-from service.server.handover import crew
+from service.server.handover import handover
 from service.server.process_state import access, admission, shutting_down
 from service.settings import read_settings
 from service.zero_shot import model_files
@@ -55,7 +55,7 @@ def _build(report: Report) -> ZeroShotClassifier:
 
 
 def _ready(classifier: ZeroShotClassifier) -> None:
-    crew.be_ready()
+    handover.be_ready()
     model = classifier.model
     log.info(
         "ready",
@@ -72,8 +72,8 @@ def _failed(error: Exception) -> NoReturn:
         log.error("start failed", reason=str(error))
     else:
         log.error("start failed", exc_info=error)
-    crew.fail()
-    os._exit(os.EX_CONFIG if crew.others_serve else BOOT_ERROR)  # sys.exit would end this thread alone
+    handover.fail()
+    os._exit(os.EX_CONFIG if handover.ready else BOOT_ERROR)  # sys.exit would end this thread alone
 
 
 configure_logs()

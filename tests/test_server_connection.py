@@ -1,34 +1,38 @@
-"""Arrival knows when there is enough of a request for a thread to begin, however it comes in pieces."""
+"""What is known of a request while it arrives, and how its answer leaves."""
 
 import itertools
+import socket
+import time
+from collections import deque
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.server.request_buffer import Arrival
+from service.server.connection import Connection, RequestBuffer, State
 
 GET = b"GET /v1/lists?offset=3 HTTP/1.1\r\nHost: gaze\r\n\r\n"
 POST = b"POST /v1/gaze HTTP/1.1\r\nHost: gaze\r\n"
 MAX_HEAD, MAX_BODY = 1000, 500
 
 
-def arrival(*pieces: bytes) -> Arrival:
-    arriving = Arrival(MAX_HEAD, MAX_BODY)
+def received(*pieces: bytes) -> RequestBuffer:
+    buffer = RequestBuffer(MAX_HEAD, MAX_BODY)
     for piece in pieces:
-        arriving.add(piece)
-    return arriving
+        buffer.add(piece)
+    return buffer
 
 
-def test_nothing_has_come() -> None:
-    nothing = arrival()
-    assert (nothing.can_begin, nothing.whole, nothing.head, nothing.size) == (False, False, None, 0)
+def test_nothing_has_been_received() -> None:
+    nothing = received()
+    assert (nothing.is_ready, nothing.is_complete, nothing.head, nothing.size) == (False, False, b"", 0)
     assert nothing.method_and_path == ("", "")
     assert nothing.request_id is None
 
 
 @pytest.mark.parametrize(
-    ("sent", "can_begin", "whole"),
+    ("sent", "is_ready", "is_complete"),
     [
         (b"GET / HT", False, False),
         (GET[:-1], False, False),
@@ -53,13 +57,14 @@ def test_nothing_has_come() -> None:
         (b"a" * MAX_HEAD, True, False),
     ],
 )
-def test_enough_has_come(sent: bytes, can_begin: bool, whole: bool) -> None:
-    arriving = arrival(sent)
-    assert (arriving.can_begin, arriving.whole) == (can_begin, whole)
-    assert arriving.size == len(sent)
-    if arriving.head is not None:
-        assert b"".join(arriving.release()) == sent
-        assert b"".join(arriving.release()) == arriving.head
+def test_when_a_request_is_ready_and_complete(sent: bytes, is_ready: bool, is_complete: bool) -> None:
+    buffer = received(sent)
+    assert (buffer.is_ready, buffer.is_complete) == (is_ready, is_complete)
+    assert buffer.size == len(sent)
+    if buffer.head:
+        pieces, early = buffer.take()
+        assert b"".join(pieces) + early == sent
+        assert len(buffer.take()[0]) == 1  # the head
 
 
 @settings(deadline=None)
@@ -69,30 +74,30 @@ def test_enough_has_come(sent: bytes, can_begin: bool, whole: bool) -> None:
 )
 def test_pieces_make_no_difference(sent: bytes, cuts: list[int]) -> None:
     edges = [0, *sorted(min(cut, len(sent)) for cut in cuts), len(sent)]
-    together, apart = arrival(sent), arrival(*[sent[a:b] for a, b in itertools.pairwise(edges)])
-    for what in ("can_begin", "whole", "head", "size", "method_and_path", "in_chunks"):
+    together, apart = received(sent), RequestBuffer(MAX_HEAD, MAX_BODY)
+    pieces = deque(sent[a:b] for a, b in itertools.pairwise(edges))
+    while not apart.is_ready:
+        apart.add(pieces.popleft())
+    for what in ("is_ready", "is_complete", "head", "method_and_path", "is_chunked"):
         assert getattr(apart, what) == getattr(together, what)
-    assert b"".join(apart.release()) == sent
+    (request, early), (whole_request, _) = apart.take(), together.take()
+    assert b"".join(request) == b"".join(whole_request)
+    assert b"".join(request) + early + b"".join(pieces) == sent
 
 
-def test_what_is_asked_for() -> None:
-    assert arrival(GET).method_and_path == ("GET", "/v1/lists")
-    assert arrival(POST).method_and_path == ("POST", "/v1/gaze")
-    assert arrival(b"GET /livez\r\n\r\n").method_and_path == ("", "")
-    assert arrival(b"\r\nGET / HTTP/1.1\r\n\r\n").method_and_path == ("", "")
+def test_method_and_path() -> None:
+    assert received(GET).method_and_path == ("GET", "/v1/lists")
+    assert received(POST).method_and_path == ("POST", "/v1/gaze")
+    assert received(b"GET /livez\r\n\r\n").method_and_path == ("", "")
+    assert received(b"\r\nGET / HTTP/1.1\r\n\r\n").method_and_path == ("", "")
 
 
 @pytest.mark.parametrize(
     ("sent", "request_id"),
     [(b"abc-1._", "abc-1._"), (b"a b", None), (b"", None), (b"x" * 129, None), (b"\xe4", None)],
 )
-def test_request_id_is_taken_over_if_it_is_one(sent: bytes, request_id: str | None) -> None:
-    assert arrival(POST + b"x-request-ID: " + sent + b"\r\n\r\n").request_id == request_id
-
-
-def test_origin() -> None:
-    assert arrival(POST + b"Origin: https://museum.example\r\n\r\n").origin == "https://museum.example"
-    assert arrival(POST + b"\r\n").origin is None
+def test_request_id_is_taken_over_where_usable(sent: bytes, request_id: str | None) -> None:
+    assert received(POST + b"x-request-ID: " + sent + b"\r\n\r\n").request_id == request_id
 
 
 @pytest.mark.parametrize(
@@ -106,35 +111,139 @@ def test_origin() -> None:
         (b"", None),
     ],
 )
-def test_other_headers_are_as_the_app_gets_them(fields: bytes, value: str | None) -> None:
-    assert arrival(b"POST /v1/gaze HTTP/1.1\r\n" + fields + b"\r\n").header("Host") == value
+def test_headers_are_as_the_app_gets_them(fields: bytes, value: str | None) -> None:
+    assert received(b"POST /v1/gaze HTTP/1.1\r\n" + fields + b"\r\n").header("Host") == value
 
 
-def test_caller_that_waits_to_be_told_to_go_on() -> None:
+def test_client_that_waits_for_a_100() -> None:
     head = POST + b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\n"
-    waiting = arrival(head)
+    waiting = received(head)
     assert waiting.expects_continue
     waiting.add(b"ab")
     assert not waiting.expects_continue
     waiting.add(b"c")
     # The parser would tell it a second time.
-    assert b"".join(waiting.release()) == POST + b"Content-Length: 3\r\n\r\nabc"
+    assert b"".join(waiting.take()[0]) == POST + b"Content-Length: 3\r\n\r\nabc"
     in_chunks = POST + b"Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"
-    assert b"".join(arrival(in_chunks).release()) == in_chunks
+    assert b"".join(received(in_chunks).take()[0]) == in_chunks
 
 
-def test_what_is_skipped_counts_as_come() -> None:
-    arrival = Arrival(1000, 1000)
-    arrival.add(b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc")
-    arrival.skip(6)
-    assert not arrival.whole
-    arrival.skip(1)
-    assert arrival.whole
-    assert arrival.release()[1:] == [b"abc"]
+def test_skipped_bytes_count_as_received() -> None:
+    buffer = received(b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc")
+    buffer.skip(6)
+    assert not buffer.is_complete
+    buffer.skip(1)
+    assert buffer.is_complete
+    assert buffer.take()[0][1:] == [b"abc"]
 
 
-def test_nothing_of_a_body_in_chunks_can_be_skipped() -> None:
-    arrival = Arrival(1000, 1000)
-    arrival.add(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
-    arrival.skip(1000)
-    assert not arrival.whole
+def test_nothing_of_a_chunked_body_can_be_skipped() -> None:
+    buffer = received(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+    buffer.skip(1000)
+    assert not buffer.is_complete
+
+
+LARGE = bytes(range(256)) * 40_000
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    client, accepted = socket.socketpair()
+    with client, accepted:
+        client.settimeout(10)
+        yield client, accepted
+
+
+def connection(accepted: socket.socket, *pieces: bytes) -> Connection:
+    return Connection(accepted, ("192.0.2.1", 1), ("127.0.0.1", 2), received(*pieces))
+
+
+def test_a_short_answer_is_sent_at_once(ends: tuple[socket.socket, socket.socket]) -> None:
+    client, accepted = ends
+    conn = connection(accepted)
+    conn.begin_to_send(b"head and body")
+    assert conn.send()
+    assert client.recv(100) == b"head and body"
+
+
+def test_a_long_answer_is_kept_and_sent_in_order(ends: tuple[socket.socket, socket.socket]) -> None:
+    client, accepted = ends
+    conn = connection(accepted)
+    conn.begin_to_send(LARGE)
+    got = bytearray()
+    while not conn.send():
+        got += client.recv(10**6)
+    accepted.close()
+    assert got + b"".join(iter(lambda: client.recv(10**6), b"")) == LARGE
+
+
+def test_sending_to_a_client_that_is_gone_is_an_error(ends: tuple[socket.socket, socket.socket]) -> None:
+    client, accepted = ends
+    conn = connection(accepted)
+    conn.begin_to_send(LARGE)
+    conn.send()
+    client.close()
+    with pytest.raises(OSError, match="pipe"):
+        conn.send()
+
+
+def test_a_thread_reads_what_is_here_and_then_what_comes(ends: tuple[socket.socket, socket.socket]) -> None:
+    client, accepted = ends
+    head = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+    request = connection(accepted, head).request(time.monotonic() + 0.3)
+    client.sendall(b"0\r\n\r\n")
+    assert list(request) == [head, b"0\r\n\r\n"]  # its end is the deadline
+
+
+def test_a_complete_request_ends_where_the_next_begins(ends: tuple[socket.socket, socket.socket]) -> None:
+    client, accepted = ends
+    conn = connection(accepted, GET + b"GET /next")
+    client.sendall(b"more")
+    assert list(conn.request(time.monotonic() + 10)) == [GET]
+    assert conn.begin_again(received(), 5.0) == b"GET /next"
+    assert (conn.state, conn.early) == (State.IDLE, b"")
+
+
+@pytest.mark.parametrize(
+    ("pieces", "unread", "drained"),
+    [
+        ([GET], b"", True),
+        ([GET], b"x", False),
+        ([GET + b"x"], b"", False),
+        ([POST + b"Content-Length: 9\r\n\r\n"], b"", False),
+    ],
+)
+def test_connection_is_drained(
+    ends: tuple[socket.socket, socket.socket], pieces: list[bytes], unread: bytes, drained: bool
+) -> None:
+    client, accepted = ends
+    conn = connection(accepted, *pieces)
+    list(conn.request(0.0))
+    client.sendall(unread)
+    assert conn.is_drained() is drained
+
+
+def test_a_lingering_client_reads_the_answer_and_its_end(ends: tuple[socket.socket, socket.socket]) -> None:
+    client, accepted = ends
+    conn = connection(accepted, POST + b"Content-Length: 9\r\n\r\n")
+    conn.send_last(b"answer")
+    assert conn.begin_to_linger(5.0)
+    assert client.recv(100) == b"answer"
+    assert client.recv(100) == b""
+    client.sendall(b"it still sends")
+    assert conn.discard() == 14
+    client.close()
+    assert conn.discard() == 0
+
+
+def test_the_least_useful_connection_is_the_idle_one() -> None:
+    pairs = [socket.socketpair() for _ in range(6)]
+    conns = [connection(accepted, GET[: 10 * (number == 2)]) for number, (_, accepted) in enumerate(pairs)]
+    states = (State.IDLE, State.LINGERING, State.RECEIVING, State.RECEIVING, State.SENDING, State.ANSWERING)
+    for conn, state in zip(conns, states, strict=True):
+        conn.state = state
+    ordered = sorted(conns, key=Connection.worth)
+    assert ordered == [conns[0], conns[1], conns[3], conns[2], conns[4], conns[5]]
+    for client, accepted in pairs:
+        client.close()
+        accepted.close()

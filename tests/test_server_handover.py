@@ -1,4 +1,4 @@
-"""Crew: which workers take callers, and when one that was told to end may."""
+"""Which workers take new clients, and what they count together."""
 
 import mmap
 import os
@@ -7,22 +7,22 @@ from copy import copy
 import pytest
 
 from service.limits.admission import Admission
-from service.server.handover import Crew
+from service.server.handover import DRAIN_PENDING, FREE, LOADING, READY, Handover
 
 
 class Worker:
-    """A worker's view of a crew: its own place, and the states that all share."""
+    """A worker's view of a handover: its own index, and the states that all share."""
 
-    def __init__(self, crew: Crew) -> None:
-        self.place = crew.enlist()
-        self.view = object.__new__(Crew)
-        self.view._states, self.view._own = crew._states, self.place
-        self.taken = copy(crew.taken)  # as the fork does
+    def __init__(self, handover: Handover) -> None:
+        self.index = handover.register()
+        self.view = object.__new__(Handover)
+        self.view._states, self.view._own = handover._states, self.index
+        self.taken = copy(handover.taken)  # as the fork does
 
 
-def test_a_worker_that_loads_takes_callers_only_while_nobody_is_ready() -> None:
-    crew = Crew()
-    first, second = Worker(crew).view, Worker(crew).view
+def test_a_loading_worker_accepts_only_while_none_is_ready() -> None:
+    handover = Handover()
+    first, second = Worker(handover).view, Worker(handover).view
     assert first.may_accept
     assert second.may_accept
     first.be_ready()
@@ -32,66 +32,54 @@ def test_a_worker_that_loads_takes_callers_only_while_nobody_is_ready() -> None:
 
 
 @pytest.mark.parametrize("failed", [False, True], ids=["killed", "failed to load"])
-def test_a_worker_that_ends_before_it_was_ready_is_loading_no_more(failed: bool) -> None:
-    crew = Crew()
-    old, new = Worker(crew), Worker(crew)
-    assert not crew.serves
+def test_a_worker_that_ended_loads_no_more(failed: bool) -> None:
+    handover = Handover()
+    old, new = Worker(handover), Worker(handover)
+    assert not handover.ready
     old.view.be_ready()
-    assert (crew.serves, crew.is_loading(old.place), crew.is_loading(new.place)) == (True, False, True)
+    assert (handover.ready, handover.state_of(old.index), handover.state_of(new.index)) == (1, READY, LOADING)
     if failed:
         new.view.fail()
-        assert new.view.others_serve
+        assert new.view.ready
         assert not new.view.may_accept
-    assert crew.dismiss(new.place) is failed
-    assert not crew.is_loading(new.place)
+    assert handover.unregister(new.index) is failed
+    assert handover.state_of(new.index) == FREE
     assert old.view.may_accept
 
 
-def test_others_accept_when_the_last_ready_worker_has_left() -> None:
-    crew = Crew()
-    old, new = Worker(crew).view, Worker(crew).view
+def test_loading_workers_accept_once_the_last_ready_one_stops() -> None:
+    handover = Handover()
+    old, new = Worker(handover).view, Worker(handover).view
     old.be_ready()
     assert not new.may_accept
-    old.leave()
+    old.request_stop()
     assert new.may_accept
 
 
-def test_a_worker_that_never_was_ready_ends_when_told_and_does_not_become_ready() -> None:
-    crew = Crew()
-    worker = Worker(crew).view
-    worker.leave()
+def test_a_worker_asked_to_stop_does_not_become_ready() -> None:
+    handover = Handover()
+    worker = Worker(handover).view
+    worker.request_stop()
     worker.be_ready()
-    assert worker.leaves
+    assert worker.state == DRAIN_PENDING
     assert not worker.may_accept
 
 
-def test_places_are_shared_with_forked_processes_and_used_again() -> None:
-    crew = Crew()
-    place = crew.enlist()
+def test_states_are_shared_with_forks_and_indexes_reused() -> None:
+    handover = Handover()
+    index = handover.register()
     if (child := os.fork()) == 0:
-        crew.be_ready()
+        handover.be_ready()
         os._exit(0)
     os.waitpid(child, 0)
-    assert not Worker(crew).view.may_accept
-    crew.dismiss(place)
-    assert crew.enlist() == place
+    assert not Worker(handover).view.may_accept
+    handover.unregister(index)
+    assert handover.register() == index
 
 
-def test_the_last_worker_is_the_one_besides_whom_nobody_takes_callers_or_is_about_to() -> None:
-    crew = Crew()
-    first, other = Worker(crew), Worker(crew)
-    assert not first.view.is_last
-    other.view.be_ready()
-    assert not first.view.is_last
-    other.view.leave()
-    assert first.view.is_last
-    crew.dismiss(other.place)
-    assert first.view.is_last
-
-
-def test_all_workers_together_have_the_places_of_one() -> None:
-    crew = Crew()
-    first, second = Worker(crew), Worker(crew)
+def test_all_workers_together_have_the_slots_of_one() -> None:
+    handover = Handover()
+    first, second = Worker(handover), Worker(handover)
     one, other = Admission(3, 1, first.taken), Admission(3, 1, second.taken)
     assert (one.try_acquire(), other.try_acquire(), other.try_acquire()) == (True, True, True)
     assert (one.try_acquire(), other.try_acquire(), one.is_full, one.taken) == (False, False, True, 3)
@@ -99,17 +87,17 @@ def test_all_workers_together_have_the_places_of_one() -> None:
         assert (one.try_acquire(), one.is_full) == (True, True)
     assert other.taken == 4
     one.release()
-    crew.dismiss(second.place)  # as when it was killed
+    handover.unregister(second.index)  # as when it was killed
     assert (one.taken, one.is_full) == (1, False)
-    assert Worker(crew).taken.own == 0
+    assert Worker(handover).taken.own == 0
 
 
-def test_workers_that_take_places_at_once_never_have_one_too_many() -> None:
-    crew, places = Crew(), 2
+def test_workers_never_take_one_slot_too_many() -> None:
+    handover, places = Handover(), 2
     holding = mmap.mmap(-1, 4)
     children = []
     for number in range(4):
-        worker = Worker(crew)
+        worker = Worker(handover)
         if (child := os.fork()) == 0:
             admission, most = Admission(places, 0, worker.taken), 0
             for _ in range(3_000):
@@ -122,4 +110,4 @@ def test_workers_that_take_places_at_once_never_have_one_too_many() -> None:
         children.append(child)
     held = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
     assert all(1 <= each <= places for each in held), held
-    assert crew.taken.total == 0
+    assert handover.taken.total == 0

@@ -4,16 +4,16 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from flask import Request
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from werkzeug.http import parse_options_header
 
+from service.api import problems
 from service.api.body import Form, file_name, read_body
-from service.api.problems import validated
 from service.api.schemas.forms import LINKED_ART, SHARE_PATTERN, ExplainForm, GazeForm
 from service.api.schemas.requests import (
     MAX_IMAGES,
@@ -47,6 +47,8 @@ _STABILITY_PHRASES, _STABILITY_BYTES_EACH, _STABILITY_FIRSTS = 50, 250, 20
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,8}")
 _DECIMAL = re.compile(SHARE_PATTERN)
 _TRUTH = {"true": True, "false": False}
+
+_Sent = TypeVar("_Sent", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,14 @@ def _query_of_form(form: Form) -> GazeQuery:
         ranking=RankOptions(sent.top_k, sent.min_probability, sent.rank_by, frozenset(sent.include)),
         fit=sent.fit,
     )
+
+
+def validated(kind: type[_Sent], fields: Any) -> _Sent:
+    """Return what was sent as this wire model. Raises InvalidRequest."""
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        raise problems.invalid(error) from None
 
 
 def _images_of(form: Form, sent: GazeForm | ExplainForm) -> tuple[ImageSource, ...]:

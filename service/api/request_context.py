@@ -112,9 +112,9 @@ class RequestContext:
         context = cls(
             request_id=sent_id if _REQUEST_ID.fullmatch(sent_id) else uuid.uuid4().hex,
             started=started,
-            deadline=RequestDeadline(started + seconds, environ.get("gunicorn.socket"), interim),
+            deadline=RequestDeadline(started + seconds, environ.get("gaze.socket"), interim),
             client=client,
-            is_admitted=environ.get("gaze.has_place", False),
+            is_admitted=environ.get("gaze.has_slot", False),
         )
         g.context = context
         return context

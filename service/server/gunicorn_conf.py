@@ -16,14 +16,13 @@ _metrics_folder = Path(tempfile.mkdtemp(prefix="gaze-metrics-"))
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics_folder)
 
 import structlog  # noqa: E402
-from gunicorn.glogging import Logger  # noqa: E402
 
 from service.api.metric_files import forget  # noqa: E402
 from service.errors import StartError  # noqa: E402
 from service.images.isolation.sandbox import hide_process  # noqa: E402
 from service.limits.admission import FETCH_SLOTS, OTHER_SLOTS, SLOTS, STREAMED_SLOTS  # noqa: E402
 from service.logs import configure_logs  # noqa: E402
-from service.server.handover import crew  # noqa: E402
+from service.server.handover import FAILED, LOADING, handover  # noqa: E402
 from service.settings import read_settings  # noqa: E402
 from service.zero_shot.phrase_lists import built_in_folder, read_lists  # noqa: E402
 
@@ -40,15 +39,6 @@ def _remove_metrics() -> None:
         shutil.rmtree(_metrics_folder, ignore_errors=True)
 
 
-class JsonLogger(Logger):
-    """gunicorn's logger, which then sends its lines the way of all others."""
-
-    def setup(self, cfg: Any) -> None:
-        """Set up as gunicorn does, and then as the service does."""
-        super().setup(cfg)
-        configure_logs()
-
-
 _settings = read_settings()
 
 # A descriptor for each connection that gunicorn takes, and for all else; many systems give 1024.
@@ -59,7 +49,11 @@ if _descriptors != resource.RLIM_INFINITY:
         resource.RLIMIT_NOFILE, (_wanted if _most == resource.RLIM_INFINITY else min(_wanted, _most), _most)
     )
 
-logger_class = JsonLogger
+logconfig_dict = {
+    "handlers": {"json": {"()": configure_logs}},
+    "root": {"level": "INFO", "handlers": ["json"]},
+    "loggers": {"gunicorn.error": {"propagate": True}},  # which gunicorn gives a handler of its own
+}
 bind = _settings.listens_on
 workers = _settings.workers
 worker_class = "service.server.worker.GazeWorker"
@@ -88,18 +82,17 @@ def when_ready(server: Any) -> None:
     server.manage_workers = partial(_manage_workers, server, server.manage_workers)
 
 
+def _in_state(server: Any, *states: int) -> list[int]:
+    return [pid for pid, worker in server.WORKERS.items() if handover.state_of(worker.index) in states]
+
+
 def _manage_workers(server: Any, manage_workers: Callable[[], None]) -> None:
     """Start and end workers until there are as many as there are to be.
 
     None is ended while its successor loads, or for one that has failed to load and is still on its way out.
     """
-    failing = any(crew.has_failed(worker.place) for worker in server.WORKERS.values())
-    if len(server.WORKERS) <= server.num_workers or not (_loading(server) or failing):
+    if len(server.WORKERS) <= server.num_workers or not _in_state(server, LOADING, FAILED):
         manage_workers()
-
-
-def _loading(server: Any) -> list[int]:
-    return [pid for pid, worker in server.WORKERS.items() if crew.is_loading(worker.place)]
 
 
 def _reload(server: Any) -> None:
@@ -113,23 +106,21 @@ def _reload(server: Any) -> None:
     except StartError as error:
         log.error("the lists are not read anew, and the old ones are served on", reason=str(error))
         return
-    for pid in _loading(server) if crew.serves else ():
-        server.kill_worker(pid, signal.SIGTERM)  # what it reads is of an earlier SIGHUP
-    server.num_workers = server.cfg.workers
-    for _ in range(server.num_workers):
+    for pid in _in_state(server, LOADING) if handover.ready else ():
+        os.kill(pid, signal.SIGTERM)  # what it reads is of an earlier SIGHUP
+    server.num_workers = _settings.workers
+    for _ in range(_settings.workers):
         server.spawn_worker()
 
 
-def pre_fork(server: Any, worker: Any) -> None:
-    """Give a new worker its place among the others."""
-    worker.place = crew.enlist()
-    # What systemd listens on, it goes on to hold.
-    worker.listeners_end_with_it = not server.systemd
+def pre_fork(_server: Any, worker: Any) -> None:
+    """Give a new worker its index among the others."""
+    worker.index = handover.register()
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Forget the place and the metrics' files of a worker that has ended."""
-    failed = crew.dismiss(worker.place)
+    """Forget the state and the metrics' files of a worker that has ended."""
+    failed = handover.unregister(worker.index)
     if failed and len(server.WORKERS) < server.num_workers:
         # Another would fail as well, again and again, and take the cores from those that answer.
         server.num_workers = len(server.WORKERS)

@@ -1,54 +1,58 @@
-"""Answers that gunicorn's worker gives by itself, without the app."""
+"""Requests that are rejected in the event loop: which, and the bytes of the answer."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from email.utils import formatdate
 from functools import lru_cache
-from types import MappingProxyType
 
 import structlog
-from gunicorn import SERVER
-from gunicorn.http import errors as http_errors
-from gunicorn.util import http_date
+from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
 from werkzeug.http import HTTP_STATUS_CODES
 
-from service.errors import GazeError, InternalError, MalformedRequest, RequestTooLarge
+from service.api.access.browsers import ForeignPages
+from service.api.access.callers import Address
+from service.errors import GazeError, InternalError, MalformedRequest, Overloaded, RequestTooLarge
 from service.logs import CHANGING, PreparedEvent
+from service.server.connection import Connection, http_head
+from service.server.process_state import access, admission
+from service.settings import Settings
 
 log = structlog.get_logger()
 
-COSTLY = (
+INFERENCE_ROUTES = (
     ("POST", "/v1/gaze"),
     ("POST", "/v1/explain"),
     ("POST", "/v1/reconcile/0.2"),
     ("POST", "/v1/reconcile/0.2/"),
     ("POST", "/v1/reconcile/1.0-draft/match"),
 )
+"""What needs a slot."""
 
+PROBES = ("/livez", "/readyz", "/metrics")
+"""What supervisors ask for: answered by threads of their own, whatever else is under way."""
+
+NO_HTTP = "This is no valid HTTP request."
 HEAD_TOO_LONG = "The request's line or its headers are longer than this service takes."
+NO_SLOT = Overloaded(retry_after=1)
+SERVER = "gunicorn"
 
-_TOO_LONG = (http_errors.LimitRequestLine, http_errors.LimitRequestHeaders)
 _NO_ID = "-"
-_ELSE = ("other", "none")
 
 
-class Refusal:
-    """What is sent, counted and logged where one reason refuses one kind of request: only ids and addresses change.
+class PreparedRejection:
+    """The bytes, the metric and the log line of one error on one route, in which only ids and addresses differ.
 
-    It is put together once, because under ten times the load there are hundreds a second of few kinds.
-
-    asked: the method and the path, of COSTLY, or _ELSE
+    It is made once, because under ten times the load there are hundreds a second of few kinds.
     """
 
-    def __init__(self, error: GazeError, asked: tuple[str, str]) -> None:
+    def __init__(self, error: GazeError, method: str, route: str) -> None:
         # Imported here, because gunicorn's master imports this module, and needs no more of the service.
         from service.api import metrics, problems  # noqa: PLC0415
 
-        method, route = asked
-        whole = problems.problem(error, _NO_ID).model_dump_json()
-        before, _, after = whole.partition(f'"request_id":"{_NO_ID}"')  # an id needs no escape in JSON
+        body = problems.problem(error, _NO_ID).model_dump_json()
+        before, _, after = body.partition(f'"request_id":"{_NO_ID}"')  # an id needs no escape in JSON
         self._body = f'{before}"request_id":"'.encode(), f'"{after}'.encode()
-        self._length = sum(map(len, self._body))
-        lines = {
+        self._headers = {
             "Server": SERVER,
             "Connection": "close",
             "Content-Type": problems.MEDIA_TYPE,
@@ -56,36 +60,59 @@ class Refusal:
             **problems.headers_of(error),
         }
         reason = HTTP_STATUS_CODES[error.status].upper()  # as Flask says it
-        self._head = f"HTTP/1.1 {error.status} {reason}\r\n{_said(lines)}".encode()
+        self._line = f"HTTP/1.1 {error.status} {reason}"
         self._counter = metrics.REQUESTS.labels(route, method, error.status, error.code)
-        self._event = PreparedEvent(
-            "request",
-            request_id=CHANGING,
-            method=method,
-            route=route,
-            status=error.status,
-            code=error.code,
-            client=CHANGING,
-        )
+        fields = {"method": method, "route": route, "status": error.status, "code": error.code}
+        self._event = PreparedEvent("request", request_id=CHANGING, **fields, client=CHANGING)
 
     def answer(self, request_id: str, headers: Mapping[str, str], *, has_body: bool = True) -> bytes:
         """Return the HTTP answer, which says that the connection is closed, with these headers besides."""
-        own_id = request_id.encode()
-        more = _said({**headers, "Date": http_date()}).encode()
-        body = own_id.join(self._body) if has_body else b""
-        length = self._length + len(own_id)
-        return b"%bX-Request-ID: %b\r\n%bContent-Length: %d\r\n\r\n%b" % (self._head, own_id, more, length, body)
+        body = request_id.encode().join(self._body)
+        own = {"X-Request-ID": request_id, **headers, "Date": formatdate(usegmt=True), "Content-Length": len(body)}
+        return http_head(self._line, {**self._headers, **own}.items()) + (body if has_body else b"")
 
-    def record(self, requests: Sequence[tuple[str, str | None]]) -> None:
-        """Count and log requests that were refused, by their ids and their callers' addresses."""
-        self._counter.inc(len(requests))
-        self._event.log(requests)
+    def record(self, request_id: str, client: str | None) -> None:
+        """Count and log a request that was rejected."""
+        self._counter.inc()
+        self._event.log([(request_id, client)])
 
 
-def refusal_for(error: GazeError, asked: tuple[str, str]) -> Refusal:
-    """Return how a request for that method and path is refused, which is put together when it is first asked for."""
-    kind, asked = type(error), asked if asked in COSTLY else _ELSE
-    return _refusal(kind, error.detail, error.retry_after, asked)  # type: ignore[arg-type]  # mypy thinks no class hashable
+class Rejector:
+    """Decides by a request's head whether it is rejected, and answers those that are."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._access = access()
+        self._cors = settings.cors_origins
+        self._pages = ForeignPages.where_open(settings.api_keys, settings.hosts, self._cors, settings.public_url)
+
+    def try_reject(self, conn: Connection) -> GazeError | None:
+        """Return why a request's body would be read for nothing, if it would be."""
+        buffer = conn.buffer
+        method, path = buffer.method_and_path
+        if (method, path) in INFERENCE_ROUTES and not buffer.is_ready and admission.is_full:
+            return NO_SLOT
+        try:
+            # The app looks again, at the method and the path as it understands them.
+            if self._pages and path not in PROBES:
+                self._pages.require_own(method, "http", buffer.header)
+            conn.counted = self._access.require(path, buffer.header("Authorization") or "", self.client(conn))
+        except GazeError as error:
+            return error
+        return None
+
+    def answer(self, conn: Connection, error: GazeError, request_id: str | None = None) -> bytes:
+        """Return the answer that tells a client of an error and that the connection is closed; it is recorded."""
+        asked, client = conn.buffer.method_and_path, self.client(conn)
+        request_id = request_id or conn.buffer.request_id or new_id()
+        method, route = asked if asked in INFERENCE_ROUTES else ("other", "none")
+        prepared = _prepared(type(error), error.detail, error.retry_after, method, route)  # type: ignore[arg-type]
+        prepared.record(request_id, str(client) if client else None)
+        headers = self._cors.headers(conn.buffer.header("Origin"))
+        return prepared.answer(request_id, headers, has_body=asked[0] != "HEAD")
+
+    def client(self, conn: Connection) -> Address | None:
+        """Return the address that asks, which a trusted proxy may say; the peer's before the head is here."""
+        return self._access.client(conn.peer, conn.buffer.header("X-Forwarded-For") or "")
 
 
 def new_id() -> str:
@@ -93,45 +120,20 @@ def new_id() -> str:
     return f"{random.getrandbits(128):032x}"
 
 
-def refused(
-    error: GazeError,
-    client: str | None,
-    asked: tuple[str, str] = ("", ""),
-    request_id: str | None = None,
-    headers: Mapping[str, str] = MappingProxyType({}),
-) -> bytes:
-    """Return the HTTP answer that tells a caller of an error and that the connection is closed, as it is sent.
-
-    It is counted and logged, as the app does with its own answers.
-
-    client:     the caller's address
-    asked:      the method and the path, as far as they are known
-    request_id: the caller's own, where it has a usable one
-    headers:    what the answer has besides
-    """
-    request_id = request_id or new_id()
-    refusal = refusal_for(error, asked)
-    refusal.record([(request_id, client)])
-    return refusal.answer(request_id, headers, has_body=asked[0] != "HEAD")
-
-
 def error_of(failure: BaseException, request_id: str) -> GazeError:
-    """Return what is told of a request that never reached the app; nothing of what was sent is echoed.
-
-    failure: what gunicorn raised
-    """
-    if isinstance(failure, _TOO_LONG):
+    """Return what a client is told of a request that never reached the app; nothing of what it sent is echoed."""
+    if isinstance(failure, GazeError):
+        return failure
+    if isinstance(failure, LimitRequestLine | LimitRequestHeaders):
         return RequestTooLarge(HEAD_TOO_LONG)
-    if isinstance(failure, http_errors.ParseException):
-        return MalformedRequest("This is no valid HTTP request.")
+    if isinstance(failure, ParseException):
+        return MalformedRequest(NO_HTTP)
     log.error("defect", request_id=request_id, exc_info=failure)
     return InternalError()
 
 
-def _said(headers: Mapping[str, str]) -> str:
-    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-
-
 @lru_cache(maxsize=64)
-def _refusal(kind: type[GazeError], detail: str, retry_after: int | None, asked: tuple[str, str]) -> Refusal:
-    return Refusal(kind(detail, retry_after=retry_after), asked)
+def _prepared(
+    kind: type[GazeError], detail: str, retry_after: int | None, method: str, route: str
+) -> PreparedRejection:
+    return PreparedRejection(kind(detail, retry_after=retry_after), method, route)

@@ -14,8 +14,7 @@ from service.api.address import AddressOf
 from service.api.images import ImageServices
 from service.api.openapi import examples
 from service.api.openapi.operation import HTML, JSON, Operation
-from service.api.problems import validated
-from service.api.query import QueryLimits
+from service.api.query import QueryLimits, validated
 from service.api.reconcile.batch import (
     FORM,
     MAX_BATCH_BYTES,
