@@ -38,7 +38,7 @@ BROKEN = (
 _OUT_OF_MEMORY = re.compile(r"out of memory|memory allocation error|decoder error -9\b", re.IGNORECASE)
 """In what those say that do not raise MemoryError; -9 is Pillow's own number of it."""
 
-_MAX_ASPECT_RATIO = 100
+MAX_ASPECT_RATIO = 100
 """A longer shape would, once its short side is the model's input, be larger than the picture that was sent."""
 
 Box = tuple[int, int, int, int]
@@ -91,8 +91,8 @@ def check_dimensions(size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
     if width < 1 or height < 1 or width * height > max_pixels:
         raise ImageDimensions(f"The image must have 1 to {max_pixels} pixels.")
-    if max(width, height) > _MAX_ASPECT_RATIO * min(width, height):
-        raise ImageDimensions(f"The image's long side may be at most {_MAX_ASPECT_RATIO} times its short side.")
+    if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
+        raise ImageDimensions(f"The image's long side may be at most {MAX_ASPECT_RATIO} times its short side.")
 
 
 class Picture:
