@@ -15,8 +15,7 @@ from service import __version__
 from service.bulk.command import bulk
 from service.composition import cache_of, load_classifier, served_lists
 from service.errors import GazeError, InvalidSettings, StartError, UnknownList
-from service.images.decode import ImageLimits, min_short_side_for
-from service.images.isolation.decoder import PreparedImage
+from service.images.decode import ImageLimits, PreparedImage, min_short_side_for
 from service.images.loader import ImageLoader
 from service.logs import configure_logs
 from service.settings import read_settings

@@ -16,7 +16,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from service.errors import ImageDimensions
 from service.images.decode import ImageLimits, decode, min_short_side_for
-from service.images.oriented import OrientedImage
+from service.images.picture import OrientedImage
 from service.zero_shot.classifier import ZeroShotClassifier
 from tests.conftest import encoded, noise
 from tests.support.gaze_requests import ask, by_base64

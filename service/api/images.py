@@ -19,8 +19,8 @@ from service.errors import FieldError, GazeError, ImageFetchFailed, ImageTooLarg
 from service.iiif.document import IiifBudget
 from service.iiif.presentation import Broken
 from service.iiif.reader import IiifReader
+from service.images.decode import Prepare, PreparedImage
 from service.images.fetch.fetcher import FETCH_SECONDS
-from service.images.isolation.decoder import Prepare, PreparedImage
 from service.images.loader import EncodedImage, ImageLoader
 from service.limits.admission import Admission
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from service.bulk.items import Answer, Item, NumberedItem, NumberedOutcome
 from service.bulk.rankings import Ranking
 from service.bulk.reading import PictureReader, Unreadable
-from service.images.isolation.decoder import PreparedImage
+from service.images.decode import PreparedImage
 from service.images.loader import EncodedImage
 from service.limits.threads import lower_thread_priority
 from service.zero_shot.classifier import ZeroShotClassifier

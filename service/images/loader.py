@@ -9,11 +9,12 @@ from typing import Self
 
 from PIL import Image
 
-from service.errors import ImageDimensions, UndecodableImage
-from service.images.decode import MAX_ASPECT_RATIO, ImageLimits
+from service.errors import UndecodableImage
+from service.images.decode import ImageLimits, Inputs, Prepare, PreparedImage
 from service.images.fetch.addresses import FetchPolicy
 from service.images.fetch.fetcher import FETCH_SECONDS, FetchLimits, ImageFetcher
-from service.images.isolation.decoder import Decoder, Inputs, Prepare, PreparedImage
+from service.images.isolation.decoder import Decoder
+from service.images.picture import check_dimensions
 
 _TILE_TOLERANCE = 1
 """Pixels of a side that a tile may have more or less than was requested: servers round in several ways."""
@@ -101,11 +102,7 @@ class ImageLoader:
     def _load_tiles(
         self, image: TiledImage, prepare: Prepare, cores: int, check: Callable[[], object]
     ) -> PreparedImage:
-        if max(image.width, image.height) > MAX_ASPECT_RATIO * min(image.width, image.height):
-            raise ImageDimensions(f"The image's long side may be at most {MAX_ASPECT_RATIO} times its short side.")
-        max_pixels = self.decoder.limits.max_pixels
-        if image.width * image.height > max_pixels:
-            raise ImageDimensions(f"The image must have 1 to {max_pixels} pixels.")
+        check_dimensions((image.width, image.height), self.decoder.limits.max_pixels)
         whole = Image.new("RGB", (image.width, image.height))
         sha256 = hashlib.sha256()
         warnings: dict[str, None] = {}

@@ -126,7 +126,7 @@ _FETCH = (
 _IMAGES = (
     Defect(
         "bands of a picture turned by 90 degrees are read from the wrong side",
-        "images/oriented.py",
+        "images/picture.py",
         "for orientation in (2, 3, 7, 8))",
         "for orientation in (2, 3, 6, 8))",
     ),
@@ -165,9 +165,9 @@ _IMAGES = (
     ),
     Defect(
         "what a decoding process says may have samples that are no numbers",
-        "images/isolation/decoder.py",
-        "if not np.isfinite(values).all():",
-        "if not np.isfinite(values).any():",
+        "images/isolation/process.py",
+        "_require(bool(np.isfinite(values).all()))",
+        "_require(bool(np.isfinite(values).any()))",
         ("hostile_decoder", "decoder"),
     ),
     Defect(
@@ -178,7 +178,7 @@ _IMAGES = (
     ),
     Defect(
         "a decoding process that has spoken unasked is used again",
-        "images/isolation/processes.py",
+        "images/isolation/process.py",
         "self._process.poll() is None and self.frames.is_silent()",
         "self._process.poll() is None",
         ("hostile_decoder", "decoder"),

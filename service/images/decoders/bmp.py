@@ -7,7 +7,7 @@ import struct
 from PIL import Image, UnidentifiedImageError
 
 from service.errors import UndecodableImage, UnsupportedImageFormat
-from service.images.decoders.base import MIN_BYTES, Format, Picture
+from service.images.picture import MIN_BYTES, Format, Picture
 
 _HEADER = re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL)
 _WITH_PROFILE, _EMBEDDED = b"\x7c\0\0\0", b"DEBM"

@@ -1,10 +1,11 @@
-"""Colours: ICC profiles, numbers of a file that are made a profile, and samples that use little of their range."""
+"""Colours: from any mode and ICC profile to sRGB; profiles of what files say in numbers; samples that are dim."""
 
+import io
 import struct
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms
 
 Points = tuple[float, ...]
 """x and y of white, red, green and blue."""
@@ -64,6 +65,104 @@ _OTHER_TAGS = frozenset(
     b"ndin aarg aagg aabg aapy".split()
 )
 """What else such profiles hold. Little CMS reads those of them that it needs, and each of these once."""
+
+_BAND_PIXELS = 1_000_000
+"""Of a picture, how many are looked at in one go."""
+
+_SRGB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+_LAB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
+_GREY_MODES = ("1", "L", "LA", "La")
+
+
+class RgbConversion:
+    """Makes RGB of a picture, or of a band of its rows, since no pixel depends on another."""
+
+    def __init__(self, image: Image.Image) -> None:
+        self._white = _white(image) if image.mode.startswith("I") else None
+        self._transparent = image.info.get("transparency")
+        self._icc = image.info.get("icc_profile")
+        self._is_of_grey = isinstance(self._icc, bytes) and self._icc[16:20] == b"GRAY"
+        self._transforms: dict[str, ImageCms.ImageCmsTransform | None] = {}
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """Return the picture, or the band, as RGB."""
+        if self._white is not None:
+            image = _to_eight_bits(image, self._white, self._transparent)
+        if image.mode in ("P", "PA"):
+            image = image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
+        is_grey = image.mode in _GREY_MODES
+        if image.mode in ("LA", "La", "RGBa") or (image.mode in ("L", "RGB", "1") and "transparency" in image.info):
+            image = image.convert("RGBA")
+        if image.mode == "RGBA":
+            # White is the page's, and not of the picture's colours.
+            return _on_white(self._opaque_in_srgb(image, is_grey=is_grey))
+        if image.mode not in ("RGB", "L", "CMYK", "LAB"):
+            image = image.convert("RGB")
+        image = self._in_srgb(image)
+        return image if image.mode == "RGB" else image.convert("RGB")
+
+    def _opaque_in_srgb(self, image: Image.Image, *, is_grey: bool) -> Image.Image:
+        """Return colours in sRGB, with the opacity that they had."""
+        if not isinstance(self._icc, bytes):
+            return image
+        # Of grey, RGB has three times the same; a grey profile has no use for that.
+        colours = image.getchannel(0) if is_grey and self._is_of_grey else image.convert("RGB")
+        in_srgb = self._in_srgb(colours).convert("RGB")
+        in_srgb.putalpha(image.getchannel("A"))
+        return in_srgb
+
+    def _in_srgb(self, image: Image.Image) -> Image.Image:
+        if image.mode not in self._transforms:
+            self._transforms[image.mode] = _transform(image.mode, self._icc)
+        transform = self._transforms[image.mode]
+        return image if transform is None else transform.apply(image)
+
+
+def _white(image: Image.Image) -> float:
+    """Return the sample that is white in a grey picture of 16-bit or 32-bit samples."""
+    width, height = image.im.size
+    rows = max(1, _BAND_PIXELS // width)
+    bands = (image.crop((0, top, width, min(top + rows, height))) for top in range(0, height, rows))
+    brightest = max(float(_finite(band).max()) for band in bands)
+    return max(65535.0 if image.mode.startswith("I;16") or brightest > 255.0 else 255.0, brightest)
+
+
+def _finite(image: Image.Image) -> NDArray[np.float32]:
+    samples = np.array(image, dtype=np.float32)
+    return np.nan_to_num(samples, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _to_eight_bits(image: Image.Image, white: float, transparent: object) -> Image.Image:
+    """Return a grey picture of 16-bit or 32-bit samples as mode L: Pillow's own convert() only clips.
+
+    transparent: the sample that is transparent, which makes it mode LA, or None
+    """
+    samples = _finite(image)
+    alpha = None if transparent is None else Image.fromarray(samples != transparent).convert("L")
+    samples *= 255.0 / white
+    samples += 0.5
+    grey = Image.fromarray(np.clip(samples, 0.0, 255.0, out=samples).astype(np.uint8), mode="L")
+    return grey if alpha is None else Image.merge("LA", (grey, alpha))
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, image).convert("RGB")
+
+
+def _transform(mode: str, icc: object) -> ImageCms.ImageCmsTransform | None:
+    """Return what turns pictures of this mode into sRGB; None where they are, or their profile is broken or alien."""
+    if mode == "LAB":
+        return ImageCms.ImageCmsTransform(_LAB_PROFILE, _SRGB_PROFILE, mode, "RGB")
+    if not isinstance(icc, bytes):
+        return None
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(without_float_pipelines(icc)))
+        if "srgb" in ImageCms.getProfileDescription(profile).lower():
+            return None
+        return ImageCms.ImageCmsTransform(profile, _SRGB_PROFILE, mode, "RGB")
+    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+        return None
 
 
 def name_colours(

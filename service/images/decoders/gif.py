@@ -4,7 +4,7 @@ import re
 
 from PIL import GifImagePlugin, Image
 
-from service.images.decoders.base import PIXEL_BYTES, Format, Picture
+from service.images.picture import PIXEL_BYTES, Format, Picture
 
 
 class FirstPicture(GifImagePlugin.GifImageFile):

@@ -12,8 +12,8 @@ from PIL import Image
 
 from service.errors import UndecodableImage
 from service.images.decoders import colour
-from service.images.decoders.base import Format, Picture
 from service.images.decoders.jpeg2000 import boxes
+from service.images.picture import Format, Picture
 
 _MAJOR = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"))
 _AVIF = frozenset((b"avif", b"avis"))
@@ -58,11 +58,11 @@ class HeifPicture(Picture):
         planes = 4 if self.image.info.get("chroma") == 420 else 6
         return planes + 6 if self.image.mode in ("RGBA", "RGBa") else planes
 
-    def decode(self, *, has_memory: bool) -> Image.Image:
+    def load(self, *, has_memory: bool) -> Image.Image:
         """Return the picture. Raises MemoryError where there is too little, of which libheif would end the process."""
         if not has_memory:
             raise MemoryError
-        return super().decode(has_memory=has_memory)
+        return super().load(has_memory=has_memory)
 
     def complete(self) -> Image.Image:
         """Return the picture with the profile of its colours."""

@@ -11,7 +11,7 @@ from PIL import Image
 
 from service.errors import ImageDimensions, UndecodableImage
 from service.images.decoders import colour
-from service.images.decoders.base import BROKEN, PIXEL_BYTES, Format, Picture
+from service.images.picture import BROKEN, PIXEL_BYTES, Format, Picture
 
 _SIGNATURE = b"\xff\xd8"
 END = b"\xff\xd9"
@@ -100,12 +100,13 @@ class JpegPicture(Picture):
         """Decode it at a half, a quarter or an eighth, if that keeps so many pixels on its short side."""
         self._min_short_side = min_short_side
         self.image.draft(None, (min_short_side, min_short_side))
+        self.decoded_size = self.image.size
 
     def decoder_pixel_bytes(self) -> int:
         """Return what the coefficients of all scans take, which libjpeg keeps of a progressive one."""
         return 2 * len(self.image.getbands()) if self.image.info.get("progressive") else 0
 
-    def decode(self, *, has_memory: bool) -> Image.Image:
+    def load(self, *, has_memory: bool) -> Image.Image:
         """Return the picture, decoded once more where it is in doubt whether all data are there.
 
         One that lacks nothing but its end gets one. What inks are, Adobe's marker alone says.

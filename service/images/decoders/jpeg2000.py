@@ -16,7 +16,7 @@ from PIL import Image, ImageChops, Jpeg2KImagePlugin
 
 from service.errors import UndecodableImage
 from service.images.decoders import colour
-from service.images.decoders.base import Format, Picture
+from service.images.picture import Format, Picture
 
 _MAX_BOXES = 1_000
 _MAX_COLOURS = 1_024
@@ -75,6 +75,7 @@ class Jpeg2000Picture(Picture):
         if self.size[0] * self.size[1] <= _MAX_PIXELS_A_BYTE * len(self.file):
             self._min_short_side = min_short_side
             _reduce(self.image, self.file, min_short_side)
+            self.decoded_size = self.image.size
 
     def decoder_bytes(self) -> int:
         """Return what OpenJPEG takes as well, as measured.

@@ -15,7 +15,7 @@ from PIL import Image, ImageChops
 
 from service.errors import UndecodableImage
 from service.images.decoders import colour
-from service.images.decoders.base import Format, Picture
+from service.images.picture import Format, Picture
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 

@@ -5,7 +5,6 @@ import sys
 from PIL import Image
 
 from service.errors import UndecodableImage, UnsupportedImageFormat
-from service.images.decoders.base import BROKEN, MIN_BYTES, PIXEL_BYTES, Picture
 from service.images.decoders.colour import range_warnings
 from service.images.decoders.tiff.directory import Directories, Directory
 from service.images.decoders.tiff.page import (
@@ -21,6 +20,7 @@ from service.images.decoders.tiff.page import (
 )
 from service.images.decoders.tiff.samples import Conversion, conversion_of
 from service.images.decoders.tiff.segments import Segments
+from service.images.picture import BROKEN, MIN_BYTES, PIXEL_BYTES, Picture
 
 _PROFILE_BYTES = 16 * 1024**2
 _TOLD_BYTES = 65_536
@@ -47,15 +47,10 @@ class TiffPicture(Picture):
         directories = Directories(encoded)
         self._directories = directories
         self._directory, self._copies = _found(directories)
-        self.size = size_of(self._directory)
+        self.size = self.decoded_size = size_of(self._directory)
         self._orientation = self._directory.number(274, 1)
         self._page: Page | None = None
         self._segments: Segments | None = None
-
-    @property
-    def decoded_size(self) -> tuple[int, int]:
-        """Width and height of what is decoded."""
-        return size_of(self._directory) if self._page is None else (self._page.width, self._page.height)
 
     @property
     def orientation(self) -> int:
@@ -70,7 +65,7 @@ class TiffPicture(Picture):
             width, height = size_of(copy)
             if min(width, height) >= min_short_side and width * height <= max_pixels:
                 try:
-                    self._page = page_of(copy)
+                    self._page, self.decoded_size = page_of(copy), (width, height)
                 except UndecodableImage:
                     continue
                 return
@@ -81,7 +76,7 @@ class TiffPicture(Picture):
         self._segments = Segments(page)
         return PIXEL_BYTES * page.width * page.height + self._segments.bytes_at_a_time
 
-    def decode(self, *, has_memory: bool) -> Image.Image:
+    def load(self, *, has_memory: bool) -> Image.Image:
         """Return the picture, in 8 bits. Raises what the codecs do."""
         try:
             return self._decoded()

@@ -8,10 +8,10 @@ from imagecodecs._imcd import bitorder_decode, delta_decode, floatpred_decode, p
 from numpy.typing import NDArray
 
 from service.errors import ImageDimensions, UndecodableImage
-from service.images.decoders.base import NEEDS_MEMORY
 from service.images.decoders.tiff import codecs
 from service.images.decoders.tiff.codecs import Samples
 from service.images.decoders.tiff.page import CCITT, OF_IMAGES, Page, unread
+from service.images.picture import NEEDS_MEMORY
 
 _BAND_PIXELS = 250_000
 """Of a segment's samples at a time."""
