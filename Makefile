@@ -13,7 +13,7 @@ export PLAYWRIGHT_BROWSERS_PATH := $(CURDIR)/$(VENV)/browsers
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: install run test check faults faults-timed contract fuzz fuzz-images fuzz-costs fuzz-requests fuzz-front-door bench docs lock audit sbom demo-model mutants clean
+.PHONY: install run test test-all check mutants faults faults-timed contract fuzz fuzz-images fuzz-costs fuzz-requests fuzz-front-door bench docs lock audit sbom demo-model clean
 
 install: $(VENV)/.installed
 
@@ -46,16 +46,22 @@ $(VENV)/.node: $(NODE_TESTS:=/package-lock.json) $(VENV)/.installed-dev
 		else echo "There is no npm, so the tests of other programs in JavaScript will be skipped: apt install npm"; fi
 	touch $@
 
-# Two files of tests at a time, in the order that tests/conftest.py gives them.
+# Two files of tests at a time, in the order that tests/conftest.py gives them. `make test` leaves out what takes long,
+# and names it at its end.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 test: $(VENV)/.browser $(VENV)/.node
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) --quick
+
+test-all: $(VENV)/.browser $(VENV)/.node
+	$(PYTEST)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(MAKE) test
+	$(MAKE) docs
+	$(MAKE) test-all
 
 # Brings about every fault of tests/faults/table.py on a real server, and prints one line for each. In a network of its
 # own, which takes Linux. make faults ARGS=--quick leaves out what takes minutes, and

@@ -53,13 +53,7 @@ _LONGEST = ("test_start", "test_heat_map", "test_cli", "test_models", "test_hub"
 """Files that take a minute and more: where several run at a time, these begin, and none of them is the last."""
 
 LEFT_OUT = {
-    "starts, ends and whole runs of the program": (
-        "test_start",
-        "test_cli",
-        "test_hub",
-        "test_bulk_ray",
-        "test_bulk_run",
-    ),
+    "whole runs of the program": ("test_start", "test_cli", "test_hub", "test_bulk_ray", "test_bulk_run"),
 }
 """What `make test` leaves out, by what it is about: files, of which `make test-all` runs all."""
 

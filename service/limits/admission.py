@@ -1,11 +1,11 @@
 """Slots: admission refuses at once what is too much, and a fair semaphore lets what may wait go in turn."""
 
+import mmap
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from service.errors import Overloaded
 from service.limits.threads import available_cores
@@ -30,25 +30,40 @@ _STALL_SECONDS = 1.0
 """How long no slot must come free until new callers count the semaphore as stalled."""
 
 
-class SlotCount(Protocol):
-    """How many slots are taken: by this process, and by all that share them."""
+class SlotCount:
+    """How many slots each process has taken, in memory that a master shares with the processes that it forks.
 
-    own: int
+    Each writes its own number alone, so that none is lost when another is killed; the master resets that one's.
+    """
+
+    def __init__(self, processes: int = 1) -> None:
+        self._each = memoryview(mmap.mmap(-1, 2 * processes)).cast("H")
+        self._used = memoryview(mmap.mmap(-1, 2)).cast("H")
+        self._index = 0
+
+    def begin(self, index: int) -> None:
+        """Count for a process, from 0, that is forked next."""
+        self._index = index
+        self._used[0] = max(self._used[0], index)
+        self.reset(index)
+
+    def reset(self, index: int) -> None:
+        """Forget what a process has taken that has ended."""
+        self._each[index] = 0
+
+    @property
+    def own(self) -> int:
+        """How many are taken by this process."""
+        return self._each[self._index]
+
+    @own.setter
+    def own(self, number: int) -> None:
+        self._each[self._index] = number
 
     @property
     def total(self) -> int:
         """How many are taken by all."""
-
-
-class _UnsharedCount:
-    """How many slots are taken where no other process shares them."""
-
-    own = 0
-
-    @property
-    def total(self) -> int:
-        """How many are taken."""
-        return self.own
+        return sum(self._each[: self._used[0] + 1])
 
 
 class Admission:
@@ -61,7 +76,7 @@ class Admission:
     def __init__(self, slots: int, fetch_slots: int = 0, count: SlotCount | None = None) -> None:
         self._slots = slots
         self._fetch_slots = fetch_slots
-        self._count = count or _UnsharedCount()
+        self._count = count or SlotCount()
         self._fetching = 0
         self._lock = threading.Lock()
 
