@@ -38,6 +38,7 @@ _FRAMING = 1024 * 1024  # head, sizes of chunks and trailers of an answer, in by
 _GLANCE = 0.001  # seconds for what comes after an answer's end, which nobody should send
 _MAX_ADDRESSES = 4
 _RESOLVER_WAITS = 1.0  # for a name server: a resolver that gives up sooner was answered
+_TRANSIENT_STATUSES = frozenset((408, 425, 429, *range(500, 600))) - {501, 505}
 
 Resolve = Callable[[str, int], list[IPAddress]]
 
@@ -65,10 +66,16 @@ class _Resource:
     def failed(self, how: str, status: int | None = None) -> ImageFetchFailed:
         failure = ImageFetchFailed(f"The {self.name}'s host {how}.")
         failure.host_status = status
+        failure.transient = status in _TRANSIENT_STATUSES
         return failure
 
     def unresolved(self) -> ImageFetchFailed:
-        return ImageFetchFailed(f"The name of the {self.name}'s host could not be resolved.")
+        return self.unreachable(f"The name of the {self.name}'s host could not be resolved.")
+
+    def unreachable(self, detail: str) -> ImageFetchFailed:
+        failure = ImageFetchFailed(detail)
+        failure.transient = True
+        return failure
 
     def timed_out(self) -> ImageFetchTimeout:
         return ImageFetchTimeout(f"The {self.name}'s host took too long.")
@@ -316,4 +323,4 @@ def _fetch_errors(resource: _Resource) -> Iterator[None]:
     except ssl.SSLCertVerificationError:
         raise resource.failed("has no certificate that can be trusted") from None
     except (HTTPError, http.client.HTTPException, OSError, ValueError):
-        raise ImageFetchFailed(f"The {resource.name} could not be fetched from its host.") from None
+        raise resource.unreachable(f"The {resource.name} could not be fetched from its host.") from None
