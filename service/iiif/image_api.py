@@ -35,25 +35,16 @@ _FORMATS = ("jpg", "png", "webp", "gif", "tif", "avif", "jp2")
 _MUCH_LARGER = 4
 """How many times the pixels of a size that is made one that is listed may have, which the server need not make."""
 
-_MOST_LISTED = 2
-"""How many of the sizes that a server lists are asked for, where it does not give the one before."""
-
+_MOST_LISTED = 2  # how many of the sizes that a server lists are asked for, where it does not give the one before
 WHOLE = ("full/full", "full/max")
 """Region and size of all that a server gives of an image, in one version and the other."""
 
 Size = tuple[int, int]
 
-MOST_TILES = 64
-"""Of one picture."""
-
-_MOST_PIXELS = 8_000_000
-"""Of the picture that they are put together to."""
-
-_MOST_KINDS, _MOST_FACTORS = 16, 64
-"""Of what a document names: sizes of tiles, and fractions of each."""
-
-Box = tuple[int, int, int, int]
-"""Left, top, width and height."""
+MOST_TILES = 64  # of one picture
+_MOST_PIXELS = 8_000_000  # of the picture that they are put together to
+_MOST_KINDS, _MOST_FACTORS = 16, 64  # of what a document names: sizes of tiles, and fractions of each
+Box = tuple[int, int, int, int]  # left, top, width and height
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,7 @@ _NAMES = ("urn:", "info:", "tag:", "ark:", "doi:", "hdl:", "did:")
 
 _FRAGMENT = re.compile(r"xywh=(?:pixel:)?(?:(percent):)?([0-9.]+(?:,[0-9.]+){3})")
 
-_Image = tuple[str, bool, str | None]
-"""A picture as Canvas has it: `image`, `is_service` and `own_image`."""
+_Image = tuple[str, bool, str | None]  # a picture as Canvas has it: `image`, `is_service` and `own_image`
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,7 @@ from service.images.fetch.fetcher import ImageFetcher
 from service.images.loader import EncodedImage, Tile, TiledImage
 
 _FAILURES = (ImageFetchFailed, ImageFetchTimeout, ImageTooLarge, UrlNotAllowed)
-_BETTER_SHARE = 0.6
-"""Of the time there is, for a better address than one that was given."""
-
+_BETTER_SHARE = 0.6  # of the time there is, for a better address than one that was given
 _MOST_ADDRESSES = 24
 _START = 64
 _MARK = b"\xef\xbb\xbf \t\r\n"

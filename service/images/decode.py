@@ -71,8 +71,7 @@ class DecodedImage:
 
 
 Inputs = Mapping[str, NDArray[Any]]
-Prepare = Callable[..., Inputs]
-"""Called with an upright RGB image, and with the cores that are free for it, by name."""
+Prepare = Callable[..., Inputs]  # called with an upright RGB image, and with the cores that are free for it, by name
 
 
 @dataclass(frozen=True)

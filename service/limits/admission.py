@@ -13,21 +13,14 @@ from service.limits.threads import available_cores
 SLOTS = max(12, 4 * available_cores())
 """How many rankings all workers together work on at a time: what comes last waits as long as all of them take."""
 
-FETCH_SLOTS = 16
-"""How many requests may be fetching images at a time, besides."""
-
+FETCH_SLOTS = 16  # how many requests may be fetching images at a time, besides
 STREAMED_SLOTS = 8
 """How many requests may be read by a thread, because their bodies come in chunks or are too large, besides."""
 
-STREAMED_SLOTS_EACH = 4
-"""How many of these one address may have."""
-
-OTHER_SLOTS = 16
-"""How many other requests may be answered at a time, for lists, pages and mistakes."""
-
+STREAMED_SLOTS_EACH = 4  # how many of these one address may have
+OTHER_SLOTS = 16  # how many other requests may be answered at a time, for lists, pages and mistakes
 RETRY_SECONDS = 1
-_STALL_SECONDS = 1.0
-"""How long no slot must come free until new callers count the semaphore as stalled."""
+_STALL_SECONDS = 1.0  # how long no slot must come free until new callers count the semaphore as stalled
 
 
 class SlotCount:

@@ -20,9 +20,7 @@ _AVIF = frozenset((b"avif", b"avis"))
 _MAX_BRANDS = 64
 _NUMBERED = b"colrnclx"
 _MAX_HEAD = 1_048_576
-_VERSION = 4
-"""Bytes before the contents of boxes that have versions."""
-
+_VERSION = 4  # bytes before the contents of boxes that have versions
 _FIRST_FLAG = 1
 _INDEX_BITS = {1: 0x7F, 2: 0x7FFF}
 

@@ -39,9 +39,7 @@ _SCAN, _LAST, _NO_MORE = 0xDA, 0xD9, 0
 _MAX_SEGMENTS = 1_000
 _COEFFICIENTS = 64
 _RESTARTS = tuple(bytes([0xFF, 0xD0 + number]) for number in range(8))
-_MOST_OF_A_UNIT = 4_096
-"""More bytes than a minimum coded unit can have: ten blocks of 64 codes of up to 27 bits."""
-
+_MOST_OF_A_UNIT = 4_096  # more bytes than a minimum coded unit can have: ten blocks of 64 codes of up to 27 bits
 _ANYTHING = tuple(
     b"".join(restart + byte * _MOST_OF_A_UNIT for restart in (b"", *_RESTARTS))
     for byte in (b"\x00", b"\x55", b"\xaa", b"\xcc")
@@ -53,16 +51,12 @@ _BAND_ROWS = 256
 _FILLED_UP = frozenset((127, 128))
 """What libjpeg makes of blocks of which it has no data: mid-grey, which in CMYK is inverted."""
 
-_MOST_SCANS = 4
-"""Of a sequential JPEG that is decoded once more: one for each component."""
-
+_MOST_SCANS = 4  # of a sequential JPEG that is decoded once more: one for each component
 _MAX_ORDINARY_PIXELS = 8_000_000
 _MAX_SCANNED = 300_000_000
 """Coefficients, all scans together: each goes over the whole picture again, however few bytes it has."""
 
-_MAX_METADATA = 65_536
-"""Bytes of EXIF, XMP, thumbnails and the like; more take Pillow longer to read through."""
-
+_MAX_METADATA = 65_536  # bytes of EXIF, XMP, thumbnails and the like; more take Pillow longer to read through
 _MAX_DECODED = 70_000_000
 """Bytes that libjpeg may take: of the picture, and where it comes in several scans, of its coefficients as well."""
 

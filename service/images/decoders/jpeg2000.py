@@ -41,17 +41,14 @@ _MAX_SEGMENTS = 100
 _GRID = 6
 _LEVELS = 9
 _COMPONENTS = 38
-_LEAST_OF_A_TILE = 14
-"""Bytes of the two markers that a tile begins with."""
-
+_LEAST_OF_A_TILE = 14  # bytes of the two markers that a tile begins with
 _MAX_BITS = 16
 
 
 _WHERE_ZERO = [255] + [0] * 255
 _WHERE_BRIGHT = [0] * 128 + [255] * 128
 
-_MAX_PIXELS_A_BYTE = 512
-"""A master of fewer bytes costs more than what was sent is worth."""
+_MAX_PIXELS_A_BYTE = 512  # a master of fewer bytes costs more than what was sent is worth
 
 
 class Jpeg2000Picture(Picture):

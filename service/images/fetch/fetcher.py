@@ -26,9 +26,7 @@ from service.images.fetch.urls import encoded, redirected
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-FETCH_SECONDS = 15.0
-"""How long one URL may take, from look-up to last byte, and all that one IIIF URI leads to."""
-
+FETCH_SECONDS = 15.0  # how long one URL may take, from look-up to last byte, and all that one IIIF URI leads to
 MAX_REDIRECTS = 10
 MAX_URL_CHARACTERS = 2_083
 _REDIRECTS = (301, 302, 303, 307, 308)

@@ -31,9 +31,7 @@ from service.images.isolation.sandbox import close_process
 from service.images.picture import NEEDS_MEMORY, OrientedImage
 
 IDLE_SECONDS = 60.0
-PROCESS_BYTES = 45_000_000
-"""What a process has in memory before it is asked for anything."""
-
+PROCESS_BYTES = 45_000_000  # what a process has in memory before it is asked for anything
 SMALL_BYTES = 150_000_000
 """What it may take beside that to read what a picture says of itself, and to decode it where nothing more is needed."""
 

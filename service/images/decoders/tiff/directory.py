@@ -10,12 +10,8 @@ from numpy.typing import NDArray
 
 from service.errors import UndecodableImage
 
-_MAX_TAGS = 1_000
-"""Of a directory; the richest known have some 200."""
-
-_MAX_DIRECTORIES = 1_000
-"""That are looked at in a file, with those below others."""
-
+_MAX_TAGS = 1_000  # of a directory; the richest known have some 200
+_MAX_DIRECTORIES = 1_000  # that are looked at in a file, with those below others
 _SUB_DIRECTORIES = 330
 
 _KNOWN = (

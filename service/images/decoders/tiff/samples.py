@@ -11,9 +11,7 @@ from service.images.decoders.tiff.codecs import Samples
 from service.images.decoders.tiff.page import JPEG, Alpha, Colours, Page, unread
 from service.images.decoders.tiff.segments import Band
 
-Bytes = NDArray[np.uint8]
-"""[rows, columns, channels]"""
-
+Bytes = NDArray[np.uint8]  # [rows, columns, channels]
 MODES = {
     Colours.GREY: "L",
     Colours.PALETTE: "RGB",
