@@ -32,9 +32,8 @@ _PROTOCOL = re.compile(r"https?://iiif\.io/api/image/?")
 _SERVICE = re.compile(r"ImageService([123]?)")
 _NAMED_FORMATS = ("preferredFormats", "formats", "extraFormats")
 _FORMATS = ("jpg", "png", "webp", "gif", "tif", "avif", "jp2")
+# How many times the pixels of a size that is made one that is listed may have, which the server need not make.
 _MUCH_LARGER = 4
-"""How many times the pixels of a size that is made one that is listed may have, which the server need not make."""
-
 _MOST_LISTED = 2  # how many of the sizes that a server lists are asked for, where it does not give the one before
 WHOLE = ("full/full", "full/max")
 """Region and size of all that a server gives of an image, in one version and the other."""

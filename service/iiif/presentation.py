@@ -18,9 +18,8 @@ _PARTS = ("items", "members", "collections", "manifests")
 _WRAPPED = {"Choice": ("items", "default", "item"), "SpecificResource": ("source", "full")}
 _MOST_WRAPPINGS = 4
 _PICTURES = ("Image", "StillImage", "")
+# What identifies a canvas, besides http and https, wherever it is read.
 _NAMES = ("urn:", "info:", "tag:", "ark:", "doi:", "hdl:", "did:")
-"""What identifies a canvas, besides http and https, wherever it is read."""
-
 _FRAGMENT = re.compile(r"xywh=(?:pixel:)?(?:(percent):)?([0-9.]+(?:,[0-9.]+){3})")
 
 _Image = tuple[str, bool, str | None]  # a picture as Canvas has it: `image`, `is_service` and `own_image`

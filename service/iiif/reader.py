@@ -17,9 +17,8 @@ _MOST_ADDRESSES = 24
 _START = 64
 _MARK = b"\xef\xbb\xbf \t\r\n"
 _PRINTABLE = bytes((9, 10, 13, *range(32, 127)))
+# What pages and messages begin with that some servers send in place of a picture, as if all were well.
 _TEXT = (b"<", b"{", b"[")
-"""What pages and messages begin with that some servers send in place of a picture, as if all were well."""
-
 _OVERWORKED = (429, 502, 503, 504)
 
 

@@ -25,6 +25,7 @@ from service.images.picture import Format, OrientedImage, decoder_errors, orient
 FORMATS = (JPEG, PNG, WEBP, GIF, TIFF, BMP, HEIF, JPEG_2000)
 """Every format that is read; the first whose beginning a file has is the file's."""
 
+# By Pillow, with the first picture that needs it.
 _IMPORTED_LATE = (
     *(
         f"PIL.{name}ImagePlugin"
@@ -33,7 +34,6 @@ _IMPORTED_LATE = (
     *(f"PIL.Image{name}" for name in ("Chops", "Sequence", "Math")),
     *(f"encodings.utf_16{order}" for order in ("", "_le", "_be")),
 )
-"""By Pillow, with the first picture that needs it."""
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from service.images.fetch.fetcher import FETCH_SECONDS, FetchLimits, ImageFetche
 from service.images.isolation.decoder import Decoder
 from service.images.picture import check_dimensions
 
+# Pixels of a side that a tile may have more or less than was requested: servers round in several ways.
 _TILE_TOLERANCE = 1
-"""Pixels of a side that a tile may have more or less than was requested: servers round in several ways."""
 
 
 @dataclass(frozen=True)

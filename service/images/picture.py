@@ -31,9 +31,8 @@ BROKEN = (
 )
 """What decoders raise on broken files."""
 
+# In what those say that do not raise MemoryError; -9 is Pillow's own number of it.
 _OUT_OF_MEMORY = re.compile(r"out of memory|memory allocation error|decoder error -9\b", re.IGNORECASE)
-"""In what those say that do not raise MemoryError; -9 is Pillow's own number of it."""
-
 MAX_ASPECT_RATIO = 100
 """A longer shape would, once its short side is the model's input, be larger than the picture that was sent."""
 
@@ -51,9 +50,8 @@ TO_UPRIGHT = {
 
 _ON_ITS_SIDE = tuple(TO_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))  # the turns that make width of height
 _RIGHT_TO_LEFT = tuple(TO_UPRIGHT[orientation] for orientation in (2, 3, 7, 8))
+# The turns for which the decoded picture is read from its right, and from its bottom.
 _BOTTOM_TO_TOP = tuple(TO_UPRIGHT[orientation] for orientation in (3, 4, 6, 7))
-"""The turns for which the decoded picture is read from its right, and from its bottom."""
-
 _BAND_PIXELS = 1_000_000  # a picture of more is turned and converted in bands of so many
 
 # Pillow warns of odd metadata; what matters raises. Once for all threads: they share the filters.

@@ -17,8 +17,8 @@ _BLANKS = " \t\N{NO-BREAK SPACE}"
 _END_OF_FILE = "\x1a"
 _EXCELS_TEXT = re.compile(r'="(.*)"', re.DOTALL)
 
+# Of one field; in front of a quote that nothing closes, all the rest of a file is one.
 _MOST_CHARACTERS = 16 * 1024 * 1024
-"""Of one field; in front of a quote that nothing closes, all the rest of a file is one."""
 
 csv.field_size_limit(_MOST_CHARACTERS)
 

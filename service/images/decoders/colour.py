@@ -34,9 +34,8 @@ _BYTE_VALUES = 256
 _LEAST = 0.5
 
 MAX_PLAIN_BYTES = 32_768  # three curves of 4,096 samples, and what such a profile says besides
+# Class, space of the colours, space that they are taken to, a mark, and the number of tags.
 _HEADER = struct.Struct(">12x4s4s4s12x4s88xI")
-"""Class, space of the colours, space that they are taken to, a mark, and the number of tags."""
-
 _TAG = struct.Struct(">4sII")
 _MARK = b"acsp"
 _CLASSES = (b"mntr", b"scnr", b"spac", b"prtr")
@@ -46,12 +45,11 @@ _MOST_TAGS = 100  # as many as Little CMS reads of any profile
 _MAX_SAMPLES = 4_096
 _FLOAT_PIPELINES = frozenset(b"D2B0 D2B1 D2B2 D2B3 B2D0 B2D1 B2D2 B2D3".split())
 _CURVES = (b"rTRC", b"gTRC", b"bTRC", b"kTRC")
+# What else such profiles hold. Little CMS reads those of them that it needs, and each of these once.
 _OTHER_TAGS = frozenset(
     b"rXYZ gXYZ bXYZ wtpt bkpt chad desc cprt dmnd dmdd lumi meas view vued tech chrm targ calt cicp dscm mmod vcgt "
     b"ndin aarg aagg aabg aapy".split()
 )
-"""What else such profiles hold. Little CMS reads those of them that it needs, and each of these once."""
-
 _BAND_PIXELS = 1_000_000  # of a picture, how many are looked at in one go
 _SRGB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 _LAB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))

@@ -23,15 +23,13 @@ _MAX_COLOURS = 1_024
 _BITS = 8
 
 _DARK_BILEVEL = 0
+# Pillow's names of the colours that are said by number.
 _ENUMERATED = {_DARK_BILEVEL: "L", 12: "CMYK", 15: "L", 16: "RGB", 17: "L", 18: "YCbCr"}
-"""Pillow's names of the colours that are said by number."""
-
 _PROFILED = {b"GRAY": "L", b"RGB ": "RGB", b"CMYK": "CMYK"}
 _BY_NUMBER, _BY_PROFILE = 1, (2, 3)
 
+# What a channel may be: colours that are multiplied by opacity already are told by the opacity's kind.
 _COLOUR, _OPACITY, _MULTIPLIED = 0, 1, 2
-"""What a channel may be: colours that are multiplied by opacity already are told by the opacity's kind."""
-
 _START = b"\xff\x4f\xff\x51"
 _START_OF_DATA, _END = b"\xff\x93", b"\xff\xd9"
 _CODING_STYLE, _START_OF_TILE = 0x52, 0x90

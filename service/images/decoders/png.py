@@ -20,22 +20,19 @@ from service.images.picture import Format, Picture
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _PICTURE = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+# Chunks that a picture can do without, and that say how it is to be seen.
 _SEEN = (b"tRNS", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"eXIf")
-"""Chunks that a picture can do without, and that say how it is to be seen."""
-
 _DEPTH = 24  # where the header says it
 _MIN_GAMMA = 0.2
 _CODE_POINTS, _CODE_POINTS_BYTES = b"cICP", 16
 _CUT_SHORT = b""
 _AROUND = 12  # bytes of a chunk's length, its kind and its checksum
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+# Keywords of the texts in which programs put EXIF and XMP, where Pillow looks for the orientation.
 _SAY_ORIENTATION = (b"Raw profile type exif", b"XML:com.adobe.xmp")
-"""Keywords of the texts in which programs put EXIF and XMP, where Pillow looks for the orientation."""
-
 _MAX_UNPACKED = 1_048_576  # bytes of a profile or a text, unpacked, that Pillow takes
+# The bit of a chunk's first letter that makes it a small one: who does not know the chunk can do without.
 _ANCILLARY = 0x20
-"""The bit of a chunk's first letter that makes it a small one: who does not know the chunk can do without."""
-
 _LEFT_OUT = "A part of the PNG that says how its pixels are to be seen is broken or too large, and was left out: {}."
 _SAID_BY = {
     b"tRNS": "transparency",
@@ -49,13 +46,12 @@ _SAID_BY = {
 _MAX_ORDINARY_PIXELS = 8_000_000
 _MAX_ROWS = 50_000_000  # bytes of the rows; of more, to unpack them and to undo their filters takes over half a second
 _MAX_PACKED_METADATA = 16_384  # bytes of notes, profile and the like, where each byte may unpack to a thousand
+# How many chunks there may be, and how many bytes a further one must have on the average: Pillow reads them singly.
 _MAX_CHUNKS, _MIN_CHUNK = 100, 1_024
-"""How many chunks there may be, and how many bytes a further one must have on the average: Pillow reads them singly."""
-
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the header's number of the kind of colours
 _DEEP = 16  # bits of samples of which Pillow keeps a half, so that it decodes twice what has a transparent value
+# How Pillow is told to take the low bytes of samples that lie with the high byte first: as if it were the other.
 _LOW_BYTES = "RGB;16L"
-"""How Pillow is told to take the low bytes of samples that lie with the high byte first: as if it were the other."""
 
 
 class PngPicture(Picture):

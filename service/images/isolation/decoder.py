@@ -47,9 +47,8 @@ log = structlog.get_logger()
 DECODE_SECONDS = 8.0  # how long one picture may take in a process of its own, the wait for the process included
 _SLOT_BYTES = 200_000_000  # what all that decodes may take, for each that may do so at a time
 _ORDINARY_BYTES = 70_000_000
+# How many may wait for a process behind those that take long: each of them has one of the service's places.
 _MAX_WAITING = 2
-"""How many may wait for a process behind those that take long: each of them has one of the service's places."""
-
 
 _LIBC = ctypes.CDLL(None)
 

@@ -25,8 +25,8 @@ from service.images.picture import BROKEN, MIN_BYTES, PIXEL_BYTES, Picture
 _PROFILE_BYTES = 16 * 1024**2
 _TOLD_BYTES = 65_536
 
+# What a scanner of slides says of itself. Its copies are not marked, but in tiles; its label and thumbnail are not.
 _SLIDE = b"Aperio"
-"""What a scanner of slides says of itself. Its copies are not marked, but in tiles; its label and thumbnail are not."""
 
 
 class TiffPicture(Picture):

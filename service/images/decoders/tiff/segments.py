@@ -18,9 +18,8 @@ _SPARE_PIXELS = 4_000_000  # by which tiles may go beyond the picture, besides a
 _SHARED_BYTES = 1_024  # of each segment that may be another's too: writers store an empty tile once
 
 
+# Of all samples that are seen, as wide as they are in the file: to go over them takes seconds.
 _MAX_SAMPLE_BYTES = 400_000_000
-"""Of all samples that are seen, as wide as they are in the file: to go over them takes seconds."""
-
 _KEPT_BYTES = 16_000_000  # of decoded segments that are in several places
 
 
