@@ -23,7 +23,7 @@ from service.images.decoders.webp import WEBP
 from service.images.picture import Format, OrientedImage, decoder_errors, oriented_size
 
 FORMATS = (JPEG, PNG, WEBP, GIF, TIFF, BMP, HEIF, JPEG_2000)
-"""Every format that is read; the first whose beginning a file has is the file's."""
+"""Every format that is read; a file is of the first whose beginning matches its own."""
 
 # By Pillow, with the first picture that needs it.
 _IMPORTED_LATE = (
@@ -91,7 +91,7 @@ class PreparedImage:
 
 
 def import_decoders() -> None:
-    """Import all that would else be imported when the first picture wants it, which a closed process cannot do."""
+    """Import what would else be imported with the first picture that needs it, which a closed process cannot do."""
     for module in _IMPORTED_LATE:
         import_module(module)
     for each in FORMATS:

@@ -92,7 +92,7 @@ class Picture:
     size, decoded_size:  width and height as stored, and of what will be decoded
     warnings:            sentences for a person, once it is decoded
     max_claimed_pixels:  what its header may say where it can be reduced
-    is_reduced_early:    whether reduce() saves time, and so may be asked for where the whole is within the limits
+    is_reduced_early:    whether reduce() saves time, and so may be used where the whole is within the limits
     hides_memory_errors: whether its decoder says the same of a broken file and of memory that it did not get
     """
 

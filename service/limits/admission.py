@@ -63,7 +63,7 @@ class Admission:
     """Slots for requests that cost something: some for those that compute, others for those that fetch.
 
     gunicorn's worker takes a slot before a request costs a thread, and the app for what did not come by that way. A
-    request that fetches an image releases its slot meanwhile, so that slow hosts keep nobody from computing.
+    request that fetches an image releases its slot meanwhile, so that slow hosts do not block inference.
     """
 
     def __init__(self, slots: int, fetch_slots: int = 0, count: SlotCount | None = None) -> None:
@@ -134,7 +134,7 @@ class Admission:
 
 
 class PerClientAdmission:
-    """Slots of which one client has only some at a time, so that nobody can hold all of them.
+    """Slots of which one client has only some at a time, so that none can hold all of them.
 
     slots: how many there are; each: how many of them one client may have
     """
@@ -222,7 +222,7 @@ class FairSemaphore:
                 until = self._until(waiter, deadline)
                 if until is not None and time.monotonic() >= until:
                     self._waiting.remove(waiter)
-                    self._release(0)  # those who wait behind one that wanted more
+                    self._release(0)  # to waiters behind one that wanted more
                     raise Overloaded(retry_after=RETRY_SECONDS)
 
     def _until(self, waiter: tuple[threading.Event, int], deadline: float | None) -> float | None:

@@ -27,7 +27,7 @@ _D50 = np.array([0.9642, 1.0, 0.8249])
 
 HDR_WARNING = "The picture says that its brightness is HDR's; it was read as if it were not, and may look flat."
 
-_DIM = 0.26  # of the range of samples: who uses no more has most likely scanned fewer bits than the file has
+_DIM = 0.26  # of the range of samples: a scan that uses no more most likely has fewer bits than the file
 _BANDS = {"L": 1, "LA": 1, "RGB": 3, "RGBA": 3}  # of modes that are light: how many say how much
 _WIDE, _WIDE_WHITE = "I;16", 65_535
 _BYTE_VALUES = 256
@@ -261,7 +261,7 @@ def _used(image: Image.Image) -> float:
 
 
 def without_float_pipelines(profile: bytes) -> bytes:
-    """Return the profile with its float pipelines (multiProcessElements) under names that nobody reads.
+    """Return the profile with its float pipelines (multiProcessElements) under names that are not read.
 
     A pipeline may have any number of stages in eight bytes each, and Little CMS takes 7 ms for each. A profile that has
     them must be complete without them.

@@ -129,9 +129,9 @@ def _properties(encoded: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield kind and contents of each property of the primary picture."""
     for kind, start, end in boxes(encoded, 0, len(encoded)):
         if kind == b"meta":
-            told = {kind: (begin, close) for kind, begin, close in boxes(encoded, start + _VERSION, end)}
-            if b"pitm" in told and b"iprp" in told:
-                yield from _associated(encoded, _primary(encoded, told[b"pitm"][0]), *told[b"iprp"])
+            found = {kind: (begin, close) for kind, begin, close in boxes(encoded, start + _VERSION, end)}
+            if b"pitm" in found and b"iprp" in found:
+                yield from _associated(encoded, _primary(encoded, found[b"pitm"][0]), *found[b"iprp"])
             return
 
 

@@ -28,7 +28,7 @@ _ENUMERATED = {_DARK_BILEVEL: "L", 12: "CMYK", 15: "L", 16: "RGB", 17: "L", 18: 
 _PROFILED = {b"GRAY": "L", b"RGB ": "RGB", b"CMYK": "CMYK"}
 _BY_NUMBER, _BY_PROFILE = 1, (2, 3)
 
-# What a channel may be: colours that are multiplied by opacity already are told by the opacity's kind.
+# What a channel may be: the opacity's kind says whether colours are premultiplied.
 _COLOUR, _OPACITY, _MULTIPLIED = 0, 1, 2
 _START = b"\xff\x4f\xff\x51"
 _START_OF_DATA, _END = b"\xff\x93", b"\xff\xd9"

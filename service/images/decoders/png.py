@@ -31,7 +31,7 @@ _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 # Keywords of the texts in which programs put EXIF and XMP, where Pillow looks for the orientation.
 _SAY_ORIENTATION = (b"Raw profile type exif", b"XML:com.adobe.xmp")
 _MAX_UNPACKED = 1_048_576  # bytes of a profile or a text, unpacked, that Pillow takes
-# The bit of a chunk's first letter that makes it a small one: who does not know the chunk can do without.
+# The bit of a chunk's first letter that makes it a small one: a reader that does not know the chunk may skip it.
 _ANCILLARY = 0x20
 _LEFT_OUT = "A part of the PNG that says how its pixels are to be seen is broken or too large, and was left out: {}."
 _SAID_BY = {
@@ -50,7 +50,7 @@ _MAX_PACKED_METADATA = 16_384  # bytes of notes, profile and the like, where eac
 _MAX_CHUNKS, _MIN_CHUNK = 100, 1_024
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the header's number of the kind of colours
 _DEEP = 16  # bits of samples of which Pillow keeps a half, so that it decodes twice what has a transparent value
-# How Pillow is told to take the low bytes of samples that lie with the high byte first: as if it were the other.
+# The raw mode by which Pillow takes the low bytes of big-endian samples: as if they were little-endian.
 _LOW_BYTES = "RGB;16L"
 
 
@@ -121,7 +121,7 @@ def _chunks(encoded: bytes) -> Iterator[tuple[bytes, memoryview]]:
 def _complete_transparency(image: Image.Image, encoded: bytes) -> None:
     """Give the loaded picture of a PNG what its transparent value means for samples of other than 8 bits.
 
-    Pillow gives that value as it stands in the file, while it brings samples of 1, 2, 4 and 16 bits to 8.
+    Pillow gives that value as it is in the file, while it brings samples of 1, 2, 4 and 16 bits to 8.
     """
     transparent = image.info.get("transparency")
     if isinstance(transparent, int) and image.mode in ("1", "L"):

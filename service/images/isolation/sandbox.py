@@ -1,6 +1,6 @@
 """Closing a process that is about to read hostile files: no file, no socket, no other process, no new program.
 
-Landlock and seccomp are Linux's own, and are asked for by their system calls: there is no library of them that is
+Landlock and seccomp are Linux's own, and are called by their system calls' numbers: there is no library of them that is
 released and needs nothing else installed. Each is left out where the kernel has none of it.
 """
 
@@ -62,7 +62,7 @@ def close_process() -> list[str]:
     """Close this process for good, and return what the system has not got: "landlock", "seccomp", or nothing.
 
     What is imported, loaded or opened later fails. What is open already can be used, but for standard input, which not
-    even closes: a process that was told to end with its parent hears of that end there. Threads can be started.
+    even closes: there, a process that ends with its parent is signalled that end. Threads can be started.
     """
     missing = []
     if not _prctl(_PR_SET_NO_NEW_PRIVS, 1):

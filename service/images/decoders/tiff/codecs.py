@@ -1,4 +1,4 @@
-"""Bytes of a strip or a tile -> its rows. None yields more than is asked for, and none fills up what is missing.
+"""Bytes of a strip or a tile -> its rows. None yields more than requested, and none fills up what is missing.
 
 imagecodecs' bindings are imported one by one: its own way loads each with the first picture that needs it.
 """
@@ -159,7 +159,7 @@ def _of_size(page: Page, data: bytes, size: tuple[int, int]) -> Samples:
 def _check_codestream(jpeg_2000: bytes, channels: int) -> None:
     """Raise UndecodableImage where the data were cut, or a header asks for more memory than its picture.
 
-    OpenJPEG takes a kilobyte for each component of each tile before it is seen how many are wanted.
+    OpenJPEG takes a kilobyte for each component of each tile before it compares their number with the requested one.
 
     Source: ITU-T T.800, A.5.1.
     """

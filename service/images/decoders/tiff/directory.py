@@ -1,4 +1,4 @@
-"""The container: a header, and directories of tags, each read no further than it is asked for."""
+"""The container: a header, and directories of tags, each read lazily."""
 
 import struct
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _MAX_TAGS = 1_000  # of a directory; the richest known have some 200
 _MAX_DIRECTORIES = 1_000  # that are looked at in a file, with those below others
 _SUB_DIRECTORIES = 330
 
-# Tags that are ever asked for.
+# Tags that are ever read.
 _KNOWN = (
     *(*range(254, 260), 262, 266, *range(273, 275), *range(277, 282), 284, 317, *range(320, 326), _SUB_DIRECTORIES),
     *(270, 332, 334, *range(338, 342), 347, *range(529, 533), 292, 32_997, 34_675, 42_113, 50_706),
@@ -138,7 +138,7 @@ class Directory:
 
 
 class Directories:
-    """All directories of a file, as far as they are asked for, each once, a thousand at most."""
+    """All directories of a file, read lazily, each once, a thousand at most."""
 
     def __init__(self, encoded: bytes) -> None:
         self._encoded = encoded

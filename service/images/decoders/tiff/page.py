@@ -276,7 +276,7 @@ def _check_samples(page: Page) -> None:
 def _check_predictor(page: Page) -> None:
     if page.predictor == 1:
         return
-    # Where the compression knows none, programs differ in whether they heed it.
+    # Where the compression has none, programs differ in whether they apply it.
     known = (2, 3) if page.kind == "f" else (2,)
     if page.compression not in _WITH_PREDICTOR or page.predictor not in known or page.bits not in (8, 16, 32, 64):
         raise unread("a predictor that does not go with the rest")
