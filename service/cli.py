@@ -125,7 +125,7 @@ def look(images: tuple[Path, ...], list_names: str, phrases: tuple[str, ...], to
         # A file's name may be of another encoding than what is printed.
         answer: dict[str, Any] = {"image": click.format_filename(path)}
         try:
-            image = loader.load(loader.read(path), classifier.prepare, min_short_side)
+            image = loader.load(loader.read(path), classifier.preprocess, min_short_side)
             answer |= _what_was_decoded(image)
             answer["lists"] = _ranked(classifier, image, lists, top_k)
         except GazeError as error:

@@ -8,7 +8,7 @@ from unicodedata import normalize
 import pytest
 
 from service.bulk.items import Failure, Item
-from service.bulk.table import rows_of
+from service.bulk.sources import rows_of
 from service.errors import InvalidRequest
 
 

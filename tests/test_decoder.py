@@ -32,7 +32,7 @@ from service.images.decode import ImageLimits, decode
 from service.images.isolation import decoder as module
 from service.images.isolation.child import PROCESS_BYTES, SMALL_BYTES
 from service.images.isolation.decoder import Decoder
-from service.zero_shot.features import ImageInputs
+from service.zero_shot.preprocessing.preparation import ImageInputs
 from tests.conftest import encoded, noise
 from tests.support.decoding import LIMITS, PREPARE, TIFF, ask, processes
 

@@ -1,7 +1,8 @@
-"""What a collection consists of, and what became of each of its pictures."""
+"""What a collection consists of, what became of each of its pictures, and what looks at them."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 Kind = Literal["file", "url", "service"]
 """file: a path; url: of a picture; service: the URI of a IIIF image service, which is asked for a size that serves."""
@@ -57,3 +58,14 @@ class Failure:
 
 Outcome = Answer | Failure
 NumberedOutcome = tuple[int, Outcome]
+
+
+class Engine(Protocol):
+    """Looks at pictures."""
+
+    def outcomes(self, items: Iterable[NumberedItem]) -> Iterator[NumberedOutcome]:
+        """Yield what becomes of each item, in any order; of one more than once only where a machine was lost.
+
+        Items are taken as they are needed, on the caller's thread, so that they may be read and outcomes be written to
+        one database. What is wrong with a picture is an outcome; what is raised keeps all of them from being looked at.
+        """

@@ -117,7 +117,7 @@ class LocalEngine:
 
     def _prepare(self, read: _Encoded) -> "_Prepared | _Outcomes":
         try:
-            return _Prepared(read.number, self._reader.prepared(read.encoded, self._classifier.prepare))
+            return _Prepared(read.number, self._reader.prepared(read.encoded, self._classifier.preprocess))
         except Unreadable as error:
             return [(read.number, error.failure)]
 

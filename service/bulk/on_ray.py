@@ -18,7 +18,7 @@ import structlog
 from service.bulk.items import NumberedItem, NumberedOutcome
 from service.bulk.plan import Plan, ReadyEngine
 from service.errors import GazeError, InvalidRequest, InvalidSettings, StartError
-from service.zero_shot.features import ModelDescription
+from service.zero_shot.backends.base import ModelDescription
 
 log = structlog.get_logger()
 
@@ -81,7 +81,7 @@ class RayEngine:
             return
         found: Any = from_arrow(tasks)
         found = found.map_batches(
-            _Looker,
+            BatchActor,
             fn_constructor_args=(self._plan, self._facts, self._share, self.model),
             batch_size=ITEMS_A_TASK,
             batch_format="pyarrow",
@@ -113,7 +113,7 @@ class RayEngine:
         return model
 
 
-class _Looker:
+class BatchActor:
     """An actor: one model, and the engine of one machine around it."""
 
     def __init__(self, plan: Plan, facts: dict[str, Any], share: Share, model: ModelDescription) -> None:

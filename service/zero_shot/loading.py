@@ -1,21 +1,27 @@
-"""A classifier that is built in the background, and how far that is."""
+"""A classifier that is loaded in the background, and the watchdog over its inference."""
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+
+import structlog
 
 from service.errors import NotReady
 from service.zero_shot.classifier import ZeroShotClassifier
 
+log = structlog.get_logger()
+
 Report = Callable[[str, int, int], None]
-"""Called with the stage of a start, how much of it is done and how much there is."""
+"""Called with the stage of the start-up, how much of it is done and how much there is."""
 
 RETRY_SECONDS = 5
+POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class StartProgress:
-    """What a start is at, and how far."""
+    """The stage of the start-up, and how far it is."""
 
     stage: str
     done: int
@@ -23,9 +29,9 @@ class StartProgress:
 
 
 class LoadingClassifier:
-    """Builds a classifier in a thread, so that the process can answer that it is not ready yet.
+    """Loads a classifier in a thread, so that meanwhile the process can answer that it is not ready.
 
-    classifier: None until it is there; `on_ready` is called after that
+    classifier: None until it is loaded; then `on_ready` is called
     """
 
     def __init__(
@@ -42,12 +48,12 @@ class LoadingClassifier:
         self._thread = threading.Thread(target=self._run, name="loading", daemon=True)
 
     def start(self) -> "LoadingClassifier":
-        """Begin to build, and return at once."""
+        """Begin to load, and return at once."""
         self._thread.start()
         return self
 
     def wait(self) -> "LoadingClassifier":
-        """Return once the building has ended, well or not."""
+        """Return once loading has ended, well or not."""
         self._thread.join()
         return self
 
@@ -67,10 +73,46 @@ class LoadingClassifier:
         try:
             self.classifier = self._build(self._report)
             self._on_ready(self.classifier)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the process must not go on as if it could still become ready
+        except Exception as error:  # noqa: BLE001  # whatever it is, this process will never be ready
             self.classifier = None
             self._progress = StartProgress("failed", 0, 1)
             self._on_failure(error)
 
     def _report(self, stage: str, done: int, total: int) -> None:
         self._progress = StartProgress(stage, done, total)
+
+
+class Watchdog:
+    """Ends the process if inference has stalled, so that its supervisor starts another.
+
+    It polls the monitor in a thread, and calls `end` after the model has been stalled for another stall timeout: until
+    then /livez fails, and a supervisor may act itself. Polls are counted rather than seconds, because a process that
+    was suspended as a whole finds its pass stalled when it resumes, and is well a moment later.
+    """
+
+    def __init__(self, loading: LoadingClassifier, end: Callable[[], object]) -> None:
+        self._loading = loading
+        self._end = end
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+
+    def start(self) -> "Watchdog":
+        """Begin to poll, and return at once."""
+        self._thread.start()
+        return self
+
+    def _run(self) -> None:
+        polls = 0
+        while True:
+            time.sleep(POLL_SECONDS)
+            classifier = self._loading.classifier
+            if classifier is None or not classifier.monitor.stalled:
+                polls = 0
+                continue
+            polls += 1
+            seconds = round(classifier.monitor.seconds_unanswered)
+            if polls == 1:
+                log.error("the model does not answer", seconds=seconds)
+            if polls * POLL_SECONDS >= classifier.monitor.stall_timeout:
+                log.error("the process ends, because its model does not answer", seconds=seconds)
+                self._end()
+                return

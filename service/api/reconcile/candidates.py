@@ -66,7 +66,7 @@ class Batch:
             # So that slow hosts leave the others their share.
             seconds = min(FETCH_SECONDS, max(1.0, self._context.deadline.at - time.monotonic()) / (len(asked) - place))
             source = ResolvedImage(_source(image))
-            read[image] = self._loader.load(source, self._classifier.prepare, side, seconds=seconds)
+            read[image] = self._loader.load(source, self._classifier.preprocess, side, seconds=seconds)
         pictures = {image: picture for image, picture in read.items() if isinstance(picture, LoadedImage)}
         failures = [picture for picture in read.values() if isinstance(picture, GazeError)]
         self._context.images = len(read)
