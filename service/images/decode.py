@@ -36,6 +36,10 @@ _IMPORTED_LATE = (
 )
 
 
+MIN_SHORT_SIDES = 2
+"""A short side of so many times the model's own, once it is resized, hardly shows that there was more."""
+
+
 @dataclass(frozen=True)
 class ImageLimits:
     """What a picture may be at most: its size in bytes as sent, and its pixels once decoded.
@@ -96,11 +100,6 @@ def import_decoders() -> None:
         import_module(module)
     for each in FORMATS:
         each.preload()
-
-
-def min_short_side_for(image_size: int) -> int:
-    """Return the pixels of a short side that will be resized to `image_size` and hardly show that there were more."""
-    return 2 * image_size
 
 
 def is_ordinary(encoded: bytes) -> bool:
