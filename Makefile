@@ -11,8 +11,9 @@ TORCH := $(shell grep --only-matching --max-count=1 "torch==[0-9.]*" pyproject.t
 
 export PLAYWRIGHT_BROWSERS_PATH := $(CURDIR)/$(VENV)/browsers
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: install run test check faults faults-timed contract fuzz fuzz-images fuzz-costs fuzz-requests fuzz-front-door bench lock audit sbom demo-model clean
+.PHONY: install run test test-all check mutants faults faults-timed contract fuzz fuzz-images fuzz-costs fuzz-requests fuzz-front-door bench docs lock audit sbom demo-model clean
 
 install: $(VENV)/.installed
 
@@ -45,16 +46,22 @@ $(VENV)/.node: $(NODE_TESTS:=/package-lock.json) $(VENV)/.installed-dev
 		else echo "There is no npm, so the tests of other programs in JavaScript will be skipped: apt install npm"; fi
 	touch $@
 
-# Two files of tests at a time, in the order that tests/conftest.py gives them.
+# Two files of tests at a time, in the order that tests/conftest.py gives them. `make test` leaves out what takes long,
+# and names it at its end.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 test: $(VENV)/.browser $(VENV)/.node
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) --quick
+
+test-all: $(VENV)/.browser $(VENV)/.node
+	$(PYTEST)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(MAKE) test
+	$(MAKE) docs
+	$(MAKE) test-all
 
 # Brings about every fault of tests/faults/table.py on a real server, and prints one line for each. In a network of its
 # own, which takes Linux. make faults ARGS=--quick leaves out what takes minutes, and
@@ -113,10 +120,20 @@ sbom: $(VENV)/.installed-dev
 	cat requirements/packages.txt requirements/torch-cpu.txt | $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml \
 		--output-reproducible --output-file build/sbom.json -
 
+# Plants sixty defects, one at a time, in a copy of the tree, and prints which of them no test finds: an hour and more.
+# make mutants ARGS=--quick tries no more tests than make test runs.
+mutants: $(VENV)/.browser $(VENV)/.node
+	$(BIN)/python -m tests.mutants $(ARGS)
+
 # Measures the service and its peers, each in an environment of its own under .bench/, and writes .bench/results.md.
 # Options: make bench ARGS="--only floor,start". Nothing else should run on the machine meanwhile.
 bench: $(VENV)/.installed-dev
 	TORCH_INDEX="$(TORCH_INDEX)" $(BIN)/python -m benchmarks $(ARGS)
+
+# Writes the pages that the code knows, and builds the site in build/site; a broken link or anchor fails.
+docs: $(VENV)/.installed-dev
+	PYTHONPATH=. $(BIN)/python docs/reference.py
+	$(BIN)/mkdocs build --strict --quiet
 
 # Draws its pictures, trains and evaluates the demo model anew: under an hour on two cores.
 demo-model: $(VENV)/.installed-dev

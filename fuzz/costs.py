@@ -35,13 +35,12 @@ from fuzz.bombs import hand_made
 from fuzz.growth import BODIES, FORMATS, grown_picture
 from service.api.query import QueryLimits, read_explain_query, read_query
 from service.api.reconcile.batch import queries_of, read_form
-from service.bulk.table import rows_of
+from service.bulk.sources import rows_of
 from service.errors import GazeError
 from service.iiif.document import parsed
 from service.iiif.image_api import ImageInformation
 from service.iiif.presentation import entries
-from service.images.decode import ImageLimits, decode
-from service.images.isolation.ordinary import is_ordinary
+from service.images.decode import ImageLimits, decode, is_ordinary
 
 KEPT = Path(".fuzz/costs")
 MOST_SECONDS = 1.0

@@ -33,13 +33,14 @@ class Settings(BaseModel):
         default="openai/clip-vit-base-patch32",
         min_length=1,
         max_length=1_000,
-        description="a hub id of the CLIP or SigLIP family, a local directory, or `demo`",
+        description="a hub id of the CLIP or SigLIP family, a local directory, or `demo`, which `make run` takes "
+        "if none is named",
     )
     revision: str | None = Field(
         default=None,
         pattern=r"^[\w./-]{1,200}$",
-        description="a commit, branch or tag of the hub's repository; the default model has a pinned one, "
-        "others follow the hub's `main`",
+        description="a commit, branch or tag of the hub's repository; the default model has a pinned one, others "
+        "follow the hub's `main`",
     )
     host: str = Field(
         default="127.0.0.1",
@@ -59,34 +60,53 @@ class Settings(BaseModel):
     )
     cache_dir: Path | None = Field(
         default=None,
-        description="a folder for what is costly to make, converted models and text features; safe to delete",
+        description="where the converted model and the features of phrases are kept, by default the user's cache "
+        "directory (`~/.cache/gaze`), in the containers `/var/lib/gaze/cache`; safe to delete, rebuilt at the next "
+        "start. A user without a home has a folder that goes with the process, and a warning",
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="`auto`, `cpu` or `cuda`")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="`auto`, `cpu` or `cuda`; the CUDA container says `cuda`"
+    )
     backend: Literal["auto", "torch", "openvino"] = Field(
-        default="auto", description="`torch` or `openvino`; `auto` is the fastest that is exact here"
+        default="auto",
+        description="`torch`, or `openvino` (CPU only); `auto` takes the fastest that gives the same features here",
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        default="auto", description="`auto` is `float32` on a CPU and `float16` on CUDA"
+        default="auto",
+        description="`float32`, `bfloat16` or, on CUDA, `float16`; `auto` is `float32` on a CPU and `float16` on CUDA. "
+        "See [Tuning](tuning.md)",
     )
     decode: Literal["exact", "fast"] = Field(
-        default="exact", description="`fast` decodes large JPEGs at a fraction of their size"
+        default="exact",
+        description="`exact`, or `fast`: large JPEGs are decoded at a fraction of their size. See [Tuning](tuning.md)",
     )
-    workers: int = Field(default=1, ge=1, le=64, description="processes; each holds the model")
+    workers: int = Field(default=1, ge=1, le=64, description="processes; each holds the model. See [Tuning](tuning.md)")
     threads: int | None = Field(
         default=None,
         ge=1,
         le=1024,
-        description="threads of one encoder pass; the default is the cores that the process really has",
+        description="threads of one encoder pass; the default is the cores that are really there, shared among "
+        "the workers",
     )
     api_keys: tuple[str, ...] = Field(
-        default=(), repr=False, description="comma-separated keys that callers must send one of; none means open"
+        default=(),
+        repr=False,
+        description="comma-separated keys; callers send one as `Authorization: Bearer KEY`. None means open. `/livez`, "
+        "`/readyz`, the page, which then names no list, and the documentation stay open",
     )
     max_request_bytes: int = Field(default=64 * 1024**2, ge=1024, le=1024**3, description="bytes of one request")
     max_image_bytes: int = Field(
         default=32 * 1024**2, ge=1024, le=1024**3, description="bytes of one picture, fetched or sent"
     )
-    max_image_pixels: int = Field(default=50_000_000, ge=1, le=178_956_970, description="pixels of one picture")
-    max_phrases: int = Field(default=2_000, ge=1, le=100_000, description="phrases of one request's own lists together")
+    max_image_pixels: int = Field(
+        default=50_000_000, ge=1, le=178_956_970, description="pixels of one picture, checked before it is decoded"
+    )
+    max_phrases: int = Field(
+        default=2_000,
+        ge=1,
+        le=100_000,
+        description="phrases of one request's own lists together; a longer vocabulary belongs into a served list",
+    )
     request_timeout: float = Field(
         default=60.0, gt=0, le=3600, description="seconds from a request's headers to its answer"
     )
@@ -99,7 +119,7 @@ class Settings(BaseModel):
     rate_limit: Annotated[tuple[Rate, ...], _parsed_by(parse_rates)] = Field(
         default=(),
         description="how many requests each key, or else each address, may send, such as `60/minute` or "
-        "`10/second;1000/hour`; each process counts for itself",
+        "`10/second;1000/hour`; each process counts for itself. See [Quotas](access.md)",
     )
     cors_origins: Annotated[CorsPolicy, _parsed_by(CorsPolicy.parse)] = Field(
         default=CorsPolicy(),
@@ -109,11 +129,12 @@ class Settings(BaseModel):
         default=Hosts(),
         description="where no keys are set: comma-separated names, besides that of `GAZE_PUBLIC_URL`, that callers may "
         "call this service by in the header `Host`, or `*` for any; IP addresses, names without a dot, and names for "
-        "private use (`.internal`, `.local`, `.home.arpa`, `.svc`) need not be named",
+        "private use (`.internal`, `.local`, `.home.arpa`, `.svc`) need not be named. See [Browsers](access.md)",
     )
     trusted_proxies: Annotated[tuple[Network, ...], _parsed_by(parse_networks)] = Field(
         default=(),
-        description="comma-separated addresses and networks of proxies whose `X-Forwarded-For` is believed",
+        description="comma-separated addresses and networks (`127.0.0.1,10.1.0.0/16`) of proxies whose "
+        "`X-Forwarded-For` is believed",
     )
 
     @field_validator("host")

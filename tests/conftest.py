@@ -30,8 +30,7 @@ from service.composition import load_classifier
 from service.images.decoders import heif
 from service.settings import Settings
 from service.zero_shot import model_files
-from service.zero_shot.classifier import ZeroShotClassifier
-from service.zero_shot.loading import LoadingClassifier
+from service.zero_shot.classifier import LoadingClassifier, ZeroShotClassifier
 from service.zero_shot.phrase_lists import PhraseList, built_in_folder, read_lists
 
 REPOSITORY = Path(__file__).parent.parent
@@ -51,6 +50,27 @@ _LANES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 
 _LONGEST = ("test_start", "test_heat_map", "test_cli", "test_models", "test_hub", "test_parity", "test_bulk_ray")
 """Files that take a minute and more: where several run at a time, these begin, and none of them is the last."""
+
+LEFT_OUT = {
+    "whole runs of the program": ("test_start", "test_cli", "test_hub", "test_bulk_ray", "test_bulk_run"),
+}
+"""What `make test` leaves out, by what it is about: files, of which `make test-all` runs all."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="leave out what takes long, and say at the end what that is")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    is_quick = config.getoption("--quick") and collection_path.parent.name == "tests"
+    return (is_quick and any(collection_path.stem in files for files in LEFT_OUT.values())) or None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.getoption("--quick"):
+        terminalreporter.section("left out; make test-all runs it")
+        for what, files in LEFT_OUT.items():
+            terminalreporter.line(f"{what}: {', '.join(files)}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,7 +9,7 @@ from PIL import ImageCms
 
 from fuzz.bombs import jpeg_with_profile, png, png_chunk, profile, profile_of_stages, scan_bomb
 from fuzz.seeds import VARIANTS, seeds
-from service.images.isolation.ordinary import is_ordinary
+from service.images.decode import is_ordinary
 from tests.conftest import encoded, noise
 
 JPEG = seeds("JPEG")[0]

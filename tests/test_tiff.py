@@ -211,7 +211,7 @@ def test_a_pyramid_beyond_the_limits_is_its_smallest_copy_that_serves(
 ) -> None:
     limits = ImageLimits(max_bytes=1024**2, max_pixels=100_000)
     decoded = decode(pyramid(1200, below=below), limits, enough)
-    assert decoded.decoded_at == decoded.upright.size == (side, side)
+    assert decoded.decoded_at == decoded.oriented.size == (side, side)
     assert (decoded.width, decoded.height) == (1200, 1200)
     assert (np.asarray(decoded.rgb) == grey).all()
 

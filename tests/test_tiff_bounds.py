@@ -151,7 +151,7 @@ def test_a_strip_that_can_be_read_in_bands_is_never_in_memory(compression: int) 
         return True
 
     tracemalloc.start()
-    decoded = decode(file, LIMITS, None, before_pixels).upright
+    decoded = decode(file, LIMITS, None, before_pixels).oriented
     taken = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert decoded.size == (6_400, 4_000)
@@ -166,7 +166,7 @@ def test_no_more_than_a_thousand_directories_are_looked_at() -> None:
 def test_a_directory_below_itself_ends() -> None:
     pixels = bytes(81)
     file = of_pages([(grey(9, 9, t330=(4, [0, 0, 8])), [pixels])] * 2)
-    assert decode(file, LIMITS).upright.size == (9, 9)
+    assert decode(file, LIMITS).oriented.size == (9, 9)
 
 
 def test_lack_of_memory_is_told_from_what_is_broken() -> None:

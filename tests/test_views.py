@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.images.decode import ImageLimits, decode
-from service.zero_shot.interpretation.views import Views
-from service.zero_shot.preprocessing.framing import Fit, Framing
+from service.zero_shot.interpretation.stability import Views
+from service.zero_shot.preprocessing.preparation import Fit, Framing
 from tests.conftest import encoded, noise
 
 FRAMING = Framing((224, 224), 224, Image.Resampling.BICUBIC, "crop")
@@ -106,7 +106,7 @@ def test_views_of_a_picture_in_parts_are_those_of_the_whole(orientation: int, si
     exif = Image.Exif()
     exif[0x0112] = orientation
     file = encoded(noise(*size), "TIFF", exif=exif)
-    parts, whole = decode(file, LIMITS).upright, decode(file, LIMITS).upright.whole()
+    parts, whole = decode(file, LIMITS).oriented, decode(file, LIMITS).oriented.whole()
     views = Views(FRAMING, fit, several=True)
     expected = bytes_of(views(whole))
     assert bytes_of(views(parts)) == expected

@@ -6,7 +6,7 @@ from flask import Blueprint, Response, request
 
 from service.api.openapi.examples import links_to_a_list
 from service.api.openapi.operation import Operation
-from service.api.problems import validated
+from service.api.query import validated
 from service.api.schemas.forms import ListPage
 from service.api.schemas.responses import ListDetails, ListItem, ListSummary, ServedLists
 from service.errors import UnknownList

@@ -21,7 +21,7 @@ from PIL import Image
 
 from service.errors import GazeError
 from service.images.decode import ImageLimits, decode
-from service.images.upright import TO_UPRIGHT, Upright
+from service.images.picture import TO_UPRIGHT, OrientedImage
 from tests.support.tiff_writing import (
     HEIGHT,
     WIDTH,
@@ -492,7 +492,7 @@ def by_pillow(case: Case) -> str:
                 white = next((white for white in (1.0, 255.0, 65535.0) if floats.max() <= white), floats.max())
                 return _judged(case, rgb(shown(floats, white)), 1.0)
             # It takes the upper 8 of 16 bits, which no one sees.
-            return _judged(case, np.asarray(Upright(image, None).whole()), 1.0)
+            return _judged(case, np.asarray(OrientedImage(image, None).whole()), 1.0)
     except Exception:  # noqa: BLE001  # whatever it says
         return "refused"
 

@@ -14,8 +14,7 @@ from service.api.address import AddressOf
 from service.api.images import ImageServices
 from service.api.openapi import examples
 from service.api.openapi.operation import HTML, JSON, Operation
-from service.api.problems import validated
-from service.api.query import QueryLimits
+from service.api.query import QueryLimits, validated
 from service.api.reconcile.batch import (
     FORM,
     MAX_BATCH_BYTES,
@@ -43,7 +42,7 @@ from service.api.reconcile.terms import Terms
 from service.api.request_context import current_request
 from service.errors import FieldError, InvalidRequest, MalformedRequest, NotFound, NotReady, Overloaded, RequestTooLarge
 from service.limits.admission import Admission
-from service.zero_shot.loading import LoadingClassifier
+from service.zero_shot.classifier import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList
 
 _SUGGESTED = 20

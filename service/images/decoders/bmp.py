@@ -1,12 +1,15 @@
-"""BMP: opacity that nobody wrote, the profile, and kinds that are not read."""
+"""BMP: an alpha channel that is all zero, the profile, and kinds that are not read."""
 
+import io
+import re
 import struct
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from service.errors import UndecodableImage
+from service.errors import UndecodableImage, UnsupportedImageFormat
+from service.images.picture import MIN_BYTES, Format, Picture
 
-SIGNATURE = b"BM"
+_HEADER = re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL)
 _WITH_PROFILE, _EMBEDDED = b"\x7c\0\0\0", b"DEBM"
 _SIZES_IN_16_BITS, _FULL = 12, 40
 _PLAIN, _FIELDS = 0, (3, 6)
@@ -14,17 +17,32 @@ _DEPTHS = (1, 4, 8, 16, 24, 32)
 _COMPRESSIONS = (0, 1, 2, 3, 6)
 
 
-def complete(image: Image.Image, encoded: bytes) -> None:
-    """Do to a loaded bitmap what Pillow leaves undone."""
-    # Many programs say that there is opacity, and write none.
-    if image.mode == "RGBA" and image.im.getband(3).getextrema() == (0, 0):
-        image.putalpha(255)
-    profile = _profile(encoded)
-    if profile:
-        image.info["icc_profile"] = profile
+class BmpPicture(Picture):
+    """A bitmap."""
+
+    format = "BMP"
+
+    def open(self, file: bytes) -> Image.Image:
+        """Return the bitmap without its pixels; of a kind that Pillow does not read, UndecodableImage says so."""
+        try:
+            return Image.open(io.BytesIO(file), formats=("BMP",))
+        except UnidentifiedImageError:
+            is_bmp = len(file) >= MIN_BYTES and _HEADER.match(file)
+            raise (UndecodableImage if is_bmp else UnsupportedImageFormat) from None
+        except OSError:
+            raise _error_of(file) from None
+
+    def complete(self) -> Image.Image:
+        """Return the bitmap with its profile, and opaque where all of its alpha is 0, as many programs leave it."""
+        if self.image.mode == "RGBA" and self.image.im.getband(3).getextrema() == (0, 0):
+            self.image.putalpha(255)
+        profile = _profile(self.file)
+        if profile:
+            self.image.info["icc_profile"] = profile
+        return self.image
 
 
-def error_of(encoded: bytes) -> UndecodableImage:
+def _error_of(encoded: bytes) -> UndecodableImage:
     """Return what is wrong with a bitmap that could not be opened: whether its kind is one that is not read.
 
     Source: BITMAPINFOHEADER, BITMAPV5HEADER, and OS/2's BITMAPINFOHEADER2.
@@ -53,3 +71,6 @@ def _profile(encoded: bytes) -> bytes:
         return b""
     start, length = struct.unpack_from("<II", encoded, 126)
     return encoded[14 + start : 14 + start + length]
+
+
+BMP = Format(re.compile(rb"BM"), (".bmp", ".dib"), BmpPicture)

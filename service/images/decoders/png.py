@@ -6,41 +6,33 @@ at the checksums of the pixels, nor at the low bytes of what is transparent.
 """
 
 import io
+import re
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from PIL import Image, ImageChops
 
 from service.errors import UndecodableImage
 from service.images.decoders import colour
+from service.images.picture import Format, Picture
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _PICTURE = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+# Chunks that a picture can do without, and that say how it is to be seen.
 _SEEN = (b"tRNS", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"eXIf")
-"""Chunks that a picture can do without, and that say how it is to be seen."""
-
-_DEPTH = 24
-"""Where the header says it."""
-
+_DEPTH = 24  # where the header says it
 _MIN_GAMMA = 0.2
 _CODE_POINTS, _CODE_POINTS_BYTES = b"cICP", 16
 _CUT_SHORT = b""
-_AROUND = 12
-"""Bytes of a chunk's length, its kind and its checksum."""
-
+_AROUND = 12  # bytes of a chunk's length, its kind and its checksum
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+# Keywords of the texts in which programs put EXIF and XMP, where Pillow looks for the orientation.
 _SAY_ORIENTATION = (b"Raw profile type exif", b"XML:com.adobe.xmp")
-"""Keywords of the texts in which programs put EXIF and XMP, where Pillow looks for the orientation."""
-
-_MAX_UNPACKED = 1_048_576
-"""Bytes of a profile or a text, unpacked, that Pillow takes."""
-
+_MAX_UNPACKED = 1_048_576  # bytes of a profile or a text, unpacked, that Pillow takes
+# The bit of a chunk's first letter that makes it a small one: a reader that does not know the chunk may skip it.
 _ANCILLARY = 0x20
-"""The bit of a chunk's first letter that makes it a small one: who does not know the chunk can do without."""
-
 _LEFT_OUT = "A part of the PNG that says how its pixels are to be seen is broken or too large, and was left out: {}."
 _SAID_BY = {
     b"tRNS": "transparency",
@@ -51,27 +43,42 @@ _SAID_BY = {
     b"eXIf": "EXIF",
 }
 
-TRANSPARENT_BYTES = 20
-"""What of each pixel it takes at most, beside the picture, to find those of a transparent colour."""
-
+_MAX_ORDINARY_PIXELS = 8_000_000
+_MAX_ROWS = 50_000_000  # bytes of the rows; of more, to unpack them and to undo their filters takes over half a second
+_MAX_PACKED_METADATA = 16_384  # bytes of notes, profile and the like, where each byte may unpack to a thousand
+# How many chunks there may be, and how many bytes a further one must have on the average: Pillow reads them singly.
+_MAX_CHUNKS, _MIN_CHUNK = 100, 1_024
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the header's number of the kind of colours
+_DEEP = 16  # bits of samples of which Pillow keeps a half, so that it decodes twice what has a transparent value
+# The raw mode by which Pillow takes the low bytes of big-endian samples: as if they were little-endian.
 _LOW_BYTES = "RGB;16L"
-"""How Pillow is told to take the low bytes of samples that lie with the high byte first: as if it were the other."""
 
 
-class EssentialPng(NamedTuple):
-    """A PNG of nothing but what makes its picture, and what is to be said of the parts that had to be left out.
+class PngPicture(Picture):
+    """A PNG of nothing but what makes its picture."""
 
-    code_points: of its primaries and its transfer, where it says them so
-    """
+    format = "PNG"
 
-    encoded: bytes
-    warnings: tuple[str, ...]
-    code_points: tuple[int, int] | None
+    def __init__(self, file: bytes) -> None:
+        essential, self._left_out, self._code_points = _essential(file)
+        super().__init__(essential)
+
+    def decoder_pixel_bytes(self) -> int:
+        """Return what it takes to find the pixels of a transparent colour."""
+        return 20 if isinstance(self.image.info.get("transparency"), tuple) else 0
+
+    def complete(self) -> Image.Image:
+        """Return the picture with what its transparent value means, and the profile of its colours."""
+        _complete_transparency(self.image, self.file)
+        named = colour.name_colours(self.image, self._code_points, _colours(self.image))
+        self.warnings = (*self._left_out, *named, *colour.depth_warnings(self.image, self.file[_DEPTH]))
+        return self.image
 
 
-def essential(encoded: bytes) -> EssentialPng:
-    """Return a PNG without the chunks that its picture can do without.
+def _essential(encoded: bytes) -> tuple[bytes, tuple[str, ...], tuple[int, int] | None]:
+    """Return a PNG without the chunks that its picture can do without, and what else is to be known of it.
 
+    That is: sentences on parts that had to be left out, and the code points of its primaries and its transfer, if any.
     Raises UndecodableImage where a chunk that makes the picture has a wrong checksum, or is one that is not known.
     Source: PNG (Third Edition), 5 and 11.
     """
@@ -94,7 +101,7 @@ def essential(encoded: bytes) -> EssentialPng:
             code_points = chunk[8], chunk[9]
         elif kind == _CUT_SHORT:  # which the pixels will show
             kept.append(chunk)
-    return EssentialPng(b"".join(kept), tuple(dict.fromkeys(left_out)), code_points)
+    return b"".join(kept), tuple(dict.fromkeys(left_out)), code_points
 
 
 def _chunks(encoded: bytes) -> Iterator[tuple[bytes, memoryview]]:
@@ -111,21 +118,16 @@ def _chunks(encoded: bytes) -> Iterator[tuple[bytes, memoryview]]:
         yield (kind if len(chunk) == _AROUND + length else _CUT_SHORT), chunk
 
 
-def depth(encoded: bytes) -> int:
-    """Return the bits of a sample."""
-    return encoded[_DEPTH]
-
-
-def complete_transparency(image: Image.Image, encoded: bytes) -> None:
+def _complete_transparency(image: Image.Image, encoded: bytes) -> None:
     """Give the loaded picture of a PNG what its transparent value means for samples of other than 8 bits.
 
-    Pillow gives that value as it stands in the file, while it brings samples of 1, 2, 4 and 16 bits to 8.
+    Pillow gives that value as it is in the file, while it brings samples of 1, 2, 4 and 16 bits to 8.
     """
     transparent = image.info.get("transparency")
     if isinstance(transparent, int) and image.mode in ("1", "L"):
-        white = (1 << depth(encoded)) - 1
+        white = (1 << encoded[_DEPTH]) - 1
         image.info["transparency"] = (transparent & white) * 255 // white
-    elif isinstance(transparent, tuple) and depth(encoded) == 8:
+    elif isinstance(transparent, tuple) and encoded[_DEPTH] == 8:
         image.info["transparency"] = tuple(value & 0xFF for value in transparent)
     elif isinstance(transparent, tuple):
         del image.info["transparency"]
@@ -174,9 +176,44 @@ def _unpacks(packed: bytes) -> bool:
     return unpacking.eof
 
 
-def colours(image: Image.Image) -> tuple[colour.Points, float] | None:
+def _colours(image: Image.Image) -> tuple[colour.Points, float] | None:
     """Return the points and the exponent of a PNG's colours, None where it says sRGB, or nothing, or what cannot be."""
     gamma, points = image.info.get("gamma"), image.info.get("chromaticity", colour.SRGB)
-    if image.format != "PNG" or "srgb" in image.info or not isinstance(gamma, float) or not _MIN_GAMMA <= gamma <= 1:
+    if "srgb" in image.info or not isinstance(gamma, float) or not _MIN_GAMMA <= gamma <= 1:
         return None
     return tuple(points), 1 / gamma
+
+
+def _is_ordinary(encoded: bytes) -> bool:
+    """Say whether nothing is unusual, which Pillow reads at once. Raises struct.error or zlib.error."""
+    place, metadata = len(SIGNATURE), 0
+    for number in range(_MAX_CHUNKS + len(encoded) // _MIN_CHUNK):
+        length, kind = struct.unpack_from(">I4s", encoded, place)
+        if number == 0:
+            width, height, depth, kind_of_colour = struct.unpack_from(">IIBB", encoded, place + 8)
+            rows = width * height * _CHANNELS.get(kind_of_colour, 1) * depth // 8
+            if kind != b"IHDR" or not 0 < width * height <= _MAX_ORDINARY_PIXELS or rows > _MAX_ROWS:
+                return False
+        elif kind == b"IEND":
+            return True
+        elif kind == b"IHDR":
+            return False
+        elif kind != b"IDAT":
+            metadata += length
+            if metadata > _MAX_PACKED_METADATA or (kind == b"tRNS" and encoded[_DEPTH] == _DEEP):
+                return False
+            if not _is_cheap_chunk(kind, encoded[place + 8 : place + 8 + length]):
+                return False
+        place += 12 + length
+    return False
+
+
+def _is_cheap_chunk(kind: bytes, contents: bytes) -> bool:
+    """Say whether what a chunk unpacks to is read through at once."""
+    if kind == b"iCCP":
+        packed = contents.partition(b"\0")[2][1:]
+        return colour.is_plain(zlib.decompressobj().decompress(packed, colour.MAX_PLAIN_BYTES + 1))
+    return kind not in _TEXTS[1:] or not contents.startswith(_SAY_ORIENTATION[0])
+
+
+PNG = Format(re.compile(re.escape(SIGNATURE)), (".png", ".apng"), PngPicture, _is_ordinary)

@@ -15,3 +15,24 @@ may come out.
 
 Importing `picture` loads every codec that is used, so that a process without files can decode.
 """
+
+import re
+from functools import partial
+from importlib import import_module
+
+from service.images.picture import Format, Picture
+
+
+def _opened(file: bytes) -> Picture:
+    # Its codecs are for the processes that can be killed, not for those that only know decode().
+    from service.images.decoders.tiff.picture import TiffPicture  # noqa: PLC0415
+
+    return TiffPicture(file)
+
+
+TIFF = Format(
+    re.compile(rb"(II|MM)(\0[*+]|[*+]\0)"),
+    (".tif", ".tiff", ".ptif", ".ptiff", ".btf", ".tf8"),
+    _opened,
+    preload=partial(import_module, "service.images.decoders.tiff.picture"),
+)

@@ -1,11 +1,11 @@
 """Which of a TIFF's pictures is meant, and its pixels."""
 
-from dataclasses import dataclass
+import sys
 
 from PIL import Image
 
-from service.errors import UndecodableImage
-from service.images.decoders.deep import range_warnings
+from service.errors import UndecodableImage, UnsupportedImageFormat
+from service.images.decoders.colour import range_warnings
 from service.images.decoders.tiff.directory import Directories, Directory
 from service.images.decoders.tiff.page import (
     Alpha,
@@ -20,56 +20,52 @@ from service.images.decoders.tiff.page import (
 )
 from service.images.decoders.tiff.samples import Conversion, conversion_of
 from service.images.decoders.tiff.segments import Segments
+from service.images.picture import BROKEN, MIN_BYTES, PIXEL_BYTES, Picture
 
 _PROFILE_BYTES = 16 * 1024**2
-_PIXEL_BYTES = 4
 _TOLD_BYTES = 65_536
 
+# What a scanner of slides says of itself. Its copies are not marked, but in tiles; its label and thumbnail are not.
 _SLIDE = b"Aperio"
-"""What a scanner of slides says of itself. Its copies are not marked, but in tiles; its label and thumbnail are not."""
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """A picture of 8 bits, not yet turned, and sentences for a person where it may not be what was meant."""
-
-    image: Image.Image
-    warnings: tuple[str, ...]
-
-
-class Tiff:
+class TiffPicture(Picture):
     """The picture that a file is about: its first one that is neither a smaller copy of another, nor a mask.
 
-    size:         width and height as stored
-    orientation:  as EXIF numbers it
     Raises UndecodableImage, which names the kind where the file is whole and of a kind that is not read.
     """
 
+    format = "TIFF"
+    max_claimed_pixels = sys.maxsize  # of a copy as well, each segment is read by itself
+    is_reduced_early = True
+
     def __init__(self, encoded: bytes) -> None:
+        if len(encoded) < MIN_BYTES:
+            raise UnsupportedImageFormat
         if encoded[8:10] == b"CR" and encoded[:4] == b"II*\0":
             raise unread("a camera's raw negative")
         directories = Directories(encoded)
         self._directories = directories
         self._directory, self._copies = _found(directories)
-        self.size = size_of(self._directory)
-        self.orientation = self._directory.number(274, 1)
+        self.size = self.decoded_size = size_of(self._directory)
+        self._orientation = self._directory.number(274, 1)
         self._page: Page | None = None
         self._segments: Segments | None = None
 
     @property
-    def decoded_size(self) -> tuple[int, int]:
-        """Width and height of what is decoded."""
-        return size_of(self._directory) if self._page is None else (self._page.width, self._page.height)
+    def orientation(self) -> int:
+        """As EXIF numbers it."""
+        return self._orientation
 
     def reduce(self, min_short_side: int, max_pixels: int) -> None:
         """Decode the smallest copy with so many pixels on its short side, and no more than `max_pixels`, if any."""
-        page_of(self._directory)  # what can't be read is not told by its copy
+        page_of(self._directory)  # a kind that isn't read is refused, whatever its copy is
         copies = [copy for copy in self._copies if _is_copy(size_of(copy), self.size) and not is_mask(copy)]
         for copy in sorted(copies, key=size_of):
             width, height = size_of(copy)
             if min(width, height) >= min_short_side and width * height <= max_pixels:
                 try:
-                    self._page = page_of(copy)
+                    self._page, self.decoded_size = page_of(copy), (width, height)
                 except UndecodableImage:
                     continue
                 return
@@ -78,10 +74,18 @@ class Tiff:
         """Return what decoding takes at most, the picture included, but for bands of it."""
         page = self._whole_page()
         self._segments = Segments(page)
-        return _PIXEL_BYTES * page.width * page.height + self._segments.bytes_at_a_time
+        return PIXEL_BYTES * page.width * page.height + self._segments.bytes_at_a_time
 
-    def decoded(self) -> Decoded:
-        """Return the picture. Raises what the codecs do."""
+    def load(self, *, has_memory: bool) -> Image.Image:
+        """Return the picture, in 8 bits. Raises what the codecs do."""
+        try:
+            return self._decoded()
+        except BROKEN:
+            if not has_memory:  # codecs say the same of both
+                raise MemoryError from None
+            raise
+
+    def _decoded(self) -> Image.Image:
         page = self._whole_page()
         segments = self._segments or Segments(page)
         conversion = conversion_of(page, segments.bands())
@@ -91,11 +95,12 @@ class Tiff:
             rows, columns = seen.shape[:2]
             image.paste(Image.frombytes(conversion.mode, (columns, rows), seen.tobytes()), (band.left, band.top))
         if page.alpha and page.alpha[0] is Alpha.UNSAID and image.getchannel("A").getextrema() == (0, 0):
-            image = image.convert(image.mode.removesuffix("A"))  # who writes no opacity means no transparency
+            image = image.convert(image.mode.removesuffix("A"))  # an alpha channel of zeros means none
         profile = self._directory.contents(34_675, _PROFILE_BYTES)
         if profile:
             image.info["icc_profile"] = profile
-        return Decoded(image, _warnings(conversion))
+        self.warnings = _warnings(conversion)
+        return image
 
     def _whole_page(self) -> Page:
         if self._page is None:
@@ -135,7 +140,7 @@ def _found(directories: Directories) -> tuple[Directory, list[Directory]]:
 def _is_slide(directory: Directory) -> bool:
     try:
         return directory.contents(270, _TOLD_BYTES).startswith(_SLIDE)
-    except UndecodableImage:  # a description that is not there matters to nobody
+    except UndecodableImage:  # a broken description does not matter
         return False
 
 
