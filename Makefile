@@ -63,10 +63,6 @@ check: $(VENV)/.installed-dev
 	$(MAKE) docs
 	$(MAKE) test-all
 
-# Plants defects, one at a time, and says which the tests do not notice. ARGS=--quick: with no more than `make test` runs.
-mutants: $(VENV)/.installed-dev
-	$(BIN)/python -m tests.mutants $(ARGS)
-
 # Brings about every fault of tests/faults/table.py on a real server, and prints one line for each. In a network of its
 # own, which takes Linux. make faults ARGS=--quick leaves out what takes minutes, and
 # faults-timed brings about nothing else.
@@ -123,6 +119,11 @@ sbom: $(VENV)/.installed-dev
 	mkdir -p build
 	cat requirements/packages.txt requirements/torch-cpu.txt | $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml \
 		--output-reproducible --output-file build/sbom.json -
+
+# Plants sixty defects, one at a time, in a copy of the tree, and prints which of them no test finds: an hour and more.
+# make mutants ARGS=--quick tries no more tests than make test runs.
+mutants: $(VENV)/.browser $(VENV)/.node
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 # Measures the service and its peers, each in an environment of its own under .bench/, and writes .bench/results.md.
 # Options: make bench ARGS="--only floor,start". Nothing else should run on the machine meanwhile.

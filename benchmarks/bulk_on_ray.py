@@ -19,19 +19,18 @@ from typing import Any
 from benchmarks.bulk import DATE, LIST, draw, look
 from benchmarks.table import rate, table
 from benchmarks.workplace import Workplace
-from service.bulk.engine import Engine
-from service.bulk.items import NumberedItem, NumberedOutcome
+from service.bulk.items import Engine, NumberedItem, NumberedOutcome
 from service.bulk.on_ray import RayEngine
 from service.bulk.output import FORMS
 from service.bulk.plan import Plan
-from service.bulk.run import Collection, Lists, Output, Wishes, run
+from service.bulk.run import Collection, Lists, Output, RunOptions, run
 from service.images.decode import ImageLimits
 from service.settings import Settings
-from service.zero_shot.features import ModelDescription
+from service.zero_shot.backends.base import ModelDescription
 from service.zero_shot.model_files import ModelFiles
 
 _STORE_BYTES = 100_000_000
-_WISHES = Wishes(datetime.fromisoformat(DATE), restart=True, retry_errors=False, quiet=True)
+_RUN_OPTIONS = RunOptions(datetime.fromisoformat(DATE), restart=True, retry_errors=False, quiet=True)
 
 
 @dataclass
@@ -123,7 +122,7 @@ def main() -> None:
     begun = time.perf_counter()
     with two_machines() as machines:
         losing = Losing(plan, machines, asked.items // 2)
-        failed = run(plan, collection, Output(there, "csv", FORMS[".csv"]["csv"]), _WISHES, losing.start)
+        failed = run(plan, collection, Output(there, "csv", FORMS[".csv"]["csv"]), _RUN_OPTIONS, losing.start)
         ended = time.perf_counter()
         alive = machines.alive
     rows = [

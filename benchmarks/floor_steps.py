@@ -80,7 +80,7 @@ def encoder_eight(file: Path, cores: int) -> list[float]:
 def encoder_streams(file: Path, cores: int) -> list[float]:
     """Run as many of OpenVINO's passes of one picture side by side as there are cores, each on one core."""
     # Only where it is needed, so that the other steps are alone.
-    from service.zero_shot.backends.openvino_import import openvino  # noqa: PLC0415
+    from service.zero_shot.backends.openvino_backend import openvino  # noqa: PLC0415
 
     compiled = _compiled(file, 1, {"NUM_STREAMS": cores, "INFERENCE_NUM_THREADS": cores})
     queue = openvino.AsyncInferQueue(compiled, cores)
@@ -123,7 +123,7 @@ def _openvino_passes(file: Path, cores: int, pictures: int, times: int) -> list[
 
 
 def _compiled(file: Path, pictures: int, options: dict[str, Any]) -> Any:
-    from service.zero_shot.backends.openvino_import import openvino  # noqa: PLC0415  # as above
+    from service.zero_shot.backends.openvino_backend import openvino  # noqa: PLC0415  # as above
 
     core = openvino.Core()
     model = core.read_model(file)

@@ -35,7 +35,7 @@ from fuzz.bombs import hand_made
 from fuzz.growth import BODIES, FORMATS, grown_picture
 from service.api.query import QueryLimits, read_explain_query, read_query
 from service.api.reconcile.batch import queries_of, read_form
-from service.bulk.table import rows_of
+from service.bulk.sources import rows_of
 from service.errors import GazeError
 from service.iiif.document import parsed
 from service.iiif.image_api import ImageInformation

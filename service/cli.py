@@ -14,9 +14,8 @@ from tqdm import tqdm
 from service import __version__
 from service.bulk.command import bulk
 from service.composition import cache_of, load_classifier, served_lists
-from service.errors import GazeError, InvalidSettings, StartError, UnknownList
-from service.images.decode import ImageLimits, min_short_side_for
-from service.images.isolation.decoder import PreparedImage
+from service.errors import GazeError, InvalidSettings, JobError, StartError, UnknownList
+from service.images.decode import MIN_SHORT_SIDES, ImageLimits, PreparedImage
 from service.images.loader import ImageLoader
 from service.logs import configure_logs
 from service.settings import read_settings
@@ -33,7 +32,7 @@ class _StartErrorsTold(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except StartError as error:
+        except (StartError, JobError) as error:
             _end(str(error), error.exit_code)
         except UnknownList as error:
             near = error.detail != error.default_detail
@@ -119,14 +118,14 @@ def look(images: tuple[Path, ...], list_names: str, phrases: tuple[str, ...], to
         click.echo(sentence, err=True)
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
     loader = ImageLoader.create(limits, settings.fetch_policy, slots=1, fast=settings.decode == "fast")
-    min_short_side = min_short_side_for(classifier.model.image_size)
+    min_short_side = MIN_SHORT_SIDES * classifier.model.image_size
     failed = 0
     answers: list[dict[str, Any]] = []
     for path in tqdm(images, unit="image", disable=None if len(images) > 1 else True):
         # A file's name may be of another encoding than what is printed.
         answer: dict[str, Any] = {"image": click.format_filename(path)}
         try:
-            image = loader.load(loader.read(path), classifier.prepare, min_short_side)
+            image = loader.load(loader.read(path), classifier.preprocess, min_short_side)
             answer |= _what_was_decoded(image)
             answer["lists"] = _ranked(classifier, image, lists, top_k)
         except GazeError as error:

@@ -12,14 +12,13 @@ from tqdm import tqdm
 
 from service.limits.threads import available_cores
 from service.settings import Settings
-from service.zero_shot.backends.selection import Computing, load_model
+from service.zero_shot.backends.selection import ComputeOptions, load_model
 from service.zero_shot.cache import CacheFolder
 from service.zero_shot.classifier import ZeroShotClassifier, encode_served
 from service.zero_shot.encoder import ClipEncoder
-from service.zero_shot.features import Progress, TextFeatures
 from service.zero_shot.model_files import ModelFiles, fingerprint
 from service.zero_shot.phrase_lists import PhraseList, built_in_folder, read_lists
-from service.zero_shot.text_features import TextFeatureFiles
+from service.zero_shot.text_features import Progress, TextFeatureFiles, TextFeatures
 
 log = structlog.get_logger()
 
@@ -72,7 +71,7 @@ def load_classifier(
     """
     cache = cache or cache_of(settings)
     threads = settings.threads or max(1, available_cores() // settings.workers)
-    computing = Computing(settings.device, settings.backend, settings.precision, threads)
+    computing = ComputeOptions(settings.device, settings.backend, settings.precision, threads)
     encoder = ClipEncoder(load_model(files, computing, cache, waiting, compare=not checked))
     encoder.check_answers(pictures_only=checked)
     kept = TextFeatureFiles(cache, fingerprint(files), encoder.model)

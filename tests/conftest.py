@@ -30,8 +30,7 @@ from service.composition import load_classifier
 from service.images.decoders import heif
 from service.settings import Settings
 from service.zero_shot import model_files
-from service.zero_shot.classifier import ZeroShotClassifier
-from service.zero_shot.loading import LoadingClassifier
+from service.zero_shot.classifier import LoadingClassifier, ZeroShotClassifier
 from service.zero_shot.phrase_lists import PhraseList, built_in_folder, read_lists
 
 REPOSITORY = Path(__file__).parent.parent
@@ -53,7 +52,7 @@ _LONGEST = ("test_start", "test_heat_map", "test_cli", "test_models", "test_hub"
 """Files that take a minute and more: where several run at a time, these begin, and none of them is the last."""
 
 LEFT_OUT = {
-    "starts, ends and whole runs of the program": ("test_start", "test_cli", "test_hub", "test_bulk_ray", "test_bulk_run"),
+    "whole runs of the program": ("test_start", "test_cli", "test_hub", "test_bulk_ray", "test_bulk_run"),
 }
 """What `make test` leaves out, by what it is about: files, of which `make test-all` runs all."""
 

@@ -13,10 +13,10 @@ import pytest
 from pyld import jsonld  # type: ignore[import-untyped]
 
 from service.documents.annotation_page import CONTEXT_PATH, PRESENTATION_CONTEXT, context
-from service.documents.finding import Finding, Machine, Subject
+from service.documents.finding import Finding, Provenance, Subject
 from service.documents.formats import FORMATS
 from service.documents.naming import picture_iri
-from tests.support.museum_findings import EVERY_TERM, FINDINGS, MACHINE, NOTHING, ORDINARY, PAGE, UPLOAD
+from tests.support.museum_findings import EVERY_TERM, FINDINGS, NOTHING, ORDINARY, PAGE, PROVENANCE, UPLOAD
 
 IRI = re.compile(r'[a-z][a-z0-9+.-]*:(?:[^\x00-\x20<>"{}|\\^`%]|%[0-9A-Fa-f]{2})+')
 DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -32,9 +32,9 @@ OUR_KEYS = {"list", "listHash", "candidates", "rank", "phrase", "probability", "
 VIEWER = Path(__file__).parent / "viewer"
 
 
-def annotation_page(findings: Sequence[Finding], machine: Machine, page_id: str) -> Any:
+def annotation_page(findings: Sequence[Finding], provenance: Provenance, page_id: str) -> Any:
     """Return the page as it is sent."""
-    return json.loads("".join(FORMATS["annotations"].render(findings, machine, page_id)))
+    return json.loads("".join(FORMATS["annotations"].render(findings, provenance, page_id)))
 
 
 def check_page(page: dict[str, Any]) -> None:
@@ -95,24 +95,24 @@ def check_body(body: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("findings", [FINDINGS, [ORDINARY], [UPLOAD], [NOTHING], []])
 def test_a_page_keeps_the_rules(findings: list[Finding]) -> None:
-    page = annotation_page(findings, MACHINE, PAGE)
+    page = annotation_page(findings, PROVENANCE, PAGE)
     check_page(page)
     assert len(page["items"]) == sum(len(ranked.terms) for finding in findings for ranked in finding.lists)
 
 
 def test_an_annotation_says_all_of_its_prediction() -> None:
-    annotation = annotation_page([ORDINARY], MACHINE, PAGE)["items"][0]
+    annotation = annotation_page([ORDINARY], PROVENANCE, PAGE)["items"][0]
     assert annotation == {
         "id": f"{PAGE}#1/movements/1",
         "type": "Annotation",
         "motivation": ["tagging", "classifying"],
         "created": "2026-01-15T10:00:00Z",
         "creator": {
-            "id": f"{MACHINE.address}/v1/model#openai%2Fclip-vit-base-patch32@{MACHINE.revision}",
+            "id": f"{PROVENANCE.address}/v1/model#openai%2Fclip-vit-base-patch32@{PROVENANCE.revision}",
             "type": "Software",
-            "name": f"openai/clip-vit-base-patch32@{MACHINE.revision}",
+            "name": f"openai/clip-vit-base-patch32@{PROVENANCE.revision}",
         },
-        "generator": {"id": f"{MACHINE.address}/", "type": "Software", "name": "Gaze 1.2.3"},
+        "generator": {"id": f"{PROVENANCE.address}/", "type": "Software", "name": "Gaze 1.2.3"},
         "body": [
             {
                 "type": "SpecificResource",
@@ -129,32 +129,32 @@ def test_an_annotation_says_all_of_its_prediction() -> None:
         "gaze:probability": 0.62,
         "gaze:similarity": 0.2710123956203461,
         "gaze:model": "openai/clip-vit-base-patch32",
-        "gaze:revision": MACHINE.revision,
+        "gaze:revision": PROVENANCE.revision,
         "target": "https://museum.example/iiif/obj1/canvas/p1",
     }
 
 
 def test_a_term_without_a_uri_is_text_alone() -> None:
-    bodies = [annotation["body"] for annotation in annotation_page(FINDINGS, MACHINE, PAGE)["items"]]
+    bodies = [annotation["body"] for annotation in annotation_page(FINDINGS, PROVENANCE, PAGE)["items"]]
     expected = [1 if term.uri is None else 2 for _, _, term in EVERY_TERM]
     assert [len(body) for body in bodies] == expected
     assert [body[-1]["value"] for body in bodies] == [term.label for _, _, term in EVERY_TERM]
 
 
 def test_the_same_question_has_the_same_ids() -> None:
-    assert annotation_page(FINDINGS, MACHINE, PAGE) == annotation_page(FINDINGS, MACHINE, PAGE)
+    assert annotation_page(FINDINGS, PROVENANCE, PAGE) == annotation_page(FINDINGS, PROVENANCE, PAGE)
 
 
 def test_a_model_without_a_revision_names_none() -> None:
-    machine = Machine("demo", None, "1.2.3", MACHINE.address, MACHINE.created)
-    annotation = annotation_page([ORDINARY], machine, PAGE)["items"][0]
-    assert annotation["creator"] == {"id": f"{MACHINE.address}/v1/model#demo", "type": "Software", "name": "demo"}
+    provenance = Provenance("demo", None, "1.2.3", PROVENANCE.address, PROVENANCE.created)
+    annotation = annotation_page([ORDINARY], provenance, PAGE)["items"][0]
+    assert annotation["creator"] == {"id": f"{PROVENANCE.address}/v1/model#demo", "type": "Software", "name": "demo"}
     assert "gaze:revision" not in annotation
 
 
 def test_the_getty_is_credited_where_its_terms_are_named() -> None:
-    assert "Getty" in annotation_page([ORDINARY], MACHINE, PAGE)["requiredStatement"]["value"]["en"][0]
-    assert "requiredStatement" not in annotation_page([NOTHING], MACHINE, PAGE)
+    assert "Getty" in annotation_page([ORDINARY], PROVENANCE, PAGE)["requiredStatement"]["value"]["en"][0]
+    assert "requiredStatement" not in annotation_page([NOTHING], PROVENANCE, PAGE)
 
 
 @pytest.mark.parametrize(
@@ -180,28 +180,28 @@ def test_the_getty_is_credited_where_its_terms_are_named() -> None:
     ],
 )
 def test_a_picture_is_named_by_the_best_that_is_known(subject: Subject, target: str) -> None:
-    assert picture_iri(subject, MACHINE) == target
+    assert picture_iri(subject, PROVENANCE) == target
     assert IRI.fullmatch(target)
-    assert annotation_page([Finding(subject, ORDINARY.lists)], MACHINE, PAGE)["items"][0]["target"] == target
+    assert annotation_page([Finding(subject, ORDINARY.lists)], PROVENANCE, PAGE)["items"][0]["target"] == target
 
 
 def test_every_key_of_ours_expands_to_an_absolute_iri() -> None:
     """With our own context as it is served, and a stand-in for the Presentation context that knows aliases alone."""
     contexts = {
-        f"{MACHINE.address}{CONTEXT_PATH}": context(MACHINE.address),
+        f"{PROVENANCE.address}{CONTEXT_PATH}": context(PROVENANCE.address),
         PRESENTATION_CONTEXT: {"@context": {"id": "@id", "type": "@type", "items": "urn:items"}},
     }
 
     def load(url: str, _: Any) -> dict[str, Any]:
         return {"contextUrl": None, "documentUrl": url, "document": contexts[url], "contentType": "application/ld+json"}
 
-    [expanded] = jsonld.expand(annotation_page(FINDINGS, MACHINE, PAGE), {"documentLoader": load})
+    [expanded] = jsonld.expand(annotation_page(FINDINGS, PROVENANCE, PAGE), {"documentLoader": load})
     annotations = expanded["urn:items"]
     assert len(annotations) == len(EVERY_TERM)
     doubles = {"probability", "similarity"}
     integers = {"rank", "candidates"}
     for annotation, (_, ranked, term) in zip(annotations, EVERY_TERM, strict=True):
-        ours = {key.removeprefix(f"{MACHINE.address}/ns/gaze/1#"): value for key, value in annotation.items()}
+        ours = {key.removeprefix(f"{PROVENANCE.address}/ns/gaze/1#"): value for key, value in annotation.items()}
         assert set(ours) == OUR_KEYS | {"@id", "@type"}
         assert {key: ours[key][0]["@value"] for key in ("list", "rank", "probability", "similarity")} == {
             "list": ranked.list_name,
@@ -231,7 +231,7 @@ def broken(page: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def test_the_checker_of_the_rules_finds_what_is_broken() -> None:
-    for page in broken(annotation_page([ORDINARY], MACHINE, PAGE)):
+    for page in broken(annotation_page([ORDINARY], PROVENANCE, PAGE)):
         with pytest.raises((AssertionError, KeyError, TypeError)):
             check_page(page)
 
@@ -257,12 +257,14 @@ def viewer_reads(page: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_a_viewers_parser_finds_every_tag() -> None:
-    page = annotation_page(FINDINGS, MACHINE, PAGE)
+    page = annotation_page(FINDINGS, PROVENANCE, PAGE)
     found = viewer_reads(page)
     assert [(each["label"], each["probability"]) for each in found] == [
         (term.label, term.probability) for _, _, term in EVERY_TERM
     ]
-    assert [each["target"] for each in found] == [picture_iri(finding.subject, MACHINE) for finding, _, _ in EVERY_TERM]
+    assert [each["target"] for each in found] == [
+        picture_iri(finding.subject, PROVENANCE) for finding, _, _ in EVERY_TERM
+    ]
     assert [each["uri"] is None for each in found] == [term.uri is None for _, _, term in EVERY_TERM]
     assert found[0]["uri"] == "http://vocab.getty.edu/aat/300021503"
     assert [each["id"] for each in found] == [annotation["id"] for annotation in page["items"]]

@@ -16,8 +16,8 @@ import pytest
 
 from service.bulk.items import Answer, Failure, Item, Outcome
 from service.bulk.output import FORMS, Findings, write_errors, write_output, write_warnings
-from service.bulk.rankings import Ranking
-from service.documents.finding import Machine
+from service.bulk.rankings import RankingPacker
+from service.documents.finding import Provenance
 from service.zero_shot.classifier import EncodedList, ZeroShotClassifier
 from service.zero_shot.phrase_lists import PhraseList
 from service.zero_shot.ranking import Prediction
@@ -25,7 +25,7 @@ from tests.conftest import REPOSITORY
 from tests.support.rankings import rank_list
 
 MODEL = {"id": "demo", "revision": "1", "backend": "openvino", "precision": "float32", "demo": True}
-MACHINE = Machine("demo", "1", "0.1.0", "http://127.0.0.1:8000", datetime(2026, 1, 31, tzinfo=UTC))
+PROVENANCE = Provenance("demo", "1", "0.1.0", "http://127.0.0.1:8000", datetime(2026, 1, 31, tzinfo=UTC))
 FILE = Item("=1+1", "file", "/scans/=1+1.jpg")
 CANVAS = Item("http://a/c", "service", "http://a/iiif/x", "http://a/c", "http://a/m")
 BROKEN = Item("7", "url", "http://a/7.jpg")
@@ -42,10 +42,10 @@ def expected(classifier: ZeroShotClassifier) -> dict[str, tuple[Prediction, ...]
 @pytest.fixture
 def findings(classifier: ZeroShotClassifier) -> Findings:
     """Two pictures that were answered, and one that failed between them."""
-    packed = Ranking(classifier, _lists(classifier), 4, 0.0).packed(_features(classifier))
+    packed = RankingPacker(classifier, _lists(classifier), 4, 0.0).pack(_features(classifier))
     answer = Answer("ab" * 32, "JPEG", 640, 480, packed)
     outcomes: list[tuple[Item, Outcome]] = [(FILE, answer), (BROKEN, FAILURE), (CANVAS, answer)]
-    return Findings(lambda: iter(outcomes), [one.phrase_list for one in _lists(classifier)], MACHINE, MODEL)
+    return Findings(lambda: iter(outcomes), [one.phrase_list for one in _lists(classifier)], PROVENANCE, MODEL)
 
 
 def _lists(classifier: ZeroShotClassifier) -> list[EncodedList]:
@@ -118,13 +118,13 @@ def test_parquet(tmp_path: Path, findings: Findings, expected: dict[str, tuple[P
     for row, (name, one) in zip(rows, of_lists, strict=True):
         assert row["list"] == name
         assert {field: row[field] for field in told(one)} == told(one)
-        assert row["date"] == MACHINE.created
+        assert row["date"] == PROVENANCE.created
 
 
 def test_parquet_of_many_pictures_is_in_groups_of_rows(tmp_path: Path, findings: Findings) -> None:
     outcomes = [findings.outcomes()]
     first = next(outcomes[0])
-    many = Findings(lambda: iter([first] * 9_000), findings.lists, MACHINE, MODEL)
+    many = Findings(lambda: iter([first] * 9_000), findings.lists, PROVENANCE, MODEL)
     found = pq.ParquetFile(written(tmp_path, many, ".parquet", "parquet"))
     assert found.metadata.num_rows == 72_000
     assert [found.metadata.row_group(number).num_rows for number in range(2)] == [65_536, 6_464]
@@ -132,7 +132,7 @@ def test_parquet_of_many_pictures_is_in_groups_of_rows(tmp_path: Path, findings:
 
 @pytest.mark.parametrize("ending", [".parquet", ".csv", ".jsonl"])
 def test_collection_in_which_nothing_could_be_looked_at(tmp_path: Path, findings: Findings, ending: str) -> None:
-    nothing = Findings(lambda: iter([(BROKEN, FAILURE)]), findings.lists, MACHINE, MODEL)
+    nothing = Findings(lambda: iter([(BROKEN, FAILURE)]), findings.lists, PROVENANCE, MODEL)
     path = written(tmp_path, nothing, ending, next(iter(FORMS[ending])))
     if ending == ".parquet":
         assert pq.read_table(path).num_rows == 0
@@ -262,23 +262,23 @@ def test_errors_are_written_beside_it_and_go_when_there_are_none(tmp_path: Path,
         ["object_number", "place", "canvas", "code", "detail"],
         ["7", "http://a/7.jpg", "", FAILURE.code, FAILURE.detail],
     ]
-    write_errors(path, Findings(lambda: iter([]), findings.lists, MACHINE, MODEL))
+    write_errors(path, Findings(lambda: iter([]), findings.lists, PROVENANCE, MODEL))
     assert not path.exists()
 
 
 def test_phrases_that_are_less_probable_are_left_out(classifier: ZeroShotClassifier, tmp_path: Path) -> None:
     features, lists = _features(classifier), _lists(classifier)
     least = rank_list(classifier, features, lists[0], 2)[1].probability
-    packed = Ranking(classifier, lists[:1], 5, least).packed(features)
+    packed = RankingPacker(classifier, lists[:1], 5, least).pack(features)
     outcomes: list[tuple[Item, Outcome]] = [(FILE, Answer("ab" * 32, "JPEG", 1, 1, packed))]
-    findings = Findings(lambda: iter(outcomes), [lists[0].phrase_list], MACHINE, MODEL)
+    findings = Findings(lambda: iter(outcomes), [lists[0].phrase_list], PROVENANCE, MODEL)
     [line] = written(tmp_path, findings, ".jsonl", "jsonl").read_text(encoding="utf-8").splitlines()
     assert [one["rank"] for one in json.loads(line)["lists"]["surfaces"]["predictions"]] == [1, 2]
 
 
 def test_without_pyarrow_there_is_a_sentence() -> None:
     script = (
-        "import sys; sys.modules['pyarrow'] = None\nfrom service.bulk.parquet import require_pyarrow\nrequire_pyarrow()"
+        "import sys; sys.modules['pyarrow'] = None\nfrom service.bulk.output import require_pyarrow\nrequire_pyarrow()"
     )
     ended = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert "Parquet needs pyarrow, which is not installed: pip install 'gaze[bulk]'" in ended.stderr

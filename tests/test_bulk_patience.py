@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from service.bulk.patience import PatientFetcher
+from service.bulk.reading import RetryingFetcher
 from service.errors import GazeError, ImageFetchFailed, ImageFetchTimeout
 from service.images.fetch.addresses import FetchPolicy
 from service.images.fetch.fetcher import FetchLimits
@@ -24,8 +24,8 @@ def answers_in_turn(answers: Sequence[Answer]) -> Answer:
     return answer
 
 
-def fetcher(seconds: float = 5.0, pauses: Sequence[float] = (0.01, 0.01)) -> PatientFetcher:
-    return PatientFetcher(FetchPolicy.parse("127.0.0.0/8"), FetchLimits(1_000, seconds), pauses)
+def fetcher(seconds: float = 5.0, pauses: Sequence[float] = (0.01, 0.01)) -> RetryingFetcher:
+    return RetryingFetcher(FetchPolicy.parse("127.0.0.0/8"), FetchLimits(1_000, seconds), pauses)
 
 
 @pytest.mark.parametrize(

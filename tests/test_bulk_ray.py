@@ -16,8 +16,8 @@ from service.bulk.command import SOME_FAILED
 from service.bulk.on_ray import RayEngine, Share, shares
 from service.bulk.output import FORMS
 from service.bulk.plan import Plan
-from service.bulk.run import Collection, Output, Wishes, run
-from service.errors import InvalidRequest, InvalidSettings
+from service.bulk.run import Collection, Output, RunOptions, run
+from service.errors import InvalidSettings, JobError
 from service.images.decode import ImageLimits
 from service.settings import Settings
 from tests.conftest import CACHE, REPOSITORY, noise
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 PICTURES = 320
 CORES = 2
-WISHES = Wishes(datetime.fromisoformat(DATE), restart=False, retry_errors=False, quiet=True)
+RUN_OPTIONS = RunOptions(datetime.fromisoformat(DATE), restart=False, retry_errors=False, quiet=True)
 PLAN = Plan(
     Settings(model="demo", device="cpu", cache_dir=CACHE),
     ("surfaces", "artists_by_name"),
@@ -65,7 +65,7 @@ def test_machine_is_lost_and_every_item_is_there_once(machines: Machines, folder
     assert here.returncode == SOME_FAILED, here.stderr
     losing = Losing(PLAN, machines, PICTURES // 2, CORES)
     output = Output(tmp_path / "ray.csv", "csv", FORMS[".csv"]["csv"])
-    assert run(PLAN, Collection((str(folder),), None), output, WISHES, losing.start) == 2
+    assert run(PLAN, Collection((str(folder),), None), output, RUN_OPTIONS, losing.start) == 2
     assert output.path.read_bytes() == (tmp_path / "here.csv").read_bytes()
     assert set(losing.numbers) == set(range(1, PICTURES + 1))
     assert machines.alive == 1
@@ -101,7 +101,7 @@ def test_shares_of_a_cluster(
 
 @pytest.mark.parametrize("machines", [[{"CPU": 2.0}, {"CPU": 2.0}], [{"CPU": 2.0, "GPU": 1.0}], []])
 def test_more_cores_than_any_machine_has_are_refused(machines: list[dict[str, float]]) -> None:
-    with pytest.raises(InvalidRequest, match="3 cores"):
+    with pytest.raises(JobError, match="3 cores"):
         shares(machines, replace(PLAN, settings=Settings(model="demo")), 3)
 
 

@@ -12,27 +12,26 @@ from typing import Any
 
 import pytest
 
-from service.bulk.engine import Engine
-from service.bulk.items import NumberedItem, NumberedOutcome
+from service.bulk.items import Engine, NumberedItem, NumberedOutcome
 from service.bulk.local import LocalEngine
 from service.bulk.output import FORMS
 from service.bulk.plan import Plan
-from service.bulk.rankings import Ranking
-from service.bulk.reading import PictureReader
-from service.bulk.run import Collection, Lists, Output, Wishes, run
-from service.errors import InvalidRequest, UnknownList
+from service.bulk.rankings import RankingPacker
+from service.bulk.reading import ItemReader
+from service.bulk.run import Collection, Lists, Output, RunOptions, run
+from service.errors import JobError, UnknownList
 from service.images.decode import ImageLimits
 from service.images.isolation.decoder import Decoder
 from service.images.loader import ImageLoader
 from service.settings import Settings
+from service.zero_shot.backends.base import ModelDescription
 from service.zero_shot.classifier import ZeroShotClassifier
-from service.zero_shot.features import ModelDescription
 from service.zero_shot.model_files import ModelFiles
 from tests.conftest import CACHE, encoded, noise
 from tests.support.iiif_tree import StaticHost
 from tests.support.origin import Answer, Origin, http
 
-WISHES = Wishes(datetime(2026, 1, 31, tzinfo=UTC), restart=False, retry_errors=False, quiet=True)
+RUN_OPTIONS = RunOptions(datetime(2026, 1, 31, tzinfo=UTC), restart=False, retry_errors=False, quiet=True)
 PICTURES = 48
 
 
@@ -56,11 +55,11 @@ class Engines:
     def start(self, _files: ModelFiles, lists: Lists) -> tuple[Engine, ModelDescription]:
         self.started += 1
         fetcher, iiif = self.plan.fetcher(), self.plan.iiif()
-        reader = PictureReader(
+        reader = ItemReader(
             ImageLoader(fetcher, Decoder(self.plan.limits, 3)), lambda uri: iiif.fetch_image(uri, 224), 448
         )
         named = self.classifier.lists_named([one.name for one in lists])
-        ranking = Ranking(self.classifier, named, self.plan.top_k, self.plan.min_probability)
+        ranking = RankingPacker(self.classifier, named, self.plan.top_k, self.plan.min_probability)
         return _Watched(LocalEngine(reader, self.classifier, ranking, 2), self), self.classifier.model
 
 
@@ -115,7 +114,7 @@ def test_folder_becomes_a_table_and_what_failed_a_table_of_its_own(
     folder: Path, plan: Plan, engines: Engines, tmp_path: Path
 ) -> None:
     out = tmp_path / "results.csv"
-    assert run(plan, Collection((str(folder),), None), to(out), WISHES, engines.start) == 2
+    assert run(plan, Collection((str(folder),), None), to(out), RUN_OPTIONS, engines.start) == 2
     good = [f"{number:03}" for number in range(PICTURES) if number not in (7, 40)]
     assert numbers(out) == [number for number in good for _ in range(2 * 3)]
     assert numbers(tmp_path / "results.csv.errors.csv") == ["007", "040"]
@@ -131,17 +130,17 @@ def test_stopped_again_and_again_the_file_is_that_of_an_undisturbed_run(
 ) -> None:
     collection = Collection((str(folder),), None)
     undisturbed, disturbed = tmp_path / f"whole{ending}", tmp_path / f"parts{ending}"
-    run(plan, collection, to(undisturbed), WISHES, engines.start)
+    run(plan, collection, to(undisturbed), RUN_OPTIONS, engines.start)
     engines.looked_at.clear()
     chance = random.Random(ending)
     for _ in range(4):
         engines.most = chance.randrange(0, 12)
         with pytest.raises(Killed):
-            run(plan, collection, to(disturbed), WISHES, engines.start)
+            run(plan, collection, to(disturbed), RUN_OPTIONS, engines.start)
         assert not disturbed.exists()
     engines.most = None
     # Begun on one day and ended on another: the date is that of the beginning.
-    later = replace(WISHES, date=datetime(2026, 2, 1, tzinfo=UTC))
+    later = replace(RUN_OPTIONS, date=datetime(2026, 2, 1, tzinfo=UTC))
     run(plan, collection, to(disturbed), later, engines.start)
     assert disturbed.read_bytes() == undisturbed.read_bytes()
     assert sorted(engines.looked_at) == list(range(1, PICTURES + 1))
@@ -151,15 +150,15 @@ def test_job_that_is_done_is_not_done_again(
     folder: Path, plan: Plan, engines: Engines, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, collection = tmp_path / "results.csv", Collection((str(folder),), 3)
-    assert run(plan, collection, to(out), WISHES, engines.start) == 0
+    assert run(plan, collection, to(out), RUN_OPTIONS, engines.start) == 0
     before, changed = out.read_bytes(), out.stat().st_mtime_ns
-    assert run(plan, collection, to(out), WISHES, engines.start) == 0
+    assert run(plan, collection, to(out), RUN_OPTIONS, engines.start) == 0
     assert capsys.readouterr().err == ""
-    assert run(plan, collection, to(out), replace(WISHES, quiet=False), engines.start) == 0
+    assert run(plan, collection, to(out), replace(RUN_OPTIONS, quiet=False), engines.start) == 0
     assert "is done: 3 images, 0 failed" in capsys.readouterr().err
     assert out.stat().st_mtime_ns == changed
     out.unlink()
-    assert run(plan, collection, to(out), WISHES, engines.start) == 0
+    assert run(plan, collection, to(out), RUN_OPTIONS, engines.start) == 0
     assert out.read_bytes() == before
     assert engines.started == 1
 
@@ -167,7 +166,7 @@ def test_job_that_is_done_is_not_done_again(
 def test_every_file_of_a_folder_is_ranked_failed_or_counted(
     plan: Plan, engines: Engines, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    scans, out, loud = tmp_path / "scans", tmp_path / "results.csv", replace(WISHES, quiet=False)
+    scans, out, loud = tmp_path / "scans", tmp_path / "results.csv", replace(RUN_OPTIONS, quiet=False)
     scans.mkdir()
     for name, file_format in (
         ("a.jpg", "JPEG"),
@@ -193,7 +192,7 @@ def test_every_file_of_a_folder_is_ranked_failed_or_counted(
     assert capsys.readouterr().err.endswith(f"{told}\n")
     assert run(plan, collection, to(out), loud, engines.start) == 1
     assert capsys.readouterr().err.endswith(f"{told}\n")
-    assert run(plan, collection, to(out), WISHES, engines.start) == 1
+    assert run(plan, collection, to(out), RUN_OPTIONS, engines.start) == 1
     assert capsys.readouterr().err == ""
 
 
@@ -204,9 +203,9 @@ def test_folder_of_other_things_says_what_it_has(plan: Plan, engines: Engines, t
         (scans / f"a.x{number:02}").touch()
     (scans / "b.x07").touch()
     with pytest.raises(
-        InvalidRequest, match=r"There is no picture in the sources. Passed over: 2 \.x07, 1 \.x00, .* 10 others\.$"
+        JobError, match=r"There is no picture in the sources. Passed over: 2 \.x07, 1 \.x00, .* 10 others\.$"
     ):
-        run(plan, Collection((str(scans),), None), to(tmp_path / "results.csv"), WISHES, engines.start)
+        run(plan, Collection((str(scans),), None), to(tmp_path / "results.csv"), RUN_OPTIONS, engines.start)
 
 
 @pytest.mark.parametrize(
@@ -227,20 +226,20 @@ def test_another_job_does_not_go_on_with_this_one(
     engines: Engines, folder: Path, tmp_path: Path, changed: dict[str, Any], told: str
 ) -> None:
     out, collection, plan = tmp_path / "results.csv", Collection((str(folder),), 3), engines.plan
-    run(plan, collection, to(out), WISHES, engines.start)
+    run(plan, collection, to(out), RUN_OPTIONS, engines.start)
     before = out.read_bytes()
     of_plan = {name: value for name, value in changed.items() if hasattr(plan, name)}
     of_collection = {name: value for name, value in changed.items() if hasattr(collection, name)}
     output = to(out, changed.get("form"))
-    with pytest.raises(InvalidRequest, match=f"is of a job that differs in {told}"):
-        run(replace(plan, **of_plan), replace(collection, **of_collection), output, WISHES, engines.start)
+    with pytest.raises(JobError, match=f"is of a job that differs in {told}"):
+        run(replace(plan, **of_plan), replace(collection, **of_collection), output, RUN_OPTIONS, engines.start)
     assert out.read_bytes() == before
 
 
 def test_restart_begins_anew(folder: Path, plan: Plan, engines: Engines, tmp_path: Path) -> None:
     out = tmp_path / "results.csv"
-    run(plan, Collection((str(folder),), 3), to(out), WISHES, engines.start)
-    restart = replace(WISHES, restart=True)
+    run(plan, Collection((str(folder),), 3), to(out), RUN_OPTIONS, engines.start)
+    restart = replace(RUN_OPTIONS, restart=True)
     engines.plan = replace(plan, top_k=1)
     run(engines.plan, Collection((str(folder),), 4), to(out), restart, engines.start)
     assert numbers(out) == [f"{number:03}" for number in range(4) for _ in range(2)]
@@ -251,10 +250,10 @@ def test_what_failed_is_looked_at_once_more_if_that_is_asked_for(plan: Plan, eng
     picture.parent.mkdir()
     picture.write_bytes(b"not yet")
     collection = Collection((str(picture.parent),), None)
-    assert run(plan, collection, to(out), WISHES, engines.start) == 1
+    assert run(plan, collection, to(out), RUN_OPTIONS, engines.start) == 1
     noise(40, 40).save(picture)
-    assert run(plan, collection, to(out), WISHES, engines.start) == 1
-    assert run(plan, collection, to(out), replace(WISHES, retry_errors=True), engines.start) == 0
+    assert run(plan, collection, to(out), RUN_OPTIONS, engines.start) == 1
+    assert run(plan, collection, to(out), replace(RUN_OPTIONS, retry_errors=True), engines.start) == 0
     assert numbers(out) == ["a"] * 6
     assert not (tmp_path / "results.csv.errors.csv").exists()
 
@@ -266,10 +265,10 @@ def test_pictures_that_came_later_are_not_of_the_job(plan: Plan, engines: Engine
         noise(40, 40).save(scans / f"{name}.png")
     engines.most = 0
     with pytest.raises(Killed):
-        run(plan, Collection((str(scans),), None), to(out), WISHES, engines.start)
+        run(plan, Collection((str(scans),), None), to(out), RUN_OPTIONS, engines.start)
     noise(40, 40).save(scans / "c.png")
     engines.most = None
-    run(plan, Collection((str(scans),), None), to(out), WISHES, engines.start)
+    run(plan, Collection((str(scans),), None), to(out), RUN_OPTIONS, engines.start)
     assert set(numbers(out)) == {"a", "b"}
 
 
@@ -279,32 +278,32 @@ def test_model_that_runs_in_another_way_does_not_go_on(
     collection, output = Collection((str(folder),), None), to(tmp_path / "results.csv")
     engines.most = 20
     with pytest.raises(Killed):
-        run(plan, collection, output, WISHES, engines.start)
+        run(plan, collection, output, RUN_OPTIONS, engines.start)
 
     def start(files: ModelFiles, lists: Lists) -> tuple[Engine, ModelDescription]:
         engine, model = engines.start(files, lists)
         return engine, replace(model, precision="bfloat16")
 
-    with pytest.raises(InvalidRequest, match="differs in precision"):
-        run(plan, collection, output, WISHES, start)
+    with pytest.raises(JobError, match="differs in precision"):
+        run(plan, collection, output, RUN_OPTIONS, start)
 
 
 @pytest.mark.parametrize("sources", [("empty",), ("empty", "none.jpg")])
 def test_sources_without_a_picture(plan: Plan, engines: Engines, tmp_path: Path, sources: tuple[str, ...]) -> None:
     (tmp_path / "empty").mkdir()
     collection = Collection(tuple(str(tmp_path / source) for source in sources), None)
-    with pytest.raises(InvalidRequest, match=r"There is no "):
-        run(plan, collection, to(tmp_path / "results.csv"), WISHES, engines.start)
+    with pytest.raises(JobError, match=r"There is no "):
+        run(plan, collection, to(tmp_path / "results.csv"), RUN_OPTIONS, engines.start)
     # Who corrects what was wrong need not say --restart.
     (tmp_path / "a.jpg").write_bytes(encoded(noise(20, 20), "JPEG"))
     corrected = Collection((str(tmp_path / "a.jpg"),), None)
-    assert run(plan, corrected, to(tmp_path / "results.csv"), WISHES, engines.start) == 0
+    assert run(plan, corrected, to(tmp_path / "results.csv"), RUN_OPTIONS, engines.start) == 0
 
 
 def test_unknown_list_is_told_before_anything_is_begun(plan: Plan, engines: Engines, tmp_path: Path) -> None:
     unknown, output = replace(plan, list_names=("surfces",)), to(tmp_path / "a.csv")
     with pytest.raises(UnknownList):
-        run(unknown, Collection(("x",), None), output, WISHES, engines.start)
+        run(unknown, Collection(("x",), None), output, RUN_OPTIONS, engines.start)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -373,7 +372,7 @@ def test_table_of_urls_and_iiif_collection(plan: Plan, engines: Engines, tmp_pat
         )
         collection = Collection((str(table), f"http://{origin.address}/collection"), None)
         out = tmp_path / "results.jsonl"
-        assert run(plan, collection, to(out), WISHES, engines.start) == 2
+        assert run(plan, collection, to(out), RUN_OPTIONS, engines.start) == 2
         base = f"http://{origin.address}"
     lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert [line["object_number"] for line in lines] == [
@@ -399,7 +398,7 @@ def test_urls_of_a_table_are_fetched_as_browsers_do(plan: Plan, engines: Engines
         rows = (f"{number},{place}\n" for number, place in enumerate(places, start=1))
         table.write_text("".join(("object_number,url\n", *rows)), encoding="utf-8")
         out = tmp_path / "results.csv"
-        assert run(plan, Collection((str(table),), None), to(out), WISHES, engines.start) == 0
+        assert run(plan, Collection((str(table),), None), to(out), RUN_OPTIONS, engines.start) == 0
     assert sorted(set(numbers(out))) == ["1", "2", "3", "4", "5"]
 
 
@@ -411,12 +410,12 @@ def test_manifest_that_was_away_is_read_once_more(plan: Plan, engines: Engines, 
     with Origin(answers) as origin:
         place.append(origin.address)
         collection, out = Collection((f"http://{origin.address}/collection",), None), tmp_path / "results.csv"
-        assert run(plan, collection, to(out), WISHES, engines.start) == 1
-        again = replace(WISHES, retry_errors=True)
+        assert run(plan, collection, to(out), RUN_OPTIONS, engines.start) == 1
+        again = replace(RUN_OPTIONS, retry_errors=True)
         assert run(plan, collection, to(out), again, engines.start) == 1
         answers["/manifest"] = manifest
         assert run(plan, collection, to(out), again, engines.start) == 1  # its third canvas has no picture
         assert sorted(set(numbers(out))) == [f"http://{origin.address}/canvas/{number}" for number in (1, 2)]
         asked = len(origin.requests)
-        assert run(plan, collection, to(out), WISHES, engines.start) == 1
+        assert run(plan, collection, to(out), RUN_OPTIONS, engines.start) == 1
         assert len(origin.requests) == asked

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from service.zero_shot import model_files
 from service.zero_shot.backends.base import LoadedModel
-from service.zero_shot.backends.openvino_cache import Unsuitable
-from service.zero_shot.backends.openvino_export import Conversion, convert, save_converted, to_openvino
+from service.zero_shot.backends.openvino_cache import Unconvertible
+from service.zero_shot.backends.openvino_export import ExportedModel, export, save, to_openvino
 from service.zero_shot.backends.parity_check import sample_features
 from service.zero_shot.backends.torch_backend import TorchBackend, load_torch
 from service.zero_shot.encoder import ClipEncoder
-from service.zero_shot.features import ImageInputs
+from service.zero_shot.preprocessing.preparation import ImageInputs
 from tests.conftest import noise
 from tests.support import tiny_models
 
@@ -47,22 +47,22 @@ def model_of(loaded: LoadedModel) -> Any:
 
 def image_features(loaded: LoadedModel) -> NDArray[np.float32]:
     encoder = ClipEncoder(loaded)
-    return encoder.encode_images([encoder.prepare(noise(60, 40, seed=seed)) for seed in range(9)])
+    return encoder.encode_images([encoder.preprocess(noise(60, 40, seed=seed)) for seed in range(9)])
 
 
 def test_what_is_converted_is_the_model_on_another_backend(loaded: LoadedModel) -> None:
-    conversion = convert(loaded, 1)
-    assert isinstance(conversion, Conversion)
-    converted = conversion.loaded
+    exported = export(loaded, 1)
+    assert isinstance(exported, ExportedModel)
+    converted = exported.loaded
     assert converted.description == replace(loaded.description, backend="openvino")
-    assert (converted.prepare, converted.tokenizer) == (loaded.prepare, loaded.tokenizer)
+    assert (converted.preprocess, converted.tokenizer) == (loaded.preprocess, loaded.tokenizer)
     np.testing.assert_allclose(image_features(converted), image_features(loaded), atol=1e-5)
-    np.testing.assert_array_equal(conversion.sample_features, sample_features(loaded))
+    np.testing.assert_array_equal(exported.sample_features, sample_features(loaded))
 
 
 def test_the_model_in_torch_is_left_as_it_was(loaded: LoadedModel) -> None:
     before = image_features(loaded), ClipEncoder(loaded).encode_text(PHRASES).features
-    convert(loaded, 1)
+    export(loaded, 1)
     assert model_of(loaded).config._attn_implementation == "sdpa"
     np.testing.assert_array_equal(image_features(loaded), before[0])
     np.testing.assert_array_equal(ClipEncoder(loaded).encode_text(PHRASES).features, before[1])
@@ -90,9 +90,9 @@ class OffByAShare(TorchBackend):
 def test_converted_model_must_have_torchs_features(
     loaded: LoadedModel, folder: Path, share: float, *, suitable: bool
 ) -> None:
-    verdict = convert(replace(loaded, backend=OffByAShare(folder, share)), 1)
-    assert isinstance(verdict, Conversion) == suitable
-    if isinstance(verdict, Unsuitable):
+    verdict = export(replace(loaded, backend=OffByAShare(folder, share)), 1)
+    assert isinstance(verdict, ExportedModel) == suitable
+    if isinstance(verdict, Unconvertible):
         assert verdict.reason.startswith("its features would differ (cosine ")
         assert verdict.lasting
 
@@ -125,8 +125,8 @@ def test_model_with_a_step_that_cannot_be_converted(
     *, loaded: LoadedModel, step: Callable[..., Any], reason: str, lasting: bool, tower: str
 ) -> None:
     getattr(model_of(loaded), tower).register_forward_hook(step)
-    verdict = convert(loaded, 1)
-    assert isinstance(verdict, Unsuitable)
+    verdict = export(loaded, 1)
+    assert isinstance(verdict, Unconvertible)
     assert verdict.reason.startswith(reason)
     assert verdict.lasting == lasting
 
@@ -135,32 +135,32 @@ def test_model_with_a_step_that_cannot_be_converted(
 def test_model_whose_features_tracing_would_freeze_is_not_converted(loaded: LoadedModel, tower: str) -> None:
     # Were it compared by what it was traced with, it would look right.
     getattr(model_of(loaded), tower).register_forward_hook(all_beside_torch)
-    assert isinstance(convert(loaded, 1), Unsuitable)
+    assert isinstance(export(loaded, 1), Unconvertible)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")
 @pytest.mark.parametrize("tower", ["visual_projection", "text_projection"])
 def test_model_that_gives_no_numbers_is_not_converted(loaded: LoadedModel, tower: str) -> None:
     getattr(model_of(loaded), tower).weight.data.fill_(torch.nan)
-    assert isinstance(convert(loaded, 1), Unsuitable)
+    assert isinstance(export(loaded, 1), Unconvertible)
 
 
 def test_siglip_2_that_keeps_the_aspect_ratio_is_left_to_torch(tmp_path: Path) -> None:
     loaded = load(tiny_models.write_siglip2(tmp_path / "model"))
-    assert convert(loaded, 1) == Unsuitable("its pictures are prepared in a way of their own", lasting=True)
+    assert export(loaded, 1) == Unconvertible("its pictures are prepared in a way of their own", lasting=True)
 
 
 def test_what_torch_does_not_run_is_not_converted(loaded: LoadedModel) -> None:
-    conversion = convert(loaded, 1)
-    assert isinstance(conversion, Conversion)
+    exported = export(loaded, 1)
+    assert isinstance(exported, ExportedModel)
     with pytest.raises(TypeError):
-        to_openvino(conversion.loaded)
+        to_openvino(exported.loaded)
 
 
 def test_weights_are_written_in_full_precision(loaded: LoadedModel, tmp_path: Path) -> None:
-    conversion = convert(loaded, 1)
-    assert isinstance(conversion, Conversion)
-    save_converted(conversion, tmp_path / "converted")
+    exported = export(loaded, 1)
+    assert isinstance(exported, ExportedModel)
+    save(exported, tmp_path / "converted")
     parts = {"image_tower.bin": ("vision_model.", "visual_projection."), "text_tower.bin": ("text_",)}
     for name, prefixes in parts.items():
         parameters = model_of(loaded).named_parameters()

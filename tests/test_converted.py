@@ -17,14 +17,14 @@ from service.errors import InvalidSettings
 from service.zero_shot import model_files
 from service.zero_shot.backends import openvino_cache as converted_module
 from service.zero_shot.backends.openvino_cache import (
-    ConvertedModel,
-    Unsuitable,
+    CachedModel,
+    Unconvertible,
     entry_of,
-    read_converted,
-    write_converted,
-    write_unsuitable,
+    read_cached,
+    write_cached,
+    write_unconvertible,
 )
-from service.zero_shot.backends.openvino_export import Conversion, convert, save_converted
+from service.zero_shot.backends.openvino_export import ExportedModel, export, save
 from service.zero_shot.backends.torch_backend import load_torch
 from service.zero_shot.cache import CacheFolder
 from service.zero_shot.encoder import ClipEncoder
@@ -71,26 +71,26 @@ def entry_in(cache: Path) -> Path:
     return entry
 
 
-def read(cache: Path) -> tuple[ConvertedModel | Unsuitable | None, list[dict[str, Any]]]:
+def read(cache: Path) -> tuple[CachedModel | Unconvertible | None, list[dict[str, Any]]]:
     """Read the one entry of a cache; return what is found, and what is said of it in the log."""
     with capture_logs() as logs:
-        found = read_converted(CacheFolder(cache), f"converted/{entry_in(cache).name}")
+        found = read_cached(CacheFolder(cache), f"converted/{entry_in(cache).name}")
     return found, [dict(line) for line in logs]
 
 
 @pytest.mark.parametrize("family", ["clip", "siglip", "siglip 2, fixed size"])
 def test_what_is_written_is_read(tmp_path: Path, family: str) -> None:
     folder = tiny_models.FAMILIES[family](tmp_path / "model")
-    conversion = convert(load_torch(model_files.locate(str(folder), None), "cpu", "float32", 1), 1)
-    assert isinstance(conversion, Conversion)
-    converted = conversion.loaded
+    exported = export(load_torch(model_files.locate(str(folder), None), "cpu", "float32", 1), 1)
+    assert isinstance(exported, ExportedModel)
+    converted = exported.loaded
     (tmp_path / "cache" / "converted").mkdir(parents=True)
-    save_converted(conversion, tmp_path / "cache" / ENTRY)
-    found = read_converted(CacheFolder(tmp_path / "cache"), ENTRY)
-    assert isinstance(converted.prepare, Preparation)
+    save(exported, tmp_path / "cache" / ENTRY)
+    found = read_cached(CacheFolder(tmp_path / "cache"), ENTRY)
+    assert isinstance(converted.preprocess, Preparation)
     has_file = family != "siglip"
-    assert found == ConvertedModel(
-        converted.description, converted.prepare, converted.tokenizer.padding, has_tokenizer_file=has_file
+    assert found == CachedModel(
+        converted.description, converted.preprocess, converted.tokenizer.padding, has_tokenizer_file=has_file
     )
     assert (tmp_path / "cache" / ENTRY / "tokenizer.json").exists() == has_file
     assert (found.padding is None) == (family == "clip")
@@ -98,7 +98,7 @@ def test_what_is_written_is_read(tmp_path: Path, family: str) -> None:
 
 def test_entry_that_is_not_there_is_no_news(tmp_path: Path) -> None:
     with capture_logs() as logs:
-        assert read_converted(CacheFolder(tmp_path), ENTRY) is None
+        assert read_cached(CacheFolder(tmp_path), ENTRY) is None
     assert logs == []
 
 
@@ -211,7 +211,7 @@ def test_model_whose_entry_is_not_whole_is_converted_anew(
         loaded = load_ours(clip_folder, copied, backend="openvino")
     assert [line["event"] for line in logs][-1] == "model converted"
     sound, logs_of_entry = read(copied)
-    assert isinstance(sound, ConvertedModel)
+    assert isinstance(sound, CachedModel)
     assert logs_of_entry == []
     assert tuple(sorted(file.name for file in entry_in(copied).iterdir())) == FILES
     expected = ClipEncoder(load_ours(clip_folder, copied, backend="torch")).encode_text(["stone"]).features
@@ -221,10 +221,10 @@ def test_model_whose_entry_is_not_whole_is_converted_anew(
 def rewritten(cache: Path, change: Callable[[Path], None]) -> None:
     """Let `change` change the files of an entry, and make its checksums right again."""
     known, _ = read(cache)
-    assert isinstance(known, ConvertedModel)
+    assert isinstance(known, CachedModel)
     (entry_in(cache) / "model.json").unlink()
     change(entry_in(cache))
-    write_converted(entry_in(cache), known)
+    write_cached(entry_in(cache), known)
 
 
 def with_features_of_another_machine(share: float) -> Callable[[Path], None]:
@@ -270,7 +270,7 @@ def test_model_that_does_not_run_here_as_where_it_was_converted_is_left_to_torch
     assert line["event"] == "torch runs the model"
     assert line["reason"].startswith(reason)
     # It stays in the cache for machines on which it is right.
-    assert isinstance(read(copied)[0], ConvertedModel)
+    assert isinstance(read(copied)[0], CachedModel)
     with pytest.raises(InvalidSettings, match="GAZE_BACKEND is openvino, which cannot run model") as told:
         load_ours(clip_folder, copied, backend="openvino")
     assert "\n" not in str(told.value)
@@ -287,13 +287,13 @@ def test_model_that_was_only_rewritten_runs_here(clip_folder: Path, copied: Path
 
 
 def test_verdict_is_read_as_it_was_written(tmp_path: Path) -> None:
-    verdict = Unsuitable("its features would differ (cosine 0.9) – „so“")
+    verdict = Unconvertible("its features would differ (cosine 0.9) – „so“")
     cache = CacheFolder(tmp_path)
-    cache.write(ENTRY, lambda folder: write_unsuitable(folder, verdict))
-    assert read_converted(cache, ENTRY) == verdict
+    cache.write(ENTRY, lambda folder: write_unconvertible(folder, verdict))
+    assert read_cached(cache, ENTRY) == verdict
     file = tmp_path / ENTRY / "model.json"
     file.write_text(file.read_text(encoding="utf-8").replace("0.9", "0.8"), encoding="utf-8")
-    assert read_converted(cache, ENTRY) is None
+    assert read_cached(cache, ENTRY) is None
 
 
 PLAIN = ModelFiles(Path("model"), "museum/clip", "1" * 40)

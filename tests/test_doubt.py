@@ -11,8 +11,7 @@ from PIL import Image
 from benchmarks.drawn import asked
 from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.interpretation.certainty import NEAR_TIE_SIMILARITY
-from service.zero_shot.interpretation.lift import NONE_OF_THESE_BELOW
-from service.zero_shot.interpretation.neutral import neutral_pictures
+from service.zero_shot.interpretation.lift import NONE_OF_THESE_BELOW, neutral_pictures
 from service.zero_shot.interpretation.stability import MAX_PHRASES, TEMPLATES
 from tests.conftest import encoded, noise
 from tests.support.gaze_requests import PNG, ask, ask_by_form, by_base64, upload

@@ -14,7 +14,7 @@ from PIL import Image
 from service.errors import CorruptModel, InvalidSettings
 from service.zero_shot.backends.base import LoadedModel
 from service.zero_shot.encoder import ClipEncoder
-from service.zero_shot.features import ImageInputs, Prepare
+from service.zero_shot.preprocessing.preparation import CroppableImage, ImageInputs, Preparation
 from tests.conftest import CACHE, noise
 from tests.support import tiny_models
 from tests.support.tiny_models import Theirs, load_ours, load_theirs, unit
@@ -64,7 +64,7 @@ def clip(request: pytest.FixtureRequest, folders: Path) -> ClipEncoder:
 
 
 def image_features(encoder: ClipEncoder, *pictures: Image.Image) -> NDArray[np.float32]:
-    return encoder.encode_images([encoder.prepare(picture) for picture in pictures])
+    return encoder.encode_images([encoder.preprocess(picture) for picture in pictures])
 
 
 def text_features(encoder: ClipEncoder, *phrases: str) -> NDArray[np.float32]:
@@ -179,7 +179,11 @@ class Counted:
     """A backend that counts the passes of another."""
 
     def __init__(self, backend: Any) -> None:
-        self.lanes, self.image_batch, self.text_batch = backend.lanes, backend.image_batch, backend.text_batch
+        self.max_concurrent_batches, self.image_batch, self.text_batch = (
+            backend.max_concurrent_batches,
+            backend.image_batch,
+            backend.text_batch,
+        )
         self.shapes: list[tuple[int, ...]] = []
         self._backend = backend
 
@@ -286,11 +290,15 @@ def test_threads_do_not_disturb_each_other(running: Running) -> None:
             assert text.result().cut == expected_text.cut
 
 
-def raising(error: Exception) -> Prepare:
-    def prepare(image: Image.Image, cores: int = 1) -> ImageInputs:
-        raise error
+class Raising(Preparation):
+    """Prepares no picture."""
 
-    return prepare
+    def __init__(self, error: Exception) -> None:
+        super().__init__(None, (8, 8), None, 3, 1.0, (0.0,) * 3, (1.0,) * 3)
+        object.__setattr__(self, "error", error)
+
+    def __call__(self, image: Image.Image | CroppableImage, cores: int = 1) -> ImageInputs:  # noqa: ARG002
+        raise getattr(self, "error")  # noqa: B009
 
 
 def test_check_by_a_picture_alone_leaves_the_text_tower_out(
@@ -318,7 +326,7 @@ def test_sound_model_passes_the_check(running: Running) -> None:
 def test_check_says_in_one_sentence_why_a_model_cannot_answer(
     folders: Path, error: Exception, told: type[Exception], reason: str
 ) -> None:
-    loaded = replace(load_ours(folders / "clip", CACHE), prepare=raising(error))
+    loaded = replace(load_ours(folders / "clip", CACHE), preprocess=Raising(error))
     with pytest.raises(told, match=reason):
         ClipEncoder(loaded).check_answers()
 

@@ -24,6 +24,7 @@ from service.zero_shot.interpretation.heat_map import METHOD
 from tests.conftest import encoded
 from tests.support.gaze_requests import PNG, answered, by_base64, upload
 from tests.support.problem_shape import checked_problem, pointers
+from tests.support.rankings import framing_of
 from tests.support.wire import exchange
 from training.shapes import shape_mask
 
@@ -78,9 +79,7 @@ def test_answer_says_who_answered_about_what_and_how(client: FlaskClient, classi
         assert values.shape == (14, 14)
         assert (values.min(), values.max()) == (0, 1)
         assert values[found["strongest"]["row"], found["strongest"]["column"]] == 1
-    seen = np.asarray(
-        classifier.require_framing("")(Image.open(io.BytesIO(SCENE)).convert("RGB"), "crop"), dtype=np.uint8
-    )
+    seen = np.asarray(framing_of(classifier)(Image.open(io.BytesIO(SCENE)).convert("RGB"), "crop"), dtype=np.uint8)
     for found, expected in zip(answer["maps"], maps_of(classifier, seen, PHRASES), strict=True):
         np.testing.assert_array_equal(np.array(found["values"], np.float32), expected.values)
 

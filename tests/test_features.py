@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from service.zero_shot.features import ModelDescription, TextFeatures
+from service.zero_shot.backends.base import ModelDescription
 from service.zero_shot.ranking import cosines
+from service.zero_shot.text_features import TextFeatures
 
 FEATURES = TextFeatures(
     features=np.array([[1, 0, 0], [0, 1, 0], [0.6, 0.8, 0]], dtype=np.float32),

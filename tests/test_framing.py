@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.zero_shot.classifier import ZeroShotClassifier
-from service.zero_shot.preprocessing.framing import Fit, Framing, with_short_side
+from service.zero_shot.preprocessing.preparation import Fit, Framing, with_short_side
 from tests.conftest import noise
+from tests.support.rankings import framing_of
 
 FITS: tuple[Fit, ...] = ("crop", "pad", "stretch")
 CLIP = Framing((224, 224), 224, Image.Resampling.BICUBIC, "crop")
@@ -250,7 +251,7 @@ def test_the_picture_itself_is_left_alone_and_cores_change_nothing(framing: Fram
 def test_framed_as_its_own_a_picture_has_the_models_own_features(
     classifier: ZeroShotClassifier, size: tuple[int, int]
 ) -> None:
-    framing = classifier.require_framing("/fit")
+    framing = framing_of(classifier)
     picture = noise(*size)
     [own] = classifier.encode_views([framing(picture, framing.own)])
     assert own.tobytes() == classifier.encode_image(picture).tobytes()

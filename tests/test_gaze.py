@@ -9,9 +9,10 @@ import pytest
 from flask.testing import FlaskClient
 from PIL import Image
 
+from service.api.gaze import framing_of
 from service.api.images import LoadedImage, warnings_of
 from service.api.schemas.responses import ImageInfo
-from service.errors import UndecodableImage
+from service.errors import InvalidRequest, UndecodableImage
 from service.images.decode import ImageLimits, decode
 from service.zero_shot import ranking
 from service.zero_shot.classifier import ZeroShotClassifier
@@ -19,6 +20,7 @@ from service.zero_shot.phrase_lists import PhraseList
 from service.zero_shot.ranking import cosines
 from tests.conftest import encoded, noise
 from tests.support.gaze_requests import BROKEN, JPEG, PNG, answered, ask, ask_by_form, by_base64, upload
+from tests.support.hash_encoder import FRAMING, HashEncoder
 from tests.support.problem_shape import checked_problem, pointers
 
 
@@ -337,3 +339,16 @@ def test_what_a_decoder_warns_of_says_which_picture_it_is() -> None:
     assert warnings_of([plain]) == []
     assert warnings_of([odd]) == ["It is dark.", "It is small."]
     assert warnings_of([plain, UndecodableImage(), odd]) == ["Picture 3: It is dark.", "Picture 3: It is small."]
+
+
+def test_a_model_with_a_framing_gives_it() -> None:
+    assert framing_of(ZeroShotClassifier(HashEncoder(), {}), "/fit") is FRAMING
+
+
+@pytest.mark.parametrize("pointer", ["/fit", "/include", ""])
+def test_a_model_without_a_framing_refuses_what_needs_one(pointer: str) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        framing_of(ZeroShotClassifier(HashEncoder(framing=None), {}), pointer)
+    [wrong] = raised.value.errors
+    assert wrong.pointer == pointer
+    assert wrong.detail

@@ -19,14 +19,13 @@ from service.images.isolation import decoder
 from service.images.isolation.decoder import Decoder
 from service.limits.threads import available_cores
 from service.settings import Settings
-from service.zero_shot.classifier import ZeroShotClassifier
-from service.zero_shot.loading import LoadingClassifier, Report
+from service.zero_shot.classifier import LoadingClassifier, Report, ZeroShotClassifier
 from service.zero_shot.phrase_lists import PhraseList
 from tests.conftest import encoded, noise
-from tests.support.held_model import HeldModel, impatient, wait_until
+from tests.support.held_model import HeldModel, wait_until, with_stall_timeout
 from tests.support.problem_shape import checked_problem
 
-PATIENCE = 1.5
+STALL_TIMEOUT = 1.5
 TRIAL_SECONDS = 0.3
 
 
@@ -152,7 +151,7 @@ def test_service_in_which_decoding_stands_still_is_not_ready(
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldModel]:
     monkeypatch.setattr(health, "TRIAL_SECONDS", TRIAL_SECONDS)
-    held = impatient(monkeypatch, PATIENCE)
+    held = with_stall_timeout(monkeypatch, STALL_TIMEOUT)
     yield held
     held.error = None
     held.go_on()
@@ -176,7 +175,7 @@ def test_service_whose_model_hangs_is_neither_alive_nor_ready_until_it_answers(
     model.answer()
     model.hang_with_a_caller()
     assert held.get("/livez").status_code == held.get("/readyz").status_code == 200
-    wait_until(lambda: model.pulse.stuck)
+    wait_until(lambda: model.monitor.stalled)
     unanswered(held.get("/livez"))
     unanswered(held.get("/readyz"))
     model.go_on()
@@ -188,9 +187,9 @@ def test_service_of_which_one_lane_hangs_is_neither_alive_nor_ready_though_anoth
 ) -> None:
     model.hang_with_a_caller()
     model.answer_others()
-    wait_until(lambda: model.pulse.stuck)
+    wait_until(lambda: model.monitor.stalled)
     model.answer()
-    assert model.pulse.seconds_since_success < PATIENCE / 2
+    assert model.monitor.seconds_since_success < STALL_TIMEOUT / 2
     unanswered(held.get("/livez"))
     unanswered(held.get("/readyz"))
 
@@ -199,14 +198,14 @@ def test_service_whose_model_only_fails_is_neither_alive_nor_ready_until_it_answ
     model: HeldModel, held: FlaskClient
 ) -> None:
     model.error = RuntimeError("out of order")
-    time.sleep(PATIENCE)
+    time.sleep(STALL_TIMEOUT)
     with capture_logs() as logs:
         unanswered(held.get("/readyz"))
     assert [(line["event"], line["exc_info"]) for line in logs if line["log_level"] == "error"] == [
         ("a trial inference failed", model.error)
     ]
     assert held.get("/livez").status_code == 200  # it has failed just now for the first time
-    wait_until(lambda: model.pulse.stuck)
+    wait_until(lambda: model.monitor.stalled)
     unanswered(held.get("/livez"))
     model.error = None
     assert held.get("/readyz").status_code == held.get("/livez").status_code == 200
@@ -218,12 +217,12 @@ def test_readiness_tries_an_inference_only_where_none_has_succeeded_for_long(
     model.answer()
     assert held.get("/readyz").status_code == 200
     assert model.passes == 1
-    time.sleep(PATIENCE / 2)
+    time.sleep(STALL_TIMEOUT / 2)
     assert held.get("/livez").status_code == 200
     assert model.passes == 1
     assert held.get("/readyz").status_code == held.get("/readyz").status_code == 200
     assert model.passes == 2
-    time.sleep(2 * PATIENCE)  # and nobody asks
+    time.sleep(2 * STALL_TIMEOUT)  # and nobody asks
     assert held.get("/readyz").status_code == 200
     assert model.passes == 3
 
@@ -231,9 +230,9 @@ def test_readiness_tries_an_inference_only_where_none_has_succeeded_for_long(
 def test_a_model_that_takes_long_has_time_to_show_that_it_answers(model: HeldModel, held: FlaskClient) -> None:
     model.answer()
     model.hang()
-    time.sleep(PATIENCE / 2)
+    time.sleep(STALL_TIMEOUT / 2)
     assert held.get("/readyz").status_code == 200
-    time.sleep(PATIENCE / 2)
+    time.sleep(STALL_TIMEOUT / 2)
     unanswered(held.get("/readyz"))
     model.go_on()
     wait_until(lambda: held.get("/readyz").status_code == 200)
@@ -244,7 +243,7 @@ def test_many_who_ask_while_the_model_hangs_wait_for_one_trial(
     hasty_threads: None, model: HeldModel, held: FlaskClient
 ) -> None:
     model.hang()
-    time.sleep(PATIENCE)
+    time.sleep(STALL_TIMEOUT)
     together = threading.Barrier(6)
     took: list[float] = []
 

@@ -11,6 +11,7 @@ from service.zero_shot.classifier import ZeroShotClassifier
 from service.zero_shot.interpretation.heat_map import FLAT_SIMILARITY, HeatMap, heat_maps, overlay_of, pictures_to_ask
 from service.zero_shot.phrase_lists import own_list
 from service.zero_shot.ranking import cosines
+from tests.support.rankings import framing_of
 from training.samples import sample_pictures
 
 SIZE = 224
@@ -19,7 +20,7 @@ GRID = 14
 
 def seen(picture: Image.Image, classifier: ZeroShotClassifier) -> NDArray[np.uint8]:
     """Return what the demo model sees of a picture: its middle square."""
-    return np.asarray(classifier.require_framing("")(picture, "crop"))
+    return np.asarray(framing_of(classifier)(picture, "crop"))
 
 
 def strongest(found: HeatMap) -> tuple[int, int]:

@@ -11,14 +11,13 @@ from PIL import Image
 
 from benchmarks.drawn import asked
 from service.zero_shot.classifier import EncodedList, ZeroShotClassifier
-from service.zero_shot.features import TextFeatures
-from service.zero_shot.interpretation.lift import LIFT_BOUND, NONE_OF_THESE_BELOW, Neutral
-from service.zero_shot.interpretation.neutral import neutral_pictures
+from service.zero_shot.interpretation.lift import LIFT_BOUND, NONE_OF_THESE_BELOW, Neutral, neutral_pictures
 from service.zero_shot.phrase_lists import PhraseList, own_list
-from service.zero_shot.preprocessing.framing import Fit
+from service.zero_shot.preprocessing.preparation import Fit
 from service.zero_shot.ranking import highest_first
+from service.zero_shot.text_features import TextFeatures
 from tests.conftest import noise
-from tests.support.rankings import rank_list, scored
+from tests.support.rankings import framing_of, rank_list, scored
 from training.phrases import EVALUATION_PHRASES, SHOWN_BY, Subject, phrases_of
 from training.pictures import draw, draw_subject, random_size
 
@@ -91,7 +90,7 @@ def test_on_neutral_pictures_no_phrase_of_the_evaluation_is_raised(
 
 @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
 def test_neutral_pictures_are_neutral_however_they_are_framed(classifier: ZeroShotClassifier, fit: Fit) -> None:
-    framing = classifier.require_framing("/fit")
+    framing = framing_of(classifier)
     [surfaces] = classifier.lists_named(["surfaces"])
     views = [framing(picture, fit) for picture in neutral_pictures().values()]
     for features in classifier.encode_views(views):

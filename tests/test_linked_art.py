@@ -8,12 +8,11 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped]
 from referencing import Registry, Resource
 
-from service.documents.finding import Finding, Subject
+from service.documents.finding import Finding, Kind, Subject, kind_of
 from service.documents.formats import FORMATS
-from service.documents.kinds import Kind, kind_of
 from service.documents.linked_art import linked_art
 from service.zero_shot.phrase_lists import built_in_folder, read_lists
-from tests.support.museum_findings import EVERY_TERM, FINDINGS, HOSTILE_FINDING, MACHINE, NOTHING, ORDINARY, UPLOAD
+from tests.support.museum_findings import EVERY_TERM, FINDINGS, HOSTILE_FINDING, NOTHING, ORDINARY, PROVENANCE, UPLOAD
 from tests.support.notes import prediction_in
 
 SCHEMAS = "https://linked.art/api/1.0/schema/"
@@ -44,7 +43,7 @@ def assigned_by_label(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("finding", FINDINGS)
 def test_a_record_validates(finding: Finding) -> None:
-    record = linked_art(finding, MACHINE)
+    record = linked_art(finding, PROVENANCE)
     assert errors(record, "object.json") == []
     # The schema of a production leaves its assignments, and that of an assignment what it assigns, unchecked.
     for assignment in assignments(record):
@@ -59,7 +58,7 @@ def test_a_record_validates(finding: Finding) -> None:
 
 
 def test_the_validator_looks_into_core_and_at_formats() -> None:
-    record = linked_art(ORDINARY, MACHINE)
+    record = linked_art(ORDINARY, PROVENANCE)
     record["attributed_by"][0]["technique"][0]["id"] = "not a uri"
     record["attributed_by"][1]["timespan"]["begin_of_the_begin"] = "yesterday"
     record["referred_to_by"][0]["probability"] = 0.5
@@ -69,7 +68,7 @@ def test_the_validator_looks_into_core_and_at_formats() -> None:
 def test_every_prediction_stands_in_the_record_once() -> None:
     """As an assignment where it has a URI, and as a statement of the object where it has none."""
     for finding in FINDINGS:
-        record = linked_art(finding, MACHINE)
+        record = linked_art(finding, PROVENANCE)
         expected = [(ranked, term) for of_finding, ranked, term in EVERY_TERM if of_finding is finding]
         assigned = [assignment["referred_to_by"][0]["content"] for assignment in assignments(record)]
         stated = [statement["content"] for statement in record.get("referred_to_by", [])]
@@ -85,8 +84,8 @@ def test_every_prediction_stands_in_the_record_once() -> None:
 
 
 def test_an_artist_is_a_possible_maker_of_a_part_of_the_production() -> None:
-    assignment = assigned_by_label(linked_art(ORDINARY, MACHINE))["claude monet"]
-    assert assignment in linked_art(ORDINARY, MACHINE)["produced_by"]["attributed_by"]
+    assignment = assigned_by_label(linked_art(ORDINARY, PROVENANCE))["claude monet"]
+    assert assignment in linked_art(ORDINARY, PROVENANCE)["produced_by"]["attributed_by"]
     assert [each["id"] for each in assignment["classified_as"]] == [POSSIBLY_BY, AI_GENERATED]
     assert assignment["assigned_property"] == "part"
     assert assignment["assigned"] == [
@@ -112,7 +111,7 @@ def test_an_artist_is_a_possible_maker_of_a_part_of_the_production() -> None:
 def test_a_list_becomes_the_property_that_it_is_of(
     label: str, of: str, assigned_property: str | None, kind: str
 ) -> None:
-    record = linked_art(Finding(Subject("1"), ORDINARY.lists + UPLOAD.lists), MACHINE)
+    record = linked_art(Finding(Subject("1"), ORDINARY.lists + UPLOAD.lists), PROVENANCE)
     assignment = assigned_by_label(record)[label]
     assert assignment in (record if of == "object" else record["produced_by"])["attributed_by"]
     assert assignment.get("assigned_property") == assigned_property
@@ -128,17 +127,17 @@ def test_what_each_built_in_list_is_of_has_been_thought_of() -> None:
 
 def test_each_assignment_says_that_a_machine_made_it_which_and_when() -> None:
     for finding in FINDINGS:
-        for assignment in assignments(linked_art(finding, MACHINE)):
+        for assignment in assignments(linked_art(finding, PROVENANCE)):
             assert AI_GENERATED in [each["id"] for each in assignment["classified_as"]]
             assert [each["id"] for each in assignment["technique"]] == [AI]
             [model] = assignment["influenced_by"]
-            assert model["_label"] == f"{MACHINE.model}@{MACHINE.revision}"
+            assert model["_label"] == f"{PROVENANCE.model}@{PROVENANCE.revision}"
             assert assignment["timespan"]["begin_of_the_begin"] == "2026-01-15T10:00:00Z"
 
 
 def test_nothing_is_asserted_of_the_object_itself() -> None:
     for finding in FINDINGS:
-        record = linked_art(finding, MACHINE)
+        record = linked_art(finding, PROVENANCE)
         assert not {"made_of", "classified_as", "shows"} & set(record)
         assert set(record.get("produced_by", {})) <= {"type", "attributed_by"}
         for statement in record.get("referred_to_by", []):
@@ -146,7 +145,7 @@ def test_nothing_is_asserted_of_the_object_itself() -> None:
 
 
 def test_the_object_is_another_thing_than_its_picture() -> None:
-    record = linked_art(ORDINARY, MACHINE)
+    record = linked_art(ORDINARY, PROVENANCE)
     assert record["id"] == "https://museum.example/iiif/obj1/canvas/p1#object"
     assert record["identified_by"] == [{"type": "Identifier", "content": "1937.1.84"}]
     shown = record["representation"][0]["digitally_shown_by"][0]["access_point"]
@@ -154,20 +153,20 @@ def test_the_object_is_another_thing_than_its_picture() -> None:
     manifest = record["subject_of"][0]["digitally_carried_by"][0]["access_point"]
     assert manifest == [{"id": "https://museum.example/iiif/obj1/manifest", "type": "DigitalObject"}]
     assert (
-        linked_art(Finding(Subject(canvas="https://m.example/m#c1"), ()), MACHINE)["id"]
+        linked_art(Finding(Subject(canvas="https://m.example/m#c1"), ()), PROVENANCE)["id"]
         == "https://m.example/m#c1/object"
     )
 
 
 def test_one_picture_is_a_record_and_several_are_an_array() -> None:
     def sent(*findings: Finding) -> Any:
-        return json.loads("".join(FORMATS["linked-art"].render(findings, MACHINE, "")))
+        return json.loads("".join(FORMATS["linked-art"].render(findings, PROVENANCE, "")))
 
-    assert sent(ORDINARY) == linked_art(ORDINARY, MACHINE)
-    assert sent(ORDINARY, UPLOAD) == [linked_art(ORDINARY, MACHINE), linked_art(UPLOAD, MACHINE)]
+    assert sent(ORDINARY) == linked_art(ORDINARY, PROVENANCE)
+    assert sent(ORDINARY, UPLOAD) == [linked_art(ORDINARY, PROVENANCE), linked_art(UPLOAD, PROVENANCE)]
     assert sent() == []
 
 
 def test_a_picture_without_predictions_has_a_plain_record() -> None:
-    assert set(linked_art(NOTHING, MACHINE)) == {"@context", "id", "type", "_label", "identified_by"}
-    assert linked_art(HOSTILE_FINDING, MACHINE)["_label"] == "=2+3"
+    assert set(linked_art(NOTHING, PROVENANCE)) == {"@context", "id", "type", "_label", "identified_by"}
+    assert linked_art(HOSTILE_FINDING, PROVENANCE)["_label"] == "=2+3"

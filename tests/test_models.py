@@ -17,11 +17,11 @@ from structlog.testing import capture_logs
 
 from service.errors import CorruptModel, InvalidSettings
 from service.zero_shot import model_files
+from service.zero_shot.backends.base import ModelDescription
 from service.zero_shot.backends.openvino_backend import processor_has_bfloat16
-from service.zero_shot.backends.selection import Computing, load_model
+from service.zero_shot.backends.selection import ComputeOptions, load_model
 from service.zero_shot.cache import CacheFolder
 from service.zero_shot.encoder import ClipEncoder
-from service.zero_shot.features import ModelDescription
 from tests.conftest import CACHE, noise
 from tests.support import tiny_models
 from tests.support.gaze_command import run
@@ -55,7 +55,7 @@ def how(model: ModelDescription) -> tuple[str, str, str]:
 
 def features(encoder: ClipEncoder) -> NDArray[np.float32]:
     """Return the features of some pictures and phrases."""
-    images = encoder.encode_images([encoder.prepare(noise(60, 40, seed=seed)) for seed in range(9)])
+    images = encoder.encode_images([encoder.preprocess(noise(60, 40, seed=seed)) for seed in range(9)])
     return np.concatenate([images, encoder.encode_text(PHRASES).features])
 
 
@@ -137,12 +137,12 @@ from PIL import Image
 from service.zero_shot import model_files
 from service.zero_shot.cache import CacheFolder
 from service.zero_shot.encoder import ClipEncoder
-from service.zero_shot.backends.selection import Computing, load_model
+from service.zero_shot.backends.selection import ComputeOptions, load_model
 from service.zero_shot.backends.openvino_backend import processor_has_bfloat16
 files = model_files.locate(sys.argv[1], None)
-loaded = load_model(files, Computing("cpu", "auto", "auto", 1), CacheFolder(Path(sys.argv[2])))
+loaded = load_model(files, ComputeOptions("cpu", "auto", "auto", 1), CacheFolder(Path(sys.argv[2])))
 encoder = ClipEncoder(loaded)
-encoder.encode_images([encoder.prepare(Image.new("RGB", (60, 40), "red"))])
+encoder.encode_images([encoder.preprocess(Image.new("RGB", (60, 40), "red"))])
 encoder.encode_text(["a red circle", "stone " * 100])
 print(*sorted({"torch", "transformers", "tokenizers", "openvino"} & set(sys.modules)))
 """
@@ -171,11 +171,11 @@ from pathlib import Path
 from service.errors import InvalidSettings
 from service.zero_shot import model_files
 from service.zero_shot.cache import CacheFolder
-from service.zero_shot.backends.selection import Computing, load_model
+from service.zero_shot.backends.selection import ComputeOptions, load_model
 from service.zero_shot.backends.openvino_backend import processor_has_bfloat16
 files, cache = model_files.locate(sys.argv[1], None), CacheFolder(Path(sys.argv[2]))
 try:
-    load_model(files, Computing("cpu", "openvino", "auto", 1), cache)
+    load_model(files, ComputeOptions("cpu", "openvino", "auto", 1), cache)
 except InvalidSettings as error:
     print(error)
 assert "torch" not in sys.modules
@@ -253,12 +253,12 @@ from pathlib import Path
 from service.zero_shot import model_files
 from service.zero_shot.cache import CacheFolder
 from service.zero_shot.encoder import ClipEncoder
-from service.zero_shot.backends.selection import Computing, load_model
+from service.zero_shot.backends.selection import ComputeOptions, load_model
 from service.zero_shot.backends.openvino_backend import processor_has_bfloat16
 files, cache = model_files.locate(sys.argv[1], None), CacheFolder(Path(sys.argv[2]))
 _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), most))  # a larger file is refused, as by a full disk
-loaded = load_model(files, Computing("cpu", "auto", "auto", 1), cache)
+loaded = load_model(files, ComputeOptions("cpu", "auto", "auto", 1), cache)
 resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 ClipEncoder(loaded).check_answers()
 print(loaded.description.backend)
@@ -284,7 +284,7 @@ def test_one_converts_while_others_wait(models: Path, tmp_path: Path) -> None:
 
     def load_at_once(number: int) -> ClipEncoder:
         all_ready.wait()
-        computing = Computing("cpu", "auto", "auto", 1)
+        computing = ComputeOptions("cpu", "auto", "auto", 1)
         return ClipEncoder(load_model(files, computing, CacheFolder(tmp_path), lambda: waited.append(number)))
 
     with capture_logs() as logs, ThreadPoolExecutor(3) as pool:

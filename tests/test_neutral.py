@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.zero_shot.interpretation.neutral import SIZE, neutral_pictures
+from service.zero_shot.interpretation.lift import SIZE, neutral_pictures
 from tests.conftest import REPOSITORY
 
 DRAWN = {
@@ -25,7 +25,7 @@ DRAWN = {
 
 HASHES = (
     "import hashlib\n"
-    "from service.zero_shot.interpretation.neutral import neutral_pictures\n"
+    "from service.zero_shot.interpretation.lift import neutral_pictures\n"
     "for picture in neutral_pictures().values(): print(hashlib.sha256(picture.tobytes()).hexdigest())"
 )
 

@@ -45,7 +45,7 @@ def encoder(model: Path | str, backend: str, precision: str = "float32") -> Clip
 
 def image_features(encoder: ClipEncoder) -> NDArray[np.float32]:
     sizes = [(60, 40), (40, 60), (32, 32), (7, 300), (640, 480)] * 4
-    return encoder.encode_images([encoder.prepare(noise(*size, seed=seed)) for seed, size in enumerate(sizes)])
+    return encoder.encode_images([encoder.preprocess(noise(*size, seed=seed)) for seed, size in enumerate(sizes)])
 
 
 def lowest_cosine(ours: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
@@ -117,9 +117,9 @@ from service.zero_shot.backends import openvino_backend
 from service.zero_shot.encoder import ClipEncoder
 from service.zero_shot import model_files
 from service.zero_shot.cache import CacheFolder
-from service.zero_shot.backends.selection import Computing, load_model
+from service.zero_shot.backends.selection import ComputeOptions, load_model
 files = model_files.locate(sys.argv[1], None)
-loaded = load_model(files, Computing("cpu", "openvino", "float32", 1), CacheFolder(Path(sys.argv[2])))
+loaded = load_model(files, ComputeOptions("cpu", "openvino", "float32", 1), CacheFolder(Path(sys.argv[2])))
 """
 ANSWERED = """
 ClipEncoder(loaded).check_answers()

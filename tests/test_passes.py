@@ -1,4 +1,4 @@
-"""Passes: what comes while a pass runs shares the next one, and everyone gets what is theirs."""
+"""DynamicBatcher: what comes while a pass runs shares the next one, and everyone gets what is theirs."""
 
 import json
 import threading
@@ -13,8 +13,8 @@ import pytest
 from flask.testing import FlaskClient
 from numpy.typing import NDArray
 
-from service.zero_shot.batching import Passes
-from service.zero_shot.features import ImageInputs
+from service.zero_shot.batching import DynamicBatcher
+from service.zero_shot.preprocessing.preparation import ImageInputs
 from tests.conftest import encoded, noise
 from tests.support.gaze_requests import ask, by_base64
 
@@ -27,8 +27,8 @@ class SquareBackend:
 
     text_batch = 3
 
-    def __init__(self, lanes: int = 1, image_batch: int = 4, *, held: bool = False) -> None:
-        self.lanes = lanes
+    def __init__(self, max_concurrent_batches: int = 1, image_batch: int = 4, *, held: bool = False) -> None:
+        self.max_concurrent_batches = max_concurrent_batches
         self.image_batch = image_batch
         self.passes: list[tuple[str, list[int]]] = []
         self.threads: list[threading.Thread] = []
@@ -117,7 +117,7 @@ class Caller:
 class Line:
     """Callers that come one after another, each once the one before it stands in its queue or has its pass."""
 
-    def __init__(self, passes: Passes) -> None:
+    def __init__(self, passes: DynamicBatcher) -> None:
         self.passes = passes
         self.callers: list[Caller] = []
 
@@ -142,11 +142,11 @@ class Line:
 
 
 @contextmanager
-def busy(backend: SquareBackend, first: str = "pictures", passes: Passes | None = None) -> Iterator[Line]:
+def busy(backend: SquareBackend, first: str = "pictures", passes: DynamicBatcher | None = None) -> Iterator[Line]:
     """Give a line of callers behind a pass that runs in each lane, of the numbers 100, 101 and so on."""
     backend.held, backend.go_on, backend.entered = True, threading.Semaphore(0), threading.Semaphore(0)
-    line = Line(passes or Passes(backend))
-    for lane in range(backend.lanes):
+    line = Line(passes or DynamicBatcher(backend))
+    for lane in range(backend.max_concurrent_batches):
         number = 100 + lane
         if first == "pictures":
             ask = partial(line.passes.image_features, pictures(number))
@@ -164,7 +164,7 @@ def busy(backend: SquareBackend, first: str = "pictures", passes: Passes | None 
 
 def test_who_is_alone_is_served_at_once_and_by_itself() -> None:
     backend = SquareBackend()
-    passes = Passes(backend)
+    passes = DynamicBatcher(backend)
     assert passes.image_features(pictures(3)).tolist() == features(3)
     assert passes.text_features(phrases(5, 6)).tolist() == features(5, 6)
     assert passes.image_features(pictures(7, 8)).tolist() == features(7, 8)
@@ -271,22 +271,22 @@ class Stop(BaseException):
     """What ends a thread from outside, as SystemExit does."""
 
 
-@pytest.mark.parametrize("lanes", [1, 2, 3])
-def test_so_many_passes_run_side_by_side_as_there_are_lanes(lanes: int) -> None:
-    backend = SquareBackend(lanes=lanes, image_batch=1)
+@pytest.mark.parametrize("max_concurrent_batches", [1, 2, 3])
+def test_so_many_passes_run_side_by_side_as_there_are_lanes(max_concurrent_batches: int) -> None:
+    backend = SquareBackend(max_concurrent_batches=max_concurrent_batches, image_batch=1)
     with busy(backend) as line:
-        assert backend.running == lanes
+        assert backend.running == max_concurrent_batches
         callers = [line.pictures(number) for number in range(6)]
         # Only so many have begun, though others wait.
         assert not backend.entered.acquire(blocking=False)
         backend.let_all_on()
         assert [caller.wait().features for caller in callers] == [features(number) for number in range(6)]
-    assert backend.most_running == lanes
+    assert backend.most_running == max_concurrent_batches
 
 
 def test_pictures_and_phrases_work_side_by_side_in_two_lanes() -> None:
-    backend = SquareBackend(lanes=2, held=True)
-    passes = Passes(backend)
+    backend = SquareBackend(max_concurrent_batches=2, held=True)
+    passes = DynamicBatcher(backend)
     callers = [
         Caller(lambda: passes.image_features(pictures(1))),
         Caller(lambda: passes.text_features(phrases(2))),
@@ -298,18 +298,18 @@ def test_pictures_and_phrases_work_side_by_side_in_two_lanes() -> None:
     assert [caller.wait().features for caller in callers] == [features(1), features(2)]
 
 
-@pytest.mark.parametrize("lanes", [1, 2, 3])
-def test_every_lane_is_free_again_after_a_rush(lanes: int) -> None:
-    backend = SquareBackend(lanes)
+@pytest.mark.parametrize("max_concurrent_batches", [1, 2, 3])
+def test_every_lane_is_free_again_after_a_rush(max_concurrent_batches: int) -> None:
+    backend = SquareBackend(max_concurrent_batches)
     backend.broken = {3: MemoryError(), 5: Stop()}
-    passes = Passes(backend)
+    passes = DynamicBatcher(backend)
     for first in ("pictures", "phrases", "pictures"):
         with busy(backend, first, passes) as line:
-            assert backend.running == lanes
+            assert backend.running == max_concurrent_batches
             for number in range(7):
                 line.pictures(number)
                 line.phrases(number)
-        assert [caller.error is None for caller in line.callers].count(True) >= lanes + 5
+        assert [caller.error is None for caller in line.callers].count(True) >= max_concurrent_batches + 5
 
 
 def test_who_is_done_goes_home_and_does_not_run_the_next_ones_pass() -> None:
@@ -329,25 +329,25 @@ def test_who_is_done_goes_home_and_does_not_run_the_next_ones_pass() -> None:
     assert backend.threads[-1] is late.thread
 
 
-class SlowPasses(Passes):
-    """Passes on which nobody looks at, or changes, how many lanes are free without a thread beside it doing so too."""
+class SlowBatcher(DynamicBatcher):
+    """A batcher in which another thread always runs between a look at the free slots and their change."""
 
-    _lanes = 0
+    _slots = 0
 
     @property
-    def _free_lanes(self) -> int:
-        lanes = self._lanes
+    def _free_slots(self) -> int:
+        slots = self._slots
         time.sleep(0.005)
-        return lanes
+        return slots
 
-    @_free_lanes.setter
-    def _free_lanes(self, lanes: int) -> None:
-        self._lanes = lanes
+    @_free_slots.setter
+    def _free_slots(self, slots: int) -> None:
+        self._slots = slots
 
 
 def test_callers_that_come_at_the_same_moment_share_one_lane() -> None:
     backend = SquareBackend(image_batch=1)
-    passes = SlowPasses(backend)
+    passes = SlowBatcher(backend)
     together = threading.Barrier(4)
     got: list[float] = []
 
@@ -361,13 +361,13 @@ def test_callers_that_come_at_the_same_moment_share_one_lane() -> None:
     for thread in threads:
         thread.join(SECONDS)
     assert sorted(got) == [0] * 5 + [1] * 5 + [4] * 5 + [9] * 5
-    assert (backend.most_running, passes._lanes) == (1, 1)
+    assert (backend.most_running, passes._slots) == (1, 1)
 
 
-@pytest.mark.parametrize(("lanes", "image_batch"), [(1, 1), (1, 8), (2, 4), (3, 2)])
-def test_many_callers_at_once_get_their_own(hasty_threads: None, lanes: int, image_batch: int) -> None:
-    backend = SquareBackend(lanes, image_batch)
-    passes = Passes(backend)
+@pytest.mark.parametrize(("max_concurrent_batches", "image_batch"), [(1, 1), (1, 8), (2, 4), (3, 2)])
+def test_many_callers_at_once_get_their_own(hasty_threads: None, max_concurrent_batches: int, image_batch: int) -> None:
+    backend = SquareBackend(max_concurrent_batches, image_batch)
+    passes = DynamicBatcher(backend)
     together = threading.Barrier(12)
     wrong: list[object] = []
 
@@ -388,7 +388,7 @@ def test_many_callers_at_once_get_their_own(hasty_threads: None, lanes: int, ima
         assert caller.wait().error is None
     assert wrong == []
     assert max(len(values) for kind, values in backend.passes if kind == "pictures") <= image_batch
-    assert backend.most_running <= lanes
+    assert backend.most_running <= max_concurrent_batches
     assert backend.running == 0
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.zero_shot.batching import Passes
-from service.zero_shot.features import ImageInputs
+from service.zero_shot.batching import DynamicBatcher
+from service.zero_shot.preprocessing.preparation import ImageInputs
 from tests.test_passes import SECONDS, Caller, Line, SquareBackend, Stop, busy, features, phrases, pictures
 
 
@@ -39,7 +39,7 @@ def test_an_error_reaches_whose_picture_it_was_and_nobody_else(error: Exception)
 def test_an_error_in_the_middle_of_a_long_request_is_that_requests() -> None:
     backend = SquareBackend()
     backend.broken = {5: MemoryError()}
-    passes = Passes(backend)
+    passes = DynamicBatcher(backend)
     with pytest.raises(MemoryError):
         passes.image_features(pictures(*range(32)))
     assert [values for _, values in backend.passes] == [[0, 1, 2, 3], [4, 5, 6, 7], [4], [5]]
@@ -55,7 +55,7 @@ def test_a_pass_that_lacks_memory_is_split_once() -> None:
             return found
 
     backend = SmallBackend()
-    assert Passes(backend).image_features(pictures(1, 2, 3, 4, 5)).tolist() == features(1, 2, 3, 4, 5)
+    assert DynamicBatcher(backend).image_features(pictures(1, 2, 3, 4, 5)).tolist() == features(1, 2, 3, 4, 5)
     assert [values for _, values in backend.passes] == [[1, 2, 3, 4], [1], [2], [3], [4], [5]]
 
 
@@ -71,7 +71,7 @@ def test_who_is_stopped_in_a_pass_leaves_nobody_waiting() -> None:
 
 
 def test_pictures_that_do_not_fit_together_are_an_error_and_no_end() -> None:
-    passes = Passes(SquareBackend())
+    passes = DynamicBatcher(SquareBackend())
     odd: list[ImageInputs] = [*pictures(1), {"value": np.array(2), "twice": np.array([4, 4])}]
     with pytest.raises(ValueError, match="same shape"):
         passes.image_features(odd)
@@ -83,7 +83,7 @@ class Unwanted(Exception):
 
 
 def test_what_is_no_longer_wanted_when_its_pass_is_formed_is_never_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.zero_shot.batching.LOOK_SECONDS", 2 * SECONDS)  # who is left out hears of it at once
+    monkeypatch.setattr("service.zero_shot.batching.POLL_SECONDS", 2 * SECONDS)  # who is left out hears of it at once
     backend = SquareBackend()
     unwanted: set[int] = set()
 
@@ -132,10 +132,10 @@ def test_who_waits_for_a_pass_that_hangs_gives_up_and_leaves_its_lane_to_others(
 
 
 def test_who_gives_up_as_its_turn_comes_leaves_the_pass_to_the_others_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.zero_shot.batching.LOOK_SECONDS", 0.001)
+    monkeypatch.setattr("service.zero_shot.batching.POLL_SECONDS", 0.001)
     backend = SquareBackend(image_batch=2)
     backend.let_all_on()
-    passes = Passes(backend)
+    passes = DynamicBatcher(backend)
     looks = iter(range(10**9))
 
     def fickle() -> None:
@@ -154,7 +154,7 @@ def test_who_gives_up_as_its_turn_comes_leaves_the_pass_to_the_others_of_it(monk
     for caller in callers:
         assert caller.wait().error is None
     assert passes.image_features(pictures(3)).tolist() == features(3)
-    assert passes._free_lanes == 1
+    assert passes._free_slots == 1
 
 
 class Leaving:
@@ -175,7 +175,7 @@ class Leaving:
             self._backend.let_on()
             deadline = time.monotonic() + SECONDS
             while True:
-                with self._line.passes._queues:
+                with self._line.passes._lock:
                     if not self._line.passes._pictures:
                         break
                 assert time.monotonic() < deadline
@@ -188,7 +188,7 @@ class Leaving:
 def test_who_leaves_as_its_turn_comes_leaves_the_lane_to_others(
     monkeypatch: pytest.MonkeyPatch, others: str, error: BaseException
 ) -> None:
-    monkeypatch.setattr("service.zero_shot.batching.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("service.zero_shot.batching.POLL_SECONDS", 0.01)
     backend = SquareBackend(image_batch=2)
     with busy(backend, "phrases") as line:  # so that pictures are next
         leaving = Leaving(backend, line, error)
@@ -200,7 +200,7 @@ def test_who_leaves_as_its_turn_comes_leaves_the_lane_to_others(
         backend.let_all_on()
         assert [caller.wait().features for caller in callers] == [features(2)] * len(callers)
     assert [values for _, values in backend.passes] == [[100], *[[2]] * len(callers)]
-    assert line.passes._free_lanes == 1
+    assert line.passes._free_slots == 1
 
 
 @pytest.fixture
@@ -213,7 +213,7 @@ def no_collector() -> Iterator[None]:
 
 
 def test_pictures_are_in_memory_no_longer_than_their_pass(no_collector: None) -> None:
-    passes = Passes(SquareBackend())
+    passes = DynamicBatcher(SquareBackend())
     sent = pictures(1, 2)
     kept = weakref.ref(sent[0]["twice"])
     passes.image_features(sent)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from service.zero_shot.phrase_cache import EncodedPhrase, PhraseCache
+from service.zero_shot.encoder import EncodedPhrase, PhraseCache
 from service.zero_shot.phrase_lists import PhraseList
 from tests.support.gaze_requests import PNG, ask, by_base64
 

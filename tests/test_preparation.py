@@ -11,8 +11,7 @@ from PIL import Image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-from service.zero_shot.preprocessing.framing import Framing
-from service.zero_shot.preprocessing.preparation import Preparation
+from service.zero_shot.preprocessing.preparation import Framing, Preparation
 from service.zero_shot.preprocessing.processors import preparation_of
 from tests.conftest import noise
 

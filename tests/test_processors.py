@@ -16,8 +16,7 @@ from service.errors import CorruptModel, StartError, UnsuitableModel
 from service.zero_shot import model_files
 from service.zero_shot.backends.torch_backend import load_torch
 from service.zero_shot.encoder import ClipEncoder
-from service.zero_shot.features import Prepare
-from service.zero_shot.preprocessing.preparation import Preparation
+from service.zero_shot.preprocessing.preparation import Preparation, Preprocessor
 from service.zero_shot.preprocessing.processors import load_preparation, preparation_of
 from tests.conftest import noise
 from tests.support import tiny_models
@@ -75,7 +74,7 @@ def test_model_whose_pictures_are_prepared_otherwise_is_loaded(
 def image_features(folder: Path) -> Any:
     loaded = load_torch(model_files.locate(str(folder), None), "cpu", "float32", 1)
     encoder = ClipEncoder(loaded)
-    return encoder.encode_images([encoder.prepare(noise(60, 40, seed=seed)) for seed in range(4)])
+    return encoder.encode_images([encoder.preprocess(noise(60, 40, seed=seed)) for seed in range(4)])
 
 
 @pytest.fixture(scope="module", params=["clip", "siglip", "siglip 2"])
@@ -86,7 +85,7 @@ def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 Change = Callable[[dict[str, Any]], object]
 
 
-def prepared_by(written: Path, folder: Path, change: Change) -> Prepare:
+def prepared_by(written: Path, folder: Path, change: Change) -> Preprocessor:
     """Return what prepares the pictures of a model whose preprocessor_config.json was changed."""
     folder.mkdir()
     for file in written.iterdir():

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from service.errors import CorruptModel
 from service.zero_shot import model_files
 from service.zero_shot.backends.base import LoadedModel
-from service.zero_shot.backends.proof import WRITINGS, prove
+from service.zero_shot.backends.parity_check import TOKENIZER_SAMPLES, check_model
 from service.zero_shot.backends.torch_backend import load_torch
-from service.zero_shot.features import ImageInputs
+from service.zero_shot.preprocessing.preparation import ImageInputs
 from service.zero_shot.preprocessing.processors import reference_tokens
 from tests.support import tiny_models
 from tests.support.gaze_command import gaze
@@ -27,7 +27,7 @@ def load(folder: Path) -> LoadedModel:
 
 
 def proved(folder: Path) -> None:
-    prove(load(folder), model_files.locate(str(folder), None))
+    check_model(load(folder), model_files.locate(str(folder), None))
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_there_are_fifty_ways_of_writing() -> None:
-    assert len(set(WRITINGS)) == len(WRITINGS) >= 50
+    assert len(set(TOKENIZER_SAMPLES)) == len(TOKENIZER_SAMPLES) >= 50
 
 
 @pytest.mark.parametrize("family", tiny_models.FAMILIES)
@@ -51,7 +51,7 @@ def test_sound_models_pass(tmp_path: Path, family: str) -> None:
 
 def test_the_demo_model_passes() -> None:
     files = model_files.locate("demo", None)
-    prove(load_torch(files, "cpu", "float32", 1), files)
+    check_model(load_torch(files, "cpu", "float32", 1), files)
 
 
 def with_a_tokenizer_that_keeps_capitals(folder: Path) -> None:
@@ -109,7 +109,7 @@ def test_model_that_cannot_rank_phrases_is_refused(
 class Disturbed:
     """A backend between whose tokens or features and their like something goes wrong."""
 
-    lanes, image_batch, text_batch = 1, 1, 8
+    max_concurrent_batches, image_batch, text_batch = 1, 1, 8
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ def test_backend_that_confuses_phrases_is_refused(clip_folder: Path, disturbed: 
     loaded = load(clip_folder)
     broken = replace(loaded, backend=Disturbed(loaded.backend, **disturbed))
     with pytest.raises(CorruptModel, match=reason):
-        prove(broken, model_files.locate(str(clip_folder), None))
+        check_model(broken, model_files.locate(str(clip_folder), None))
 
 
 @pytest.mark.parametrize("backend", ["auto", "torch"])

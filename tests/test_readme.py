@@ -14,8 +14,7 @@ from PIL import Image
 
 from service.api.schemas.requests import INCLUDED, MAX_EXPLAINED
 from service.zero_shot.interpretation.certainty import NEAR_TIE_SIMILARITY
-from service.zero_shot.interpretation.lift import NONE_OF_THESE_BELOW
-from service.zero_shot.interpretation.neutral import neutral_pictures
+from service.zero_shot.interpretation.lift import NONE_OF_THESE_BELOW, neutral_pictures
 from service.zero_shot.interpretation.stability import MAX_PHRASES
 from tests.conftest import REPOSITORY
 from tests.support.documented import blocks

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from service.zero_shot.preprocessing.resizing import resized
+from service.zero_shot.preprocessing.preparation import resized
 from tests.conftest import noise
 
 RESAMPLES = tuple(Image.Resampling)
@@ -39,7 +39,7 @@ def test_bands_of_any_height_are_as_from_pillow(
     samples = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     picture = Image.fromarray(samples)
     with pytest.MonkeyPatch.context() as small_bands:
-        small_bands.setattr("service.zero_shot.preprocessing.resizing._MIN_PIXELS_A_CORE", 1)
+        small_bands.setattr("service.zero_shot.preprocessing.preparation._MIN_PIXELS_A_CORE", 1)
         ours = resized(picture, target, resample, cores)
     np.testing.assert_array_equal(np.asarray(ours), np.asarray(picture.resize(target, resample)))
 
@@ -71,7 +71,7 @@ def test_what_is_had_in_parts_is_as_from_pillow(
     samples = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     picture = Image.fromarray(samples)
     with pytest.MonkeyPatch.context() as small_bands:
-        small_bands.setattr("service.zero_shot.preprocessing.resizing._BAND_PIXELS", band)
+        small_bands.setattr("service.zero_shot.preprocessing.preparation._BAND_PIXELS", band)
         ours = resized(Parts(picture), target, resample)
     np.testing.assert_array_equal(np.asarray(ours), np.asarray(picture.resize(target, resample)))
 

@@ -26,7 +26,7 @@ def received(*pieces: bytes) -> RequestBuffer:
 
 def test_nothing_has_been_received() -> None:
     nothing = received()
-    assert (nothing.is_ready, nothing.is_complete, nothing.head, nothing.size) == (False, False, None, 0)
+    assert (nothing.is_ready, nothing.is_complete, nothing.head, nothing.size) == (False, False, b"", 0)
     assert nothing.method_and_path == ("", "")
     assert nothing.request_id is None
 
@@ -61,7 +61,7 @@ def test_when_a_request_is_ready_and_complete(sent: bytes, is_ready: bool, is_co
     buffer = received(sent)
     assert (buffer.is_ready, buffer.is_complete) == (is_ready, is_complete)
     assert buffer.size == len(sent)
-    if buffer.head is not None:
+    if buffer.head:
         pieces, early = buffer.take()
         assert b"".join(pieces) + early == sent
         assert len(buffer.take()[0]) == 1  # the head

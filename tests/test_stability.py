@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from service.zero_shot.classifier import EncodedList, ZeroShotClassifier
-from service.zero_shot.features import TextFeatures
 from service.zero_shot.interpretation.stability import MAX_PHRASES, TEMPLATES, Range, Spread, spreads
 from service.zero_shot.phrase_lists import own_list
 from service.zero_shot.ranking import Scores
+from service.zero_shot.text_features import TextFeatures
 from tests.support.hash_encoder import HashEncoder
 from tests.support.rankings import rank_list, scored
 

@@ -10,20 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.documents.csv_text import csv_line
-from service.documents.finding import Finding, Machine, RankedTerms, Subject, Term
+from service.documents.finding import Finding, Provenance, RankedTerms, Subject, Term
 from service.documents.formats import FORMATS
 from service.documents.naming import picture_name
+from service.documents.tables import csv_line
 from tests.support import import_readers
 from tests.support.import_readers import Record, fgetcsv, rfc_4180, unguarded
 from tests.support.museum_findings import (
     FINDINGS,
     HOSTILE,
     HOSTILE_FINDING,
-    MACHINE,
     NOTHING,
     ORDINARY,
     PAGE,
+    PROVENANCE,
     UPLOAD,
     ranked,
     term,
@@ -46,8 +46,8 @@ def prediction(of_list: RankedTerms, each: Term) -> dict[str, str]:
         "phrase": each.phrase,
         "probability": each.probability,
         "similarity": each.similarity,
-        "model": MACHINE.model,
-        "revision": MACHINE.revision,
+        "model": PROVENANCE.model,
+        "revision": PROVENANCE.revision,
         "date": "2026-01-15T10:00:00Z",
         "list_hash": of_list.hash,
         "candidates": of_list.candidates,
@@ -62,7 +62,7 @@ def predictions(finding: Finding) -> list[dict[str, str]]:
 
 
 def rendered(name: str, *findings: Finding) -> str:
-    return "".join(FORMATS[name].render(findings, MACHINE, PAGE))
+    return "".join(FORMATS[name].render(findings, PROVENANCE, PAGE))
 
 
 def records(name: str, *findings: Finding) -> list[Record]:
@@ -78,7 +78,7 @@ def test_the_plain_form_has_the_columns_that_were_promised() -> None:
 
 def test_the_plain_form_reads_back() -> None:
     assert import_readers.plain(rendered("csv", *FINDINGS)) == [
-        (picture_name(finding.subject, MACHINE), each) for finding in FINDINGS for each in predictions(finding)
+        (picture_name(finding.subject, PROVENANCE), each) for finding in FINDINGS for each in predictions(finding)
     ]
 
 
@@ -86,7 +86,7 @@ def test_the_plain_form_reads_back() -> None:
 def test_a_systems_form_reads_back(name: str) -> None:
     read = records(name, *FINDINGS)
     assert [(record.identifier, record.predictions) for record in read] == [
-        (picture_name(finding.subject, MACHINE), predictions(finding))
+        (picture_name(finding.subject, PROVENANCE), predictions(finding))
         for finding in (ORDINARY, UPLOAD, HOSTILE_FINDING)
     ]
 
@@ -104,16 +104,16 @@ def test_numbers_read_back_exactly(name: str) -> None:
 def test_rows_are_those_of_the_whole(name: str) -> None:
     table = FORMATS[name].table
     assert table is not None
-    assert table.header() + "".join(table.rows(each, MACHINE) for each in FINDINGS) == rendered(name, *FINDINGS)
-    assert table.rows(NOTHING, MACHINE) == ""
+    assert table.header() + "".join(table.rows(each, PROVENANCE) for each in FINDINGS) == rendered(name, *FINDINGS)
+    assert table.rows(NOTHING, PROVENANCE) == ""
     assert table.header().count("\n") == 1
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_form_tells_model_revision_list_candidates_and_date(name: str) -> None:
     text = rendered(name, ORDINARY)
-    assert MACHINE.revision is not None
-    for told in (MACHINE.model, MACHINE.revision, ORDINARY.lists[0].hash, "193", "2026-01-15T10:00:00Z"):
+    assert PROVENANCE.revision is not None
+    for told in (PROVENANCE.model, PROVENANCE.revision, ORDINARY.lists[0].hash, "193", "2026-01-15T10:00:00Z"):
         assert told in text
     for uri in ("http://vocab.getty.edu/aat/300021503", "http://vocab.getty.edu/ulan/500019484"):
         assert uri in text
@@ -197,8 +197,8 @@ def test_forms_have_media_types_and_endings() -> None:
 
 
 def test_a_model_without_a_revision_leaves_it_out() -> None:
-    machine = Machine("demo", None, "1.2.3", MACHINE.address, MACHINE.created)
-    [(_, read)] = import_readers.plain("".join(FORMATS["csv"].render([UPLOAD], machine, PAGE)))
+    provenance = Provenance("demo", None, "1.2.3", PROVENANCE.address, PROVENANCE.created)
+    [(_, read)] = import_readers.plain("".join(FORMATS["csv"].render([UPLOAD], provenance, PAGE)))
     assert "revision" not in read
-    [record] = import_readers.omeka_s("".join(FORMATS["csv-omeka-s"].render([UPLOAD], machine, PAGE)))
+    [record] = import_readers.omeka_s("".join(FORMATS["csv-omeka-s"].render([UPLOAD], provenance, PAGE)))
     assert "revision" not in record.predictions[0]

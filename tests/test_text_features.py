@@ -18,9 +18,9 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from structlog.testing import capture_logs
 
+from service.zero_shot.backends.base import ModelDescription
 from service.zero_shot.cache import CacheFolder
-from service.zero_shot.features import ModelDescription, Progress, TextFeatures
-from service.zero_shot.text_features import TextFeatureFiles
+from service.zero_shot.text_features import Progress, TextFeatureFiles, TextFeatures
 from tests.conftest import REPOSITORY
 from tests.support.hash_encoder import HashEncoder
 from tests.support.mounts import on_a_disk
@@ -349,7 +349,7 @@ from pathlib import Path
 import numpy as np
 from structlog.testing import capture_logs
 from service.zero_shot.cache import CacheFolder
-from service.zero_shot.features import TextFeatures
+from service.zero_shot.text_features import TextFeatures
 from service.zero_shot.text_features import TextFeatureFiles
 from tests.support.hash_encoder import HashEncoder
 

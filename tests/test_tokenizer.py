@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.zero_shot import model_files
-from service.zero_shot.backends.proof import WRITINGS
+from service.zero_shot.backends.parity_check import TOKENIZER_SAMPLES
 from service.zero_shot.preprocessing.processors import load_tokenizer, tokenizer_of
 from service.zero_shot.preprocessing.tokenizer import Padding, PhraseTokenizer
 from tests.support import tiny_models
@@ -176,7 +176,7 @@ def test_siglips_phrases_lose_capitals_and_punctuation_whatever_the_tokenizer_is
     ours = load_tokenizer(model_files.locate(str(folder), None), tiny_models.SIGLIP_TOKENS)
     # Of several accents on a letter the tokenizers' library makes other tokens than SentencePiece, whatever is asked.
     stacked = "a\u0300\u0301\u0302 stack"
-    phrases = [*(phrase for phrase in WRITINGS if phrase != stacked), "ΟΔΟΣ ΠΊΝΑΚΑΣ Σ.", "\x1cA B\x85C", "A_b"]
+    phrases = [*(phrase for phrase in TOKENIZER_SAMPLES if phrase != stacked), "ΟΔΟΣ ΠΊΝΑΚΑΣ Σ.", "\x1cA B\x85C", "A_b"]
     assert ours(phrases)[0] == [Pair(ours, theirs, filled_up=True).expected(phrase) for phrase in phrases]
     if named != "SiglipTokenizer" or arrange is not as_both_files:  # which then is what its settings say
         assert len(tokenizer_of(model_files.locate(str(folder), None), "siglip")) == len(theirs)

@@ -38,7 +38,7 @@ def load(folder: Path, device: str = "cpu", precision: str = "auto") -> LoadedMo
 
 def image_features(loaded: LoadedModel) -> Any:
     encoder = ClipEncoder(loaded)
-    return encoder.encode_images([encoder.prepare(noise(60, 40, seed=seed)) for seed in range(4)])
+    return encoder.encode_images([encoder.preprocess(noise(60, 40, seed=seed)) for seed in range(4)])
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_description_is_read_from_the_model(tmp_path: Path, family: str) -> None
     assert model.image_size == 32
     assert model.feature_size == image_features(loaded).shape[1] == (8 if clip else 16)
     assert (model.backend, model.precision, model.device, model.demo) == ("torch", "float32", "cpu", False)
-    assert loaded.backend.lanes == 1
+    assert loaded.backend.max_concurrent_batches == 1
 
 
 def test_half_precision_weights_are_computed_in_single(clip: LoadedModel, clip_folder: Path, tmp_path: Path) -> None:
@@ -122,14 +122,14 @@ def test_features_of_a_cuda_device_are_near_the_cpus(tmp_path: Path, family: str
 def test_lanes_have_what_they_need_of_a_device_that_is_full(clip_folder: Path) -> None:
     loaded = load(clip_folder, "cuda")
     expected = image_features(loaded)
-    together = threading.Barrier(loaded.backend.lanes)
+    together = threading.Barrier(loaded.backend.max_concurrent_batches)
 
     def ask(_: int) -> Any:
         together.wait()
         return image_features(loaded)
 
-    with full_but_for(16 * MIB), ThreadPoolExecutor(loaded.backend.lanes) as callers:
-        for found in callers.map(ask, range(loaded.backend.lanes)):
+    with full_but_for(16 * MIB), ThreadPoolExecutor(loaded.backend.max_concurrent_batches) as callers:
+        for found in callers.map(ask, range(loaded.backend.max_concurrent_batches)):
             np.testing.assert_allclose(found, expected, atol=1e-3)
 
 

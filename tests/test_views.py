@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.images.decode import ImageLimits, decode
-from service.zero_shot.interpretation.views import Views
-from service.zero_shot.preprocessing.framing import Fit, Framing
+from service.zero_shot.interpretation.stability import Views
+from service.zero_shot.preprocessing.preparation import Fit, Framing
 from tests.conftest import encoded, noise
 
 FRAMING = Framing((224, 224), 224, Image.Resampling.BICUBIC, "crop")

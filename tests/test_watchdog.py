@@ -6,14 +6,11 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
-from service.zero_shot import watchdog
-from service.zero_shot.classifier import ZeroShotClassifier
-from service.zero_shot.loading import LoadingClassifier, Report
-from service.zero_shot.watchdog import Watchdog
-from tests.support.held_model import SECONDS, HeldModel, impatient, wait_until
+from service.zero_shot.classifier import LoadingClassifier, Report, Watchdog, ZeroShotClassifier
+from tests.support.held_model import SECONDS, HeldModel, wait_until, with_stall_timeout
 
-LOOK_SECONDS = 0.01
-PATIENCE = 0.6
+POLL_SECONDS = 0.01
+STALL_TIMEOUT = 0.6
 SILENT = "the model does not answer"
 ENDS = "the process ends, because its model does not answer"
 
@@ -40,8 +37,8 @@ class Process:
 
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> HeldModel:
-    monkeypatch.setattr(watchdog, "LOOK_SECONDS", LOOK_SECONDS)
-    return impatient(monkeypatch, PATIENCE)
+    monkeypatch.setattr("service.zero_shot.classifier.WATCH_SECONDS", POLL_SECONDS)
+    return with_stall_timeout(monkeypatch, STALL_TIMEOUT)
 
 
 def test_a_process_whose_model_hangs_is_ended_after_twice_the_patience(model: HeldModel) -> None:
@@ -50,7 +47,7 @@ def test_a_process_whose_model_hangs_is_ended_after_twice_the_patience(model: He
         began = time.monotonic()
         model.hang_with_a_caller()
         process.wait_for_end()
-        assert time.monotonic() - began >= 2 * PATIENCE - LOOK_SECONDS
+        assert time.monotonic() - began >= 2 * STALL_TIMEOUT - POLL_SECONDS
     assert [(line["log_level"], line["event"]) for line in logs] == [("error", SILENT), ("error", ENDS)]
     model.go_on()
 
@@ -67,12 +64,12 @@ def test_a_process_whose_model_fails_again_and_again_is_ended(model: HeldModel) 
 def test_a_process_that_was_halted_as_a_whole_has_time_to_answer(model: HeldModel) -> None:
     # As if halted: to the first look, the pass is long overdue.
     model.hang_with_a_caller()
-    time.sleep(3 * PATIENCE)
+    time.sleep(3 * STALL_TIMEOUT)
     with capture_logs() as logs:
         process = Process(model.loading)
         began = time.monotonic()
         process.wait_for_end()
-        assert time.monotonic() - began >= PATIENCE - LOOK_SECONDS
+        assert time.monotonic() - began >= STALL_TIMEOUT - POLL_SECONDS
     assert all(line["seconds"] >= 1 for line in logs)
     model.go_on()
 
@@ -83,11 +80,11 @@ def test_a_process_whose_model_answers_late_time_and_again_goes_on(model: HeldMo
         for _ in range(4):
             before = len(logs)
             model.hang_with_a_caller()
-            wait_until(lambda: model.pulse.stuck)
-            time.sleep(PATIENCE / 2)  # less than it is given, and four times that is more
+            wait_until(lambda: model.monitor.stalled)
+            time.sleep(STALL_TIMEOUT / 2)  # less than it is given, and four times that is more
             assert len(logs) == before + 1
             model.go_on()
-            time.sleep(5 * LOOK_SECONDS)
+            time.sleep(5 * POLL_SECONDS)
     assert {line["event"] for line in logs} == {SILENT}
     assert process.ends == 0
     model.hang_with_a_caller()
@@ -105,10 +102,10 @@ def test_a_model_that_has_nothing_to_do_or_is_not_there_yet_is_left_alone(model:
     with capture_logs() as logs:
         loading = LoadingClassifier(build).start()
         process = Process(loading)
-        time.sleep(3 * PATIENCE)
+        time.sleep(3 * STALL_TIMEOUT)
         loaded.set()
         loading.wait()
-        time.sleep(3 * PATIENCE)
+        time.sleep(3 * STALL_TIMEOUT)
         assert logs == []
         assert process.ends == 0
     model.hang_with_a_caller()

@@ -14,10 +14,10 @@ from service.api.query import ImageSource
 from service.api.request_context import current_request
 from service.api.schemas.responses import GazeAnswer, ImageInfo, RankedList, Result
 from service.documents.annotation_page import CONTEXT_PATH, context
-from service.documents.finding import Finding, Machine, RankedTerms, Subject, Term
+from service.documents.finding import Finding, Provenance, RankedTerms, Subject, Term
 from service.documents.formats import Format
 from service.errors import MalformedRequest
-from service.zero_shot.features import Require
+from service.zero_shot.batching import CancelCheck
 from service.zero_shot.phrase_lists import PhraseList
 
 
@@ -28,18 +28,18 @@ def document(
     lists: Mapping[str, PhraseList],
     *,
     address: str,
-    check: Require,
+    check: CancelCheck,
 ) -> Response:
     """Return the answer, of which no picture failed, in this format. `check` is called picture by picture."""
     model = answer.model
-    machine = Machine(model.id, model.revision, __version__, address, datetime.now(UTC))
+    provenance = Provenance(model.id, model.revision, __version__, address, datetime.now(UTC))
     findings = [
         Finding(_subject(result.image, source), tuple(_ranked(result.lists, lists)))
         for result, source in zip(answer.results, sources, strict=True)
         if isinstance(result, Result)
     ]
     pieces: list[bytes] = []
-    for piece in document_format.render(findings, machine, f"{address}/v1/gaze/{current_request().request_id}"):
+    for piece in document_format.render(findings, provenance, f"{address}/v1/gaze/{current_request().request_id}"):
         check()
         pieces.append(piece.encode(errors="replace"))
     return Response(b"".join(pieces), content_type=document_format.media_type)

@@ -10,6 +10,7 @@ import numpy as np
 from flask import Blueprint, Response, request
 from PIL import Image
 
+from service.api.gaze import framing_of
 from service.api.images import ImageServices, RequestImages, warnings_of
 from service.api.openapi import examples
 from service.api.openapi.operation import IMAGE_ERRORS, Operation
@@ -19,14 +20,12 @@ from service.api.schemas import responses
 from service.api.schemas.forms import ExplainForm
 from service.api.schemas.requests import ExplainRequest
 from service.errors import FieldError, GazeError, InvalidRequest
-from service.images.decode import min_short_side_for
+from service.images.decode import MIN_SHORT_SIDES
 from service.limits.admission import Admission
-from service.zero_shot.batching import LOOK_SECONDS
-from service.zero_shot.classifier import ZeroShotClassifier
-from service.zero_shot.features import Require
+from service.zero_shot.batching import POLL_SECONDS, CancelCheck
+from service.zero_shot.classifier import LoadingClassifier, ZeroShotClassifier
 from service.zero_shot.interpretation.heat_map import METHOD, HeatMap, heat_maps, overlay_of, pictures_to_ask
-from service.zero_shot.interpretation.views import Views
-from service.zero_shot.loading import LoadingClassifier
+from service.zero_shot.interpretation.stability import Views
 from service.zero_shot.ranking import caveats, cosines
 
 _AT_A_TIME = 3
@@ -41,11 +40,11 @@ class _Computing:
         self._turn = threading.Lock()
 
     @contextmanager
-    def turn(self, require: Require) -> Iterator[None]:
-        """Wait for the turn, and have it. Raises Overloaded if too many wait already, and what `require` does."""
+    def turn(self, check: CancelCheck) -> Iterator[None]:
+        """Wait for the turn, and have it. Raises Overloaded if too many wait already, and what `check` raises."""
         with self._places.slot():
-            while not self._turn.acquire(timeout=LOOK_SECONDS):
-                require()
+            while not self._turn.acquire(timeout=POLL_SECONDS):
+                check()
             try:
                 yield
             finally:
@@ -93,18 +92,18 @@ def _explained(
 ) -> responses.Explanation:
     """Return the heat maps of a query's phrases. Raises what the image raises."""
     loader = RequestImages(services, context, classifier.model.image_size)
-    framing = classifier.require_framing("/fit" if query.fit else "")
+    framing = framing_of(classifier, "/fit" if query.fit else "")
     fit = query.fit or framing.own
     [image, *others] = loader.resolve([query.image])
     if others:
         raise InvalidRequest(errors=(FieldError(query.image.pointer, "This leads to several pictures; give one."),))
-    side = min_short_side_for(classifier.model.image_size)
+    side = MIN_SHORT_SIDES * classifier.model.image_size
     picture = loader.load(image, Views(framing, fit), side, exact=True)
     if isinstance(picture, GazeError):
         raise picture
     seen = picture.inputs[fit]
     with context.stage("encode"), computing.turn(context.deadline.check):
-        [phrases] = classifier.encode_lists([query.phrases], require=context.deadline.check)
+        [phrases] = classifier.encode_lists([query.phrases], check=context.deadline.check)
         features = classifier.encode_views(pictures_to_ask(seen), context.deadline.check)
     with context.stage("rank"):
         similarities = np.stack([cosines(each, phrases.text_features) for each in features])

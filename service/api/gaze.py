@@ -18,12 +18,12 @@ from service.api.schemas.forms import GazeForm, GazeParameters
 from service.api.schemas.requests import GazeRequest
 from service.api.schemas.responses import GazeAnswer
 from service.errors import FieldError, GazeError, InvalidRequest, UnknownList
-from service.images.decode import min_short_side_for
-from service.zero_shot.classifier import EncodedList, ZeroShotClassifier
-from service.zero_shot.interpretation.views import Views
-from service.zero_shot.loading import LoadingClassifier
+from service.images.decode import MIN_SHORT_SIDES
+from service.zero_shot.classifier import EncodedList, LoadingClassifier, ZeroShotClassifier
+from service.zero_shot.interpretation.stability import Views
 from service.zero_shot.phrase_lists import PhraseList
-from service.zero_shot.ranking import Features, Ranker, Ranking, caveats
+from service.zero_shot.preprocessing.preparation import Framing
+from service.zero_shot.ranking import Features, Ranker, Ranking, ViewFeatures, caveats
 
 _ANSWER = TypeAdapter(GazeAnswer)
 
@@ -68,7 +68,7 @@ def gaze_blueprint(
         document_format = read_format(request)
         own_address = address(request) if document_format else ""
         query = read_query(request, query_limits, context.deadline.at)
-        lists = classifier.lists_named(query.lists)
+        lists = _served_lists(classifier, query.lists)
         _refuse_served_names(query.own_lists, served)
         with context.admitted(services.admission):
             handler = _GazeHandler(classifier, services, context, query)
@@ -84,6 +84,27 @@ def gaze_blueprint(
         return Response(_ANSWER.dump_json(answer, exclude_unset=True), content_type="application/json")
 
     return blueprint
+
+
+def _served_lists(classifier: ZeroShotClassifier, names: Sequence[str]) -> tuple[EncodedList, ...]:
+    """Return the lists of these names. Raises UnknownList, which points at the first that is not served."""
+    for index, name in enumerate(names):
+        try:
+            classifier.lists_named([name])
+        except UnknownList as error:
+            raise UnknownList(error.detail, errors=(FieldError(f"/lists/{index}", error.detail),)) from None
+    return classifier.lists_named(names)
+
+
+def framing_of(classifier: ZeroShotClassifier, pointer: str) -> Framing:
+    """Return how pictures come to the model's size. Raises InvalidRequest if the model has no one size for all.
+
+    pointer: to what in the request needs it
+    """
+    if classifier.framing is None:
+        detail = "This model brings pictures to its size in a way of its own, so that this cannot be had."
+        raise InvalidRequest(errors=(FieldError(pointer, detail),))
+    return classifier.framing
 
 
 def _refuse_served_names(own_lists: Sequence[PhraseList], served: dict[str, PhraseList]) -> None:
@@ -103,8 +124,8 @@ class _GazeHandler:
         self._classifier = classifier
         self._context = context
         self._query = query
-        self.loader = RequestImages(services, context, classifier.model.image_size)
         self.check_late = context.deadline.extended(GRACE_SECONDS).check
+        self.loader = RequestImages(services, context, classifier.model.image_size)
 
     def answer(self, images: Sequence[ResolvedImage], served: Sequence[EncodedList], *, whole: bool) -> GazeAnswer:
         """Return the answer to the query. Raises what the image raises, or the first one where every image fails.
@@ -121,9 +142,7 @@ class _GazeHandler:
         if not pictures:
             raise failures[0]
         with context.stage("encode"):
-            own = (
-                classifier.encode_lists(self._query.own_lists, require=self.check_late) if self._query.own_lists else ()
-            )
+            own = classifier.encode_lists(self._query.own_lists, check=self.check_late) if self._query.own_lists else ()
             ranker = Ranker(classifier, self._query.ranking, self.check_late)
             features = self._features(pictures, has_views=views is not None)
         lists = (*served, *own)
@@ -146,28 +165,31 @@ class _GazeHandler:
         fit, several = self._query.fit, "stability" in self._query.ranking.include
         if fit is None and not several:
             return None
-        framing = self._classifier.require_framing("/fit" if fit else "/include")
+        framing = framing_of(self._classifier, "/fit" if fit else "/include")
         return Views(framing, fit or framing.own, several)
 
     def _load(self, images: Sequence[ResolvedImage], views: Views | None) -> list[LoadedImage | GazeError]:
-        side = min_short_side_for(self._classifier.model.image_size)
+        side = MIN_SHORT_SIDES * self._classifier.model.image_size
         if views is None:
-            return [self.loader.load(image, self._classifier.prepare, side) for image in images]
+            return [self.loader.load(image, self._classifier.preprocess, side) for image in images]
         return [self.loader.load(image, views, views.min_short_side(side), exact=True) for image in images]
 
-    def _features(self, pictures: Sequence[LoadedImage], has_views: bool) -> Iterator[Mapping[str, Features]]:
-        """Return the unit features of each picture's views by name, the one that is ranked by first."""
+    def _features(self, pictures: Sequence[LoadedImage], has_views: bool) -> Iterator[ViewFeatures]:
+        """Return the unit features of each picture, or of its views by name, the one that is ranked by first."""
         if has_views:
             return iter([self._features_of_views(picture) for picture in pictures])
-        features = self._classifier.encode_images([picture.inputs for picture in pictures], self.check_late)
-        return iter([{"own": each} for each in features])
+        return iter(self._classifier.encode_images([picture.inputs for picture in pictures], self.check_late))
 
     def _features_of_views(self, picture: LoadedImage) -> Mapping[str, Features]:
         views = [Image.fromarray(view) for view in picture.inputs.values()]
         return dict(zip(picture.inputs, self._classifier.encode_views(views, self.check_late), strict=True))
 
     def _result(
-        self, picture: LoadedImage, views: Mapping[str, Features], lists: Sequence[EncodedList], ranker: Ranker
+        self,
+        picture: LoadedImage,
+        views: ViewFeatures,
+        lists: Sequence[EncodedList],
+        ranker: Ranker,
     ) -> responses.Result:
         ranked = {}
         for encoded in lists:

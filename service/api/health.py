@@ -14,8 +14,8 @@ from service.api.openapi.operation import Operation
 from service.api.schemas.responses import Alive, Ready
 from service.errors import NotReady, ShuttingDown
 from service.images.isolation.decoder import Decoder
-from service.zero_shot.inference_monitor import Pulse
-from service.zero_shot.loading import LoadingClassifier
+from service.zero_shot.batching import InferenceMonitor
+from service.zero_shot.classifier import LoadingClassifier
 
 log = structlog.get_logger()
 
@@ -46,7 +46,7 @@ class Trial:
     def _run(self, what: Callable[[], object]) -> None:
         try:
             what()
-        except Exception as error:  # the pulse shows that it did not succeed; here is why
+        except Exception as error:  # the monitor shows that it did not succeed; here is why
             log.error("a trial inference failed", exc_info=error)
 
 
@@ -59,8 +59,8 @@ def health_blueprint(loading: LoadingClassifier, decoder: Decoder, shutting_down
     @Operation("It does.", Alive, errors=(NotReady,))
     def livez() -> Response:
         """Say that the process answers, and that no inference in it has hung or keeps failing."""
-        if loading.classifier and loading.classifier.pulse.stuck:
-            raise _unanswered(loading.classifier.pulse)
+        if loading.classifier and loading.classifier.monitor.stalled:
+            raise _unanswered(loading.classifier.monitor)
         return Response(Alive().model_dump_json(), content_type="application/json")
 
     @blueprint.get("/readyz")
@@ -70,12 +70,12 @@ def health_blueprint(loading: LoadingClassifier, decoder: Decoder, shutting_down
         if shutting_down.is_set():
             raise ShuttingDown(retry_after=1)
         classifier = loading.require()
-        pulse = classifier.pulse
+        monitor = classifier.monitor
         # Long before it would count as silent, so that a slow model has the time to show that it answers.
-        if pulse.seconds_since_success > pulse.patience / 2:
+        if monitor.seconds_since_success > monitor.stall_timeout / 2:
             trial.run(lambda: classifier.encode_image(Image.new("RGB", (64, 48), "grey")))
-        if pulse.stuck or pulse.seconds_since_success > pulse.patience:
-            raise _unanswered(pulse)
+        if monitor.stalled or monitor.seconds_since_success > monitor.stall_timeout:
+            raise _unanswered(monitor)
         if still := decoder.stalled_seconds:
             raise NotReady(f"No picture has been decoded for {still:.0f} seconds.", retry_after=_RETRY_SECONDS)
         return Response(Ready().model_dump_json(), content_type="application/json")
@@ -89,8 +89,8 @@ def health_blueprint(loading: LoadingClassifier, decoder: Decoder, shutting_down
     return blueprint
 
 
-def _unanswered(pulse: Pulse) -> NotReady:
+def _unanswered(monitor: InferenceMonitor) -> NotReady:
     return NotReady(
-        f"The model last answered {pulse.seconds_since_success:.0f} seconds ago and does not answer now.",
+        f"The model last answered {monitor.seconds_since_success:.0f} seconds ago and does not answer now.",
         retry_after=_RETRY_SECONDS,
     )

@@ -28,7 +28,7 @@ from service.documents.formats import FORMATS, Format
 from service.errors import FieldError, InvalidRequest
 from service.iiif.presentation import Canvas
 from service.zero_shot.phrase_lists import OWN_LIST, PhraseList, own_list
-from service.zero_shot.preprocessing.framing import Fit
+from service.zero_shot.preprocessing.preparation import Fit
 from service.zero_shot.ranking import RankOptions
 
 JSON = "application/json"

@@ -11,15 +11,14 @@ from pathlib import Path
 
 import click
 
-from service.bulk.engine import Engine
-from service.bulk.output import FORMS
-from service.bulk.parquet import require_pyarrow
+from service.bulk.items import Engine
+from service.bulk.output import FORMS, require_pyarrow
 from service.bulk.plan import Plan
-from service.bulk.run import Collection, Lists, Output, Start, Wishes, run
+from service.bulk.run import Collection, Lists, Output, RunOptions, Start, run
 from service.images.decode import ImageLimits
 from service.limits.threads import available_cores
 from service.settings import read_settings
-from service.zero_shot.features import ModelDescription
+from service.zero_shot.backends.base import ModelDescription
 from service.zero_shot.model_files import ModelFiles
 
 SOME_FAILED = 3
@@ -119,7 +118,7 @@ def bulk(
     plan = Plan(settings, names, phrases, top_k, min_probability, limits)
     began = date.replace(tzinfo=UTC) if date else datetime.now(UTC).replace(microsecond=0)
     start = _start_on_ray(plan, ray_cores, ray_address) if engine == "ray" else _start_here(plan, quiet=quiet)
-    wishes = Wishes(began, restart, retry_errors, quiet)
+    options = RunOptions(began, restart, retry_errors, quiet)
 
     def stop(*_signal: object) -> None:
         click.echo(f"Stopped. The same command goes on; {output.progress} says where.", err=True)
@@ -130,7 +129,7 @@ def bulk(
         sys.exit(128 + signal.SIGINT)
 
     signal.signal(signal.SIGINT, stop)
-    failed = run(plan, Collection(sources, limit_items, encoding), output, wishes, start)
+    failed = run(plan, Collection(sources, limit_items, encoding), output, options, start)
     if failed:
         click.echo(f"{failed} images could not be looked at; {output.errors} says why.", err=True)
         sys.exit(SOME_FAILED)

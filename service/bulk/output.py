@@ -2,20 +2,19 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
-from service.bulk.items import Answer, Failure, Item, Outcome
-from service.bulk.parquet import write_parquet
-from service.bulk.rankings import unpacked
-from service.documents.csv_text import csv_line
-from service.documents.finding import Finding, Machine, RankedTerms, Subject
+from service.bulk.items import Answer, Failure, Item, Outcome, as_text
+from service.bulk.rankings import unpack
+from service.documents.finding import Finding, Provenance, RankedTerms, Subject
 from service.documents.formats import FORMATS
-from service.documents.tables import Table
+from service.documents.tables import PLAIN, Table, csv_line
+from service.errors import JobError
 from service.zero_shot.phrase_lists import PhraseList
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -29,19 +28,19 @@ class Findings:
 
     outcomes: returns each item with its outcome, in order, and may be called again
     lists:    that were ranked
-    machine:  for documents; model, as the service's answers describe it
+    provenance:  for documents; model, as the service's answers describe it
     """
 
     outcomes: Callable[[], Found]
     lists: Sequence[PhraseList]
-    machine: Machine
+    provenance: Provenance
     model: Mapping[str, Any]
 
     def answered(self) -> Iterator[Finding]:
         """Yield what was found for each item that did not fail."""
         for item, outcome in self.outcomes():
             if isinstance(outcome, Answer):
-                yield _finding(item, outcome, unpacked(outcome.rankings, self.lists))
+                yield _finding(item, outcome, unpack(outcome.rankings, self.lists))
 
 
 Write = Callable[[IO[bytes], Findings], None]
@@ -51,7 +50,7 @@ def _table(table: Table) -> Write:
     def write(file: IO[bytes], findings: Findings) -> None:
         file.write(table.header().encode())
         for finding in findings.answered():
-            file.write(table.rows(finding, findings.machine).encode())
+            file.write(table.rows(finding, findings.provenance).encode())
 
     return write
 
@@ -62,7 +61,7 @@ def _json_lines(file: IO[bytes], findings: Findings) -> None:
 
 
 def _parquet(file: IO[bytes], findings: Findings) -> None:
-    write_parquet(file, findings.answered(), findings.machine)
+    write_parquet(file, findings.answered(), findings.provenance)
 
 
 FORMS: Mapping[str, Mapping[str, Write]] = {
@@ -99,7 +98,7 @@ def _write_beside(path: Path, names: tuple[str, ...], rows: Iterator[tuple[Item,
     with _whole(path) as file:
         file.write(csv_line(("object_number", "place", "canvas", *names)).encode())
         for item, cells in chain([first], rows):
-            file.write(csv_line((item.object_number, _text(item.place), item.canvas, *cells)).encode())
+            file.write(csv_line((item.object_number, as_text(item.place), item.canvas, *cells)).encode())
 
 
 @contextmanager
@@ -127,7 +126,7 @@ def _finding(item: Item, answer: Answer, rankings: tuple[RankedTerms, ...]) -> F
 
 def _line(item: Item, outcome: Outcome, findings: Findings) -> dict[str, Any]:
     """Return what the service's answer to this picture alone has, less what is the same for all of them."""
-    image = {"source": item.kind, "place": _text(item.place), "canvas": item.canvas, "manifest": item.manifest}
+    image = {"source": item.kind, "place": as_text(item.place), "canvas": item.canvas, "manifest": item.manifest}
     line: dict[str, Any] = {"object_number": item.object_number}
     if isinstance(outcome, Failure):
         return line | {"image": image, "error": asdict(outcome)}
@@ -141,12 +140,62 @@ def _line(item: Item, outcome: Outcome, findings: Findings) -> dict[str, Any]:
             "hash": ranked.hash,
             "predictions": [asdict(term) for term in ranked.terms],
         }
-        for ranked in unpacked(outcome.rankings, findings.lists)
+        for ranked in unpack(outcome.rankings, findings.lists)
     }
-    date = findings.machine.created.strftime("%Y-%m-%dT%H:%M:%SZ")
+    date = findings.provenance.created.strftime("%Y-%m-%dT%H:%M:%SZ")
     warnings = {"warnings": outcome.warnings} if outcome.warnings else {}
     return line | {"image": image | sent, "lists": lists, **warnings, "model": findings.model, "date": date}
 
 
-def _text(path: str) -> str:
-    return os.fsencode(path).decode("utf-8", "replace")
+_ROWS = 65_536
+"""Of a row group; so many are in memory at a time."""
+
+
+def require_pyarrow() -> None:
+    """Raise JobError where pyarrow, an extra of this package, is not installed."""
+    try:
+        import pyarrow.parquet  # noqa: F401, PLC0415  # takes 100 MB, which CSV does without
+    except ImportError:
+        raise JobError(
+            "Parquet needs pyarrow, which is not installed: pip install 'gaze[bulk]', or write .csv or .jsonl."
+        ) from None
+
+
+def write_parquet(file: IO[bytes], findings: Iterable[Finding], provenance: Provenance) -> None:
+    """Write all predictions. Raises JobError as require_pyarrow() does."""
+    require_pyarrow()
+    import pyarrow as pa  # noqa: PLC0415  # as above
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    texts = ("object_number", "list", "label", "phrase", "uri", "model", "revision", "list_hash")
+    types = dict.fromkeys(texts, pa.string()) | {
+        "rank": pa.int32(),
+        "probability": pa.float64(),
+        "similarity": pa.float32(),
+        "date": pa.timestamp("ms", tz="UTC"),
+        "candidates": pa.int32(),
+    }
+    schema = pa.schema([(name, types[name]) for name in PLAIN.columns])
+    with pq.ParquetWriter(file, schema) as writer:
+        rows: list[tuple[Any, ...]] = []
+
+        def flush() -> None:
+            columns = zip(*rows, strict=True) if rows else ([] for _ in PLAIN.columns)
+            arrays = [pa.array(list(column), field.type) for column, field in zip(columns, schema, strict=True)]
+            writer.write_batch(pa.record_batch(arrays, schema=schema))
+            rows.clear()
+
+        for row in _rows(findings, provenance):
+            rows.append(row)
+            if len(rows) == _ROWS:
+                flush()
+        flush()
+
+
+def _rows(findings: Iterable[Finding], provenance: Provenance) -> Iterator[tuple[Any, ...]]:
+    for finding in findings:
+        for ranked in finding.lists:
+            of_list = provenance.model, provenance.revision, provenance.created, ranked.hash, ranked.candidates
+            for term in ranked.terms:
+                of_term = term.rank, term.label, term.phrase, term.uri, term.probability, term.similarity
+                yield finding.subject.object_number, ranked.list_name, *of_term, *of_list

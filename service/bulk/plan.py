@@ -6,20 +6,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.bulk.local import LocalEngine
-from service.bulk.patience import PatientFetcher
-from service.bulk.rankings import Ranking
-from service.bulk.reading import PictureReader
+from service.bulk.rankings import RankingPacker
+from service.bulk.reading import ItemReader, RetryingFetcher
 from service.composition import load_classifier, served_lists
 from service.iiif.document import IiifBudget
 from service.iiif.reader import IiifReader
-from service.images.decode import ImageLimits, min_short_side_for
+from service.images.decode import MIN_SHORT_SIDES, ImageLimits
 from service.images.fetch.fetcher import FETCH_SECONDS, FetchLimits
 from service.images.isolation.decoder import Decoder
 from service.images.loader import ImageLoader
 from service.settings import Settings
 from service.zero_shot import model_files
+from service.zero_shot.backends.base import ModelDescription
 from service.zero_shot.classifier import require_list
-from service.zero_shot.features import ModelDescription
 from service.zero_shot.model_files import ModelFiles
 from service.zero_shot.phrase_lists import OWN_LIST, PhraseList, own_list
 from service.zero_shot.ranking import caveats
@@ -73,9 +72,9 @@ class Plan:
             "GAZE_DECODE": self.settings.decode,
         }
 
-    def fetcher(self) -> PatientFetcher:
+    def fetcher(self) -> RetryingFetcher:
         """Return what fetches pictures and documents as the settings allow."""
-        return PatientFetcher(self.settings.fetch_policy, FetchLimits(self.limits.max_bytes, FETCH_SECONDS))
+        return RetryingFetcher(self.settings.fetch_policy, FetchLimits(self.limits.max_bytes, FETCH_SECONDS))
 
     def iiif(self, documents: int = sys.maxsize) -> IiifReader:
         """Return what reads so many IIIF documents in all; each of them is bounded, and not their sum."""
@@ -91,12 +90,12 @@ class Plan:
         iiif = self.iiif()
         # One more than cores, so that all cores may be at work on pictures that need a process of their own.
         decoder = Decoder(self.limits, cores + 1, DECODE_SECONDS)
-        reader = PictureReader(
+        reader = ItemReader(
             ImageLoader(self.fetcher(), decoder, fast=self.settings.decode == "fast"),
             lambda uri: iiif.fetch_image(uri, model.image_size, time.monotonic() + IIIF_SECONDS),
-            min_short_side_for(model.image_size),
+            MIN_SHORT_SIDES * model.image_size,
         )
-        ranking = Ranking(classifier, encoded, self.top_k, self.min_probability)
+        ranking = RankingPacker(classifier, encoded, self.top_k, self.min_probability)
         warnings = tuple(caveats(model, encoded))
         return ReadyEngine(LocalEngine(reader, classifier, ranking, cores), model, warnings)
 

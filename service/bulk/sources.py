@@ -1,18 +1,25 @@
 """What a job was given -> the pictures that it means: folders, patterns, files, tables, and IIIF documents."""
 
+import codecs
 import os
+import re
 import stat
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import NoReturn
+from urllib.parse import unquote
 
-from service.bulk.items import Failure, Item, Kind
+from service.bulk.items import Failure, Item, Kind, as_text
 from service.bulk.reading import UNREADABLE_FILE
-from service.bulk.table import is_table, rows_of
-from service.errors import InvalidRequest
+from service.errors import JobError
 from service.iiif.image_api import ImageUri
 from service.iiif.presentation import Broken, Canvas
 from service.images.decode import FORMATS
+from service.parsing.csv_files import BrokenCsv, CsvRows
 
 EXTENSIONS = frozenset(extension for each in FORMATS for extension in each.extensions)
 """Of the files that a folder has, those with these are its pictures, and those without any that begin like one."""
@@ -33,7 +40,7 @@ def items_of(
 
     passed:   counts what is passed over, by ending or by what it is
     encoding: of a table that does not say it itself
-    Raises InvalidRequest where it means nothing, and what read_uri does.
+    Raises JobError where it means nothing, and what read_uri does.
     """
     passed = Counter() if passed is None else passed
     if source.lower().startswith(("http://", "https://")):
@@ -47,12 +54,7 @@ def items_of(
     elif _exists(source):
         yield _of_file(source)
     else:
-        raise InvalidRequest(f"There is no {shown(source)}: a source is a folder, a file, a pattern or a IIIF URI.")
-
-
-def shown(path: str) -> str:
-    """Return a path as text: a file's name may be of any encoding."""
-    return os.fsencode(path).decode("utf-8", "replace")
+        raise JobError(f"There is no {as_text(source)}: a source is a folder, a file, a pattern or a IIIF URI.")
 
 
 def _exists(path: str) -> bool:
@@ -82,7 +84,7 @@ def _in_folder(folder: str, passed: "Counter[str]") -> Iterator[Item]:
                 passed[other] += 1
     for error in unreadable:
         why = Failure(UNREADABLE_FILE, f"The folder cannot be read ({error.strerror}).")
-        yield Item(shown(Path(error.filename).name), "file", os.path.abspath(error.filename), failure=why)  # noqa: PTH100
+        yield Item(as_text(Path(error.filename).name), "file", os.path.abspath(error.filename), failure=why)  # noqa: PTH100
 
 
 def _no_picture(path: str) -> str | None:
@@ -111,7 +113,7 @@ def _begins_like_a_picture(path: str) -> bool:
 
 def _ending(path: str) -> str:
     """Return the ending of a name in lower case; what has no letter or has a blank, as in 1999.7, is none."""
-    suffix = shown(Path(path).suffix).lower()
+    suffix = as_text(Path(path).suffix).lower()
     return suffix if any(map(str.isalpha, suffix)) and " " not in suffix else ""
 
 
@@ -130,7 +132,7 @@ def _matching(pattern: str, passed: "Counter[str]") -> Iterator[Item]:
             passed[_FOLDERS] += 1
     found.sort()
     if not found:
-        raise InvalidRequest(f"No file matches {shown(pattern)}.")
+        raise JobError(f"No file matches {as_text(pattern)}.")
     yield from map(_of_file, found)
 
 
@@ -144,7 +146,7 @@ def _is_file(path: str) -> bool:
 def _of_file(path: str) -> Item:
     """Return a file as an item: its name without the ending is all that is known of what it shows."""
     name = Path(path).name
-    return Item(shown(name.removesuffix(Path(path).suffix) if _ending(path) else name), "file", os.path.abspath(path))  # noqa: PTH100  # as above
+    return Item(as_text(name.removesuffix(Path(path).suffix) if _ending(path) else name), "file", os.path.abspath(path))  # noqa: PTH100  # as above
 
 
 def _of_canvas(found: Canvas | Broken) -> Item:
@@ -156,3 +158,144 @@ def _of_canvas(found: Canvas | Broken) -> Item:
     own = ImageUri.parse(found.own_image or "")
     place = found.own_image if own and own.base == found.image and not own.own else None
     return Item(found.id or found.image, kind, place or found.image, found.id, found.manifest)
+
+
+_NUMBER = "objectnumber"
+_PICTURES = ("url", "file", "image")
+"""The column that says where a picture is, whichever there is; each may have addresses and file names."""
+
+_MOST_OF_A_HEADER = 65_536
+_BLANK_ROWS = "blank rows"
+_NO_PICTURE = Failure("no_picture", "The table names no picture for this object number.")
+_NAMES_A_PICTURE = re.compile(r"(?:https?|file):\S+|.+\.[a-z][a-z0-9]{1,4}", re.IGNORECASE)
+"""What the cell of a picture has in most tables, and prose between two separators has not."""
+
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def is_table(path: Path, encoding: str | None = None) -> bool:
+    """Say whether a file is such a table, by its first line."""
+    try:
+        with _rows(path, encoding, _MOST_OF_A_HEADER, errors="replace") as rows:
+            return _NUMBER in rows.header and any(name in rows.header for name in _PICTURES)
+    except JobError:
+        return False
+
+
+def rows_of(path: Path, passed: "Counter[str] | None" = None, encoding: str | None = None) -> Iterator[Item]:
+    """Yield an item for each row of a CSV with a header; file names are relative to the CSV's own folder.
+
+    passed:   counts what is passed over
+    encoding: of a file that begins with no byte order mark; else UTF-8
+    A row without a picture is an item that fails. Raises JobError, naming file and line.
+    """
+    with _rows(path, encoding) as rows:
+        number, picture = _columns(path, rows.header)
+        if any(_reads_as_a_row(line, rows.separator, picture) for line in rows.lines[1:]):
+            _refuse(path, 1, "the quote that a field begins with is closed behind other rows")
+        for line, cells in rows:
+            first, *others = rows.lines
+            if others and all(
+                any(_reads_as_a_row(each, rows.separator, picture) for each in lines) for lines in ([first], others)
+            ):
+                begins = line - len(others)
+                _refuse(path, begins, f"the quote that a field begins with is closed in line {line}, behind other rows")
+            yield _item(path, line, cells[number], cells[picture])
+        if passed is not None and rows.passed_over:
+            passed[_BLANK_ROWS] += rows.passed_over
+
+
+@contextmanager
+def _rows(path: Path, encoding: str | None, most: int = -1, errors: str = "strict") -> Iterator[CsvRows]:
+    """Give a table's rows; where `most` says how many characters of a line are read, only the first of them count."""
+    try:
+        encoding = _encoding(path, encoding)
+        with path.open(encoding=encoding, errors=errors, newline="") as file:
+            yield CsvRows(iter(partial(file.readline, most), ""), (_NUMBER, *_PICTURES))
+    except BrokenCsv as error:
+        _refuse(path, error.line, str(error))
+    except UnicodeError:
+        said = "UTF-8" if encoding == "utf-8-sig" else encoding
+        raise JobError(
+            f"{path}: this is not {said}; save the file as UTF-8, or say --encoding, such as windows-1252."
+        ) from None
+    except OSError as error:
+        raise JobError(f"{path}: the file cannot be read ({error.strerror}).") from None
+
+
+def _encoding(path: Path, otherwise: str | None) -> str:
+    """Return what a file's byte order mark says, which leaves no doubt, or what is said otherwise."""
+    with path.open("rb") as file:
+        first = file.read(4)
+    if first.startswith(_UTF_16) and first != codecs.BOM_UTF32_LE:
+        return "utf-16"
+    return "utf-8-sig" if otherwise is None or first.startswith(codecs.BOM_UTF8) else otherwise
+
+
+def _columns(path: Path, header: list[str]) -> tuple[int, int]:
+    """Return where the object number and the picture stand in a row."""
+    pictures = [name for name in _PICTURES if name in header]
+    if _NUMBER not in header or not pictures:
+        _refuse(path, 1, "the first line must name the columns object_number and one of url, file and image")
+    if len(pictures) > 1:
+        _refuse(path, 1, f"the columns {' and '.join(pictures)} both say where a picture is; leave one")
+    for name, shown in ((_NUMBER, "object_number"), (pictures[0], pictures[0])):
+        if header.count(name) > 1:
+            _refuse(path, 1, f"the column {shown} stands there twice; leave one")
+    return header.index(_NUMBER), header.index(pictures[0])
+
+
+def _reads_as_a_row(line: str, separator: str, picture: int) -> bool:
+    """Say whether a line that is part of a row would be one by itself, by what it has in the place of a picture."""
+    cells = line.split(separator)
+    return len(cells) > picture and bool(_NAMES_A_PICTURE.fullmatch(cells[picture].strip(' "\r\n')))
+
+
+def _item(path: Path, line: int, object_number: str, place: str) -> Item:
+    if not object_number:
+        _refuse(path, line, "the object number is empty")
+    if place.lower().startswith("file:"):
+        place = _path_of(place)
+    if "\0" in object_number + place:
+        _refuse(path, line, "there is a NUL character")
+    if place.lower().startswith(("http://", "https://")):
+        return Item(object_number, "service" if ImageUri.parse(place) else "url", place)
+    if not place:
+        return Item(object_number, "file", "", failure=_NO_PICTURE)
+    return Item(object_number, "file", _as_it_is_spelt(str(path.parent), place))
+
+
+def _path_of(url: str) -> str:
+    """Return the path of a file: URL (RFC 8089); one of another machine's stays as it is, and is not found."""
+    path = url[len("file:") :]
+    if path.startswith("//"):
+        host, slash, path = path[2:].partition("/")
+        if host.lower() not in ("", "localhost"):
+            return url
+        path = slash + path
+    return unquote(path, errors="surrogateescape")
+
+
+def _as_it_is_spelt(folder: str, place: str) -> str:
+    """Return the path of a file that may be named as Windows, macOS or a URL do: backslashes, another normal form, %20.
+
+    What is there under the name as it stands is what is meant.
+    """
+    paths = [os.path.abspath(os.path.join(folder, one)) for one in (place, place.replace("\\", "/"), unquote(place))]  # noqa: PTH100, PTH118  # which leave links alone
+    if place.isascii() and not {"\\", "%"}.intersection(
+        place
+    ):  # as nearly all are, and a disk far away need not be asked of each
+        return paths[0]
+    for path in paths:
+        spelt = os.sep
+        for part in Path(path).parts[1:]:
+            forms = (part, unicodedata.normalize("NFC", part), unicodedata.normalize("NFD", part))
+            joined = [os.path.join(spelt, form) for form in forms]  # noqa: PTH118  # as above
+            spelt = next((each for each in joined if os.path.lexists(each)), joined[0])
+        if os.path.lexists(spelt):
+            return spelt
+    return paths[0]
+
+
+def _refuse(path: Path, line: int, why: str) -> NoReturn:
+    raise JobError(f"{path}, line {line}: {why}.")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from service.documents.finding import Finding, Machine, RankedTerms, Term
+from service.documents.finding import Finding, Provenance, RankedTerms, Term
 from service.documents.naming import escaped_iri, model_iri, model_name, picture_iri, utc
 
 CONTEXT_PATH = "/ns/gaze/1/context.json"
@@ -36,13 +36,13 @@ def context(address: str) -> dict[str, Any]:
     }
 
 
-def page_head(findings: Sequence[Finding], machine: Machine, page_id: str) -> dict[str, Any]:
+def page_head(findings: Sequence[Finding], provenance: Provenance, page_id: str) -> dict[str, Any]:
     """Return the page with the IRI page_id, hidden until a person turns it on, without its items."""
     page: dict[str, Any] = {
-        "@context": [f"{machine.address}{CONTEXT_PATH}", PRESENTATION_CONTEXT],
+        "@context": [f"{provenance.address}{CONTEXT_PATH}", PRESENTATION_CONTEXT],
         "id": page_id,
         "type": "AnnotationPage",
-        "label": {"en": [f"Suggestions by {machine.model} (unreviewed)"]},
+        "label": {"en": [f"Suggestions by {provenance.model} (unreviewed)"]},
         "summary": {"en": [CAUTION]},
         "behavior": ["hidden"],
     }
@@ -51,23 +51,23 @@ def page_head(findings: Sequence[Finding], machine: Machine, page_id: str) -> di
     return page
 
 
-def annotations(finding: Finding, machine: Machine, picture_id: str) -> Iterator[dict[str, Any]]:
+def annotations(finding: Finding, provenance: Provenance, picture_id: str) -> Iterator[dict[str, Any]]:
     """Yield a picture's annotations.
 
     picture_id: that of the page with a fragment, the picture's number; theirs go on with list and rank
     """
-    target = picture_iri(finding.subject, machine)
+    target = picture_iri(finding.subject, provenance)
     for ranked in finding.lists:
         for term in ranked.terms:
             yield {
                 "id": f"{picture_id}/{quote(ranked.list_name, safe='')}/{term.rank}",
                 "type": "Annotation",
                 "motivation": ["tagging", "classifying"],
-                "created": utc(machine),
-                "creator": {"id": model_iri(machine), "type": "Software", "name": model_name(machine)},
-                "generator": {"id": f"{machine.address}/", "type": "Software", "name": f"Gaze {machine.version}"},
+                "created": utc(provenance),
+                "creator": {"id": model_iri(provenance), "type": "Software", "name": model_name(provenance)},
+                "generator": {"id": f"{provenance.address}/", "type": "Software", "name": f"Gaze {provenance.version}"},
                 "body": _bodies(term),
-                **_measures(ranked, term, machine),
+                **_measures(ranked, term, provenance),
                 "target": target,
             }
 
@@ -80,8 +80,8 @@ def _bodies(term: Term) -> list[dict[str, Any]]:
     return [{"type": "SpecificResource", "purpose": "classifying", "source": escaped_iri(term.uri)}, text]
 
 
-def _measures(ranked: RankedTerms, term: Term, machine: Machine) -> dict[str, Any]:
-    revision = {"gaze:revision": machine.revision} if machine.revision else {}
+def _measures(ranked: RankedTerms, term: Term, provenance: Provenance) -> dict[str, Any]:
+    revision = {"gaze:revision": provenance.revision} if provenance.revision else {}
     return {
         "gaze:list": ranked.list_name,
         "gaze:listHash": ranked.hash,
@@ -90,6 +90,6 @@ def _measures(ranked: RankedTerms, term: Term, machine: Machine) -> dict[str, An
         "gaze:phrase": term.phrase,
         "gaze:probability": term.probability,
         "gaze:similarity": term.similarity,
-        "gaze:model": machine.model,
+        "gaze:model": provenance.model,
         **revision,
     }

@@ -1,7 +1,8 @@
-"""What a document is made of: a picture, what was found for it, and the machine that found it."""
+"""What a document is made of: a picture, what was found for it, and the model run that found it."""
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Machine:
+class Provenance:
     """What found it, and when.
 
     model, revision: of CLIP; revision None for a model that has none
@@ -67,3 +68,29 @@ class Machine:
     version: str
     address: str
     created: datetime
+
+
+class Kind(Enum):
+    """What a term of a list would be in a catalogue's record."""
+
+    ARTIST = "artist"
+    STYLE = "style"
+    MATERIAL = "material"
+    TECHNIQUE = "technique"
+    OTHER = "other"
+
+
+_KINDS = {
+    "artists_by_name": Kind.ARTIST,
+    "artists_by_training_prevalence": Kind.ARTIST,
+    "movements": Kind.STYLE,
+    "painting_materials": Kind.MATERIAL,
+    "printing_techniques": Kind.TECHNIQUE,
+    "sculpture_materials": Kind.MATERIAL,
+    "surfaces": Kind.MATERIAL,
+}
+
+
+def kind_of(list_name: str) -> Kind:
+    """Return the kind of a built-in list; OTHER for tools, sites and qualities, and for lists that are not known."""
+    return _KINDS.get(list_name, Kind.OTHER)

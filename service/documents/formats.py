@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from service.documents.annotation_page import annotations, page_head
-from service.documents.finding import Finding, Machine
+from service.documents.finding import Finding, Provenance
 from service.documents.linked_art import linked_art
 from service.documents.tables import COLLECTIONSPACE, COLLECTIVEACCESS, OMEKA_S, PLAIN, RESOURCESPACE, Table
 
@@ -15,7 +15,7 @@ from service.documents.tables import COLLECTIONSPACE, COLLECTIVEACCESS, OMEKA_S,
 class Format:
     """A form of document.
 
-    render:     findings, the machine, and the IRI that the document is to have -> its text, to be encoded as UTF-8,
+    render:     findings, the provenance, and the IRI that the document is to have -> its text, to be encoded as UTF-8,
                 in a piece for each finding and some around them
     bytes_each: about what a prediction takes, beside its texts and the picture's IRI
     times:      how often, or how much longer, its texts stand there at most
@@ -24,26 +24,26 @@ class Format:
 
     media_type: str
     extension: str
-    render: Callable[[Sequence[Finding], Machine, str], Iterator[str]]
+    render: Callable[[Sequence[Finding], Provenance, str], Iterator[str]]
     bytes_each: int
     times: int
     table: Table | None = None
 
 
-def _annotations(findings: Sequence[Finding], machine: Machine, document_id: str) -> Iterator[str]:
-    yield f'{_json(page_head(findings, machine, document_id))[:-1]}, "items": ['
+def _annotations(findings: Sequence[Finding], provenance: Provenance, document_id: str) -> Iterator[str]:
+    yield f'{_json(page_head(findings, provenance, document_id))[:-1]}, "items": ['
     between = ""
     for number, finding in enumerate(findings, start=1):
-        items = _json(list(annotations(finding, machine, f"{document_id}#{number}")))[1:-1]
+        items = _json(list(annotations(finding, provenance, f"{document_id}#{number}")))[1:-1]
         if items:
             yield between + items
             between = ", "
     yield "]}"
 
 
-def _linked_art(findings: Sequence[Finding], machine: Machine, _: str) -> Iterator[str]:
+def _linked_art(findings: Sequence[Finding], provenance: Provenance, _: str) -> Iterator[str]:
     # Linked Art has one record a document: any other number of them is an array.
-    records = (_json(linked_art(finding, machine)) for finding in findings)
+    records = (_json(linked_art(finding, provenance)) for finding in findings)
     if len(findings) == 1:
         yield from records
         return
@@ -58,9 +58,9 @@ def _json(value: object) -> str:
 
 
 def _csv(table: Table, *, bytes_each: int, times: int) -> Format:
-    def render(findings: Sequence[Finding], machine: Machine, _: str) -> Iterator[str]:
+    def render(findings: Sequence[Finding], provenance: Provenance, _: str) -> Iterator[str]:
         yield table.header()
-        yield from (table.rows(finding, machine) for finding in findings)
+        yield from (table.rows(finding, provenance) for finding in findings)
 
     return Format("text/csv; charset=utf-8; header=present", "csv", render, bytes_each, times, table)
 

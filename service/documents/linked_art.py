@@ -8,10 +8,8 @@ Source: Linked Art 1.0, its model (assignments of attributes; creation by artifi
 
 from typing import Any
 
-from service.documents.finding import Finding, Machine, RankedTerms, Subject, Term
-from service.documents.kinds import Kind, kind_of
-from service.documents.naming import escaped_uri, model_iri, model_name, object_number, picture_iri, utc
-from service.documents.note import MARK, note
+from service.documents.finding import Finding, Kind, Provenance, RankedTerms, Subject, Term, kind_of
+from service.documents.naming import MARK, escaped_uri, model_iri, model_name, note, object_number, picture_iri, utc
 
 CONTEXT = "https://linked.art/ns/v1/linked-art.json"
 
@@ -23,7 +21,7 @@ _BRIEF_TEXT = (300418049, "Brief Text")
 _STYLE = (300015646, "Styles and Periods")
 
 
-def linked_art(finding: Finding, machine: Machine) -> dict[str, Any]:
+def linked_art(finding: Finding, provenance: Provenance) -> dict[str, Any]:
     """Return the record of one picture's object.
 
     Its id is the picture's IRI with the fragment `object`, because a canvas or a file is not the object that it shows;
@@ -31,7 +29,7 @@ def linked_art(finding: Finding, machine: Machine) -> dict[str, Any]:
     """
     record: dict[str, Any] = {
         "@context": CONTEXT,
-        "id": _object_uri(finding.subject, machine),
+        "id": _object_uri(finding.subject, provenance),
         "type": "HumanMadeObject",
         "_label": object_number(finding.subject) or "Object in a picture",
         **_pictured(finding.subject),
@@ -40,11 +38,11 @@ def linked_art(finding: Finding, machine: Machine) -> dict[str, Any]:
     for ranked in finding.lists:
         for term in ranked.terms:
             if term.uri is None:
-                statements.append(_statement(ranked, term, machine))
+                statements.append(_statement(ranked, term, provenance))
             elif kind_of(ranked.list_name) in (Kind.ARTIST, Kind.TECHNIQUE):
-                of_production.append(_assignment(ranked, term, term.uri, machine))
+                of_production.append(_assignment(ranked, term, term.uri, provenance))
             else:
-                of_object.append(_assignment(ranked, term, term.uri, machine))
+                of_object.append(_assignment(ranked, term, term.uri, provenance))
     if statements:
         record["referred_to_by"] = statements
     if of_object:
@@ -54,8 +52,8 @@ def linked_art(finding: Finding, machine: Machine) -> dict[str, Any]:
     return record
 
 
-def _object_uri(subject: Subject, machine: Machine) -> str:
-    uri = escaped_uri(picture_iri(subject, machine))
+def _object_uri(subject: Subject, provenance: Provenance) -> str:
+    uri = escaped_uri(picture_iri(subject, provenance))
     return f"{uri}/object" if "#" in uri else f"{uri}#object"
 
 
@@ -75,7 +73,7 @@ def _digital(address: str) -> dict[str, Any]:
     return {"type": "DigitalObject", "access_point": [{"id": escaped_uri(address), "type": "DigitalObject"}]}
 
 
-def _assignment(ranked: RankedTerms, term: Term, uri: str, machine: Machine) -> dict[str, Any]:
+def _assignment(ranked: RankedTerms, term: Term, uri: str, provenance: Provenance) -> dict[str, Any]:
     """Return what the machine assigned, how and when.
 
     The model stands under `influenced_by`, of which `used_specific_object` is a narrower property: the schema lets that
@@ -88,9 +86,9 @@ def _assignment(ranked: RankedTerms, term: Term, uri: str, machine: Machine) -> 
         "_label": f"{MARK}: {term.label}",
         "classified_as": _types(*possibly_by, _AI_GENERATED),
         "technique": _types(_AI),
-        "influenced_by": [{"id": model_iri(machine), "type": "DigitalObject", "_label": model_name(machine)}],
-        "timespan": {"type": "TimeSpan", "begin_of_the_begin": utc(machine), "end_of_the_end": utc(machine)},
-        "referred_to_by": [_statement(ranked, term, machine)],
+        "influenced_by": [{"id": model_iri(provenance), "type": "DigitalObject", "_label": model_name(provenance)}],
+        "timespan": {"type": "TimeSpan", "begin_of_the_begin": utc(provenance), "end_of_the_end": utc(provenance)},
+        "referred_to_by": [_statement(ranked, term, provenance)],
         **assigned_property,
         "assigned": [assigned],
     }
@@ -113,8 +111,8 @@ def _assigned(kind: Kind, uri: str, label: str) -> tuple[dict[str, str], dict[st
             return {}, concept
 
 
-def _statement(ranked: RankedTerms, term: Term, machine: Machine) -> dict[str, Any]:
-    content = note(ranked, term, machine)
+def _statement(ranked: RankedTerms, term: Term, provenance: Provenance) -> dict[str, Any]:
+    content = note(ranked, term, provenance)
     return {"type": "LinguisticObject", "classified_as": _types(_BRIEF_TEXT, _AI_GENERATED), "content": content}
 
 

@@ -2,7 +2,7 @@
 
 The server, in its event loop:
 
-    connections          _MAX_CONNECTIONS; past these the least useful one is closed (10)
+    connections          _MAX_CONNECTIONS: for more, the least useful are closed
     a head               HEAD_SECONDS from the first byte (fault 10)
     a body               GAZE_REQUEST_TIMEOUT from the head on (11), GAZE_MAX_REQUEST_BYTES (3, 4); all that are half
                          read together have at most _MAX_HELD times as much

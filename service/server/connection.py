@@ -5,11 +5,11 @@ import socket
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-BLOCK = 256 * 1024
-"""Bytes that are read at a time."""
+BLOCK = 256 * 1024  # bytes that are read at a time
 
 _LINE_BYTES = 256  # of a request line; the routes of this service are shorter
 _END_OF_HEAD = b"\r\n\r\n"
@@ -22,6 +22,7 @@ _DISCARD = int(socket.MSG_TRUNC) | int(socket.MSG_DONTWAIT)
 _WITH_FIN = int(socket.MSG_MORE) | int(socket.MSG_DONTWAIT)
 _PEEK = int(socket.MSG_PEEK) | int(socket.MSG_DONTWAIT)
 _nowhere = bytearray(BLOCK)
+_NOTHING = memoryview(b"")
 
 
 class RequestBuffer:
@@ -39,24 +40,29 @@ class RequestBuffer:
         self._max_body = max_body
         self._beginning = bytearray()  # all bytes until the head is complete
         self._body: list[bytes] = []
-        self._missing: int | None = None
-        self._too_large = False
+        self._missing: int | None = None  # bytes; None where only the parser can find the end
+        self._is_too_large = False
         self._fields: dict[str, list[str]] = {}  # by their names in small letters
-        self.head: bytes | None = None
+        self.head = b""
         self.size = 0
 
     def add(self, piece: bytes) -> None:
         """Add bytes that have arrived."""
         self.size += len(piece)
-        if self.head is not None:
+        if self.head:
             self._body.append(piece)
             self.skip(len(piece))
             return
         searched = max(0, len(self._beginning) - len(_END_OF_HEAD) + 1)
         self._beginning += piece
-        end = self._beginning.find(_END_OF_HEAD, searched)
-        if end >= 0:
-            self._read_head(end + len(_END_OF_HEAD))
+        end = self._beginning.find(_END_OF_HEAD, searched) + len(_END_OF_HEAD)
+        if end >= len(_END_OF_HEAD):
+            self.head, rest = bytes(self._beginning[:end]), bytes(self._beginning[end:])
+            self._beginning.clear()
+            self._read_head()
+            if rest:
+                self.size -= len(rest)
+                self.add(rest)
 
     def skip(self, size: int) -> None:
         """Count bytes of the body that have arrived and are not kept."""
@@ -71,9 +77,9 @@ class RequestBuffer:
     @property
     def is_ready(self) -> bool:
         """Whether there is nothing to wait for: it is complete, or too large, or a thread has to read the rest."""
-        if self.head is None:
+        if not self.head:
             return len(self._beginning) >= self._max_head
-        return self._missing is None or self._missing <= 0 or self._too_large
+        return self._missing is None or self._missing <= 0 or self._is_too_large
 
     @property
     def is_chunked(self) -> bool:
@@ -83,9 +89,8 @@ class RequestBuffer:
     @property
     def expects_continue(self) -> bool:
         """Whether the client waits for a 100 before it sends the body."""
-        if self.head is None or self._body or b" HTTP/1.0\r\n" in self.head[:_LINE_BYTES]:
-            return False
-        return _EXPECT.search(self.head) is not None
+        is_http_1_0 = b" HTTP/1.0\r\n" in self.head[:_LINE_BYTES]
+        return not self._body and not is_http_1_0 and _EXPECT.search(self.head) is not None
 
     @property
     def method_and_path(self) -> tuple[str, str]:
@@ -98,7 +103,7 @@ class RequestBuffer:
     @property
     def request_id(self) -> str | None:
         """The first X-Request-ID that came and is usable."""
-        return next(filter(_REQUEST_ID.fullmatch, self.fields("x-request-id")), None)
+        return next(filter(_REQUEST_ID.fullmatch, self.fields("X-Request-ID")), None)
 
     def fields(self, name: str) -> list[str]:
         """Return the values of a header, one for each time that it came."""
@@ -106,34 +111,26 @@ class RequestBuffer:
 
     def header(self, name: str) -> str | None:
         """Return a header as the app gets it, or None."""
-        values = self.fields(name)
-        return ",".join(values) if values else None
+        return ",".join(self.fields(name)) if self.fields(name) else None
 
     def take(self) -> tuple[list[bytes], bytes]:
         """Return the request's bytes, in order, and those after its end, which begin the next; keep none of the body.
 
         The expectation of a 100 is left out where the event loop has answered it, or need not.
         """
-        head = self.head or b""
-        pieces, self._body = [head if self.is_chunked else _EXPECT.sub(b"", head), *self._body], []
+        head = self.head if self.is_chunked else _EXPECT.sub(b"", self.head)
+        pieces, self._body = [head, *self._body], []
         end = len(pieces[-1]) + min(0, self._missing or 0)
         early, pieces[-1] = pieces[-1][end:], pieces[-1][:end]
-        return pieces, early
+        return [piece for piece in pieces if piece], early
 
-    def _read_head(self, end: int) -> None:
-        self.head, rest = bytes(self._beginning[:end]), bytes(self._beginning[end:])
-        self._beginning.clear()
+    def _read_head(self) -> None:
         for name, value in _FIELD.findall(self.head):
             self._fields.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1").rstrip(" \t"))
-        lengths = self.fields("content-length")
-        if self.is_chunked or len(lengths) > 1 or (lengths and not _DIGITS.fullmatch(lengths[0])):
-            self._missing = None
-        else:
+        lengths = self.fields("Content-Length")
+        if not self.is_chunked and (not lengths or (len(lengths) == 1 and _DIGITS.fullmatch(lengths[0]))):
             self._missing = int(lengths[0]) if lengths else 0
-            self._too_large = self._missing > self._max_body
-        if rest:
-            self.size -= len(rest)
-            self.add(rest)
+            self._is_too_large = self._missing > self._max_body
 
 
 class State(IntEnum):
@@ -146,36 +143,28 @@ class State(IntEnum):
     ANSWERING = 4  # a thread has it
 
 
+@dataclass(eq=False)
 class Connection:
-    """A connection, and the request on it.
+    """A connection, and the request on it."""
 
-    server:     the address that it was accepted on
-    started:    when the first byte of the request came, or the connection, on time.monotonic()'s clock
-    moved:      when something was last sent
-    deadline:   when the event loop ends what happens on it
-    counted:    whether the client's quota has been charged with the request
-    keep_alive: whether another request may follow
-    unsent:     what is left to send of the answer
-    early:      bytes that came before their request's turn
-    size:       bytes of the answer
-    discarded:  bytes that were read and forgotten
-    """
+    sock: socket.socket
+    address: Any  # the client's; empty on a Unix socket
+    server: Any  # the address that it was accepted on
+    buffer: RequestBuffer
+    state: State = State.RECEIVING
+    started: float = field(default_factory=time.monotonic)  # the request, with its first byte, or the connection
+    moved: float = 0.0  # when something was last sent
+    deadline: float = 0.0  # when the event loop ends what happens on it
+    counted: bool = False  # whether the client's quota has been charged with the request
+    keep_alive: bool = False  # whether another request may follow
+    unsent: memoryview = _NOTHING  # what is left to send of the answer
+    size: int = 0  # bytes of the answer
+    early: bytes = b""  # that came before their request's turn
+    discarded: int = 0  # bytes that were read and forgotten
 
-    def __init__(self, sock: socket.socket, address: Any, server: Any, buffer: RequestBuffer) -> None:
-        self.sock = sock
-        self.fd = sock.fileno()  # asyncio takes sockets as well, and formats them at each look-up that fails
-        self.address = address or ""
-        self.server = server
-        self.buffer = buffer
-        self.state = State.RECEIVING
-        self.started = self.moved = time.monotonic()
-        self.deadline = 0.0
-        self.counted = False
-        self.keep_alive = False
-        self.unsent = memoryview(b"")
-        self.early = b""
-        self.size = self.discarded = 0
-        sock.setblocking(False)
+    def __post_init__(self) -> None:
+        self.sock.setblocking(False)
+        self.fd = self.sock.fileno()  # asyncio takes sockets as well, and formats them where it looks up in vain
 
     @property
     def peer(self) -> str | None:
@@ -187,39 +176,13 @@ class Connection:
         received = self.buffer.size if self.state == State.RECEIVING else 0
         return self.state, received, self.moved if self.state == State.SENDING else self.started
 
-    def begin_again(self, buffer: RequestBuffer, seconds: float) -> bytes:
-        """Wait for another request, for some seconds, and return what has come of it already."""
-        self.buffer, self.counted, self.state = buffer, False, State.IDLE
-        self.started = time.monotonic()
-        self.deadline = self.started + seconds
-        early, self.early = self.early, b""
-        return early
-
-    def begin_to_linger(self, seconds: float) -> bool:
-        """Say that nothing more is sent, and return whether anybody hears that."""
-        try:
-            self.sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            return False
-        self.buffer.take()
-        self.early, self.discarded = b"", 0
-        self.state, self.deadline = State.LINGERING, time.monotonic() + seconds
-        return True
-
     def request(self, deadline: float) -> Iterator[bytes]:
-        """Return the request's bytes: those that are here, then those that come before the deadline.
-
-        For a thread: the second part blocks.
-        """
+        """Return the request's bytes: those that are here, and then, blocking, those that come before the deadline."""
         pieces, self.early = self.buffer.take()
-        is_complete = self.buffer.is_complete
-        return (piece for piece in self._read(pieces, 0.0 if is_complete else deadline) if piece)
-
-    def _read(self, pieces: list[bytes], deadline: float) -> Iterator[bytes]:
         pieces.reverse()
         while pieces:  # each is freed once it is read
             yield pieces.pop()
-        while (seconds := deadline - time.monotonic()) > 0:
+        while not self.buffer.is_complete and (seconds := deadline - time.monotonic()) > 0:
             try:
                 self.sock.settimeout(seconds)
                 piece = self.sock.recv(BLOCK)
@@ -239,10 +202,9 @@ class Connection:
         with suppress(BlockingIOError):
             self.unsent = self.unsent[self.sock.send(self.unsent) :]
             self.moved = time.monotonic()
-        if self.unsent:
-            return False
-        self.unsent = memoryview(b"")  # which holds the answer's memory no more
-        return True
+        if not self.unsent:
+            self.unsent = _NOTHING  # which holds the answer's memory no more
+        return not self.unsent
 
     def send_last(self, answer: bytes) -> None:
         """Send an answer that fits into an empty buffer, together with the end of the connection."""
@@ -264,6 +226,24 @@ class Connection:
             return self.buffer.is_complete and not self.early and not self.sock.recv(1, _PEEK)
         except OSError:  # nothing is there, or nobody
             return True
+
+    def begin_again(self, buffer: RequestBuffer, seconds: float) -> bytes:
+        """Wait for another request, for some seconds, and return what has come of it already."""
+        self.buffer, self.counted, self.state = buffer, False, State.IDLE
+        self.started = time.monotonic()
+        self.deadline = self.started + seconds
+        early, self.early = self.early, b""
+        return early
+
+    def begin_to_linger(self, seconds: float) -> bool:
+        """Say that nothing more is sent, and return whether anybody hears that."""
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            return False
+        self.buffer.take()
+        self.state, self.deadline = State.LINGERING, time.monotonic() + seconds
+        return True
 
 
 def http_head(first_line: str, headers: Iterable[tuple[str, object]]) -> bytes:

@@ -6,44 +6,10 @@ whose successor still loads.
 
 import mmap
 
+from service.limits.admission import SlotCount
+
 FREE, LOADING, FAILED, READY, DRAIN_PENDING = range(5)
-_WORKERS = 1024
-
-
-class SharedCount:
-    """A number for each worker, and their sum.
-
-    Each writes its own alone, so that none is lost when another is killed; the master forgets that one's.
-    """
-
-    def __init__(self) -> None:
-        self._each = memoryview(mmap.mmap(-1, 2 * _WORKERS)).cast("H")
-        self._used = memoryview(mmap.mmap(-1, 2)).cast("H")
-        self._index = 0
-
-    def begin(self, index: int) -> None:
-        """Count from 0 for the worker that is forked next."""
-        self._index = index
-        self.forget(index)
-        self._used[0] = max(self._used[0], index)
-
-    def forget(self, index: int) -> None:
-        """Forget the number of a worker that has ended."""
-        self._each[index] = 0
-
-    @property
-    def own(self) -> int:
-        """This worker's number."""
-        return self._each[self._index]
-
-    @own.setter
-    def own(self, number: int) -> None:
-        self._each[self._index] = number
-
-    @property
-    def total(self) -> int:
-        """The sum of all workers' numbers."""
-        return sum(self._each[: self._used[0] + 1])
+_MAX_WORKERS = 1024
 
 
 class Handover:
@@ -53,14 +19,12 @@ class Handover:
     """
 
     def __init__(self) -> None:
-        self.taken = SharedCount()
-        self._states = mmap.mmap(-1, _WORKERS)
+        self.taken = SlotCount(_MAX_WORKERS)
+        self._states = mmap.mmap(-1, _MAX_WORKERS)
         self._own = 0  # for a process without a master
 
-    # --- in the master ---
-
     def register(self) -> int:
-        """Return an index for the worker that is forked next."""
+        """Return an index for the worker that the master forks next."""
         self._own = self._states.find(bytes([FREE]), 1)
         self._states[self._own] = LOADING
         self.taken.begin(self._own)
@@ -70,14 +34,12 @@ class Handover:
         """Free the index of a worker that has ended, and return whether it had failed to load."""
         failed = self.state_of(index) == FAILED
         self._states[index] = FREE
-        self.taken.forget(index)
+        self.taken.reset(index)
         return failed
 
     def state_of(self, index: int) -> int:
         """Return a worker's state."""
         return self._states[index]
-
-    # --- in a worker ---
 
     def be_ready(self) -> None:
         """Say that this worker can answer."""

@@ -12,9 +12,9 @@ shutting_down = threading.Event()
 """Set once this process is to end; /readyz then says so."""
 
 admission = Admission(SLOTS, FETCH_SLOTS, handover.taken)
-"""The event loop takes slots before a request costs a thread, the app where that was not possible.
+"""Of all workers together, since more of them on the same cores would only let each other wait.
 
-All workers together have as many as one would have: on the same cores, more of them would only wait longer.
+The event loop takes slots before a request costs a thread, the app where that was not possible.
 """
 
 

@@ -4,7 +4,6 @@ import random
 from collections.abc import Mapping
 from email.utils import formatdate
 from functools import lru_cache
-from types import MappingProxyType
 
 import structlog
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
@@ -103,34 +102,17 @@ class Rejector:
 
     def answer(self, conn: Connection, error: GazeError, request_id: str | None = None) -> bytes:
         """Return the answer that tells a client of an error and that the connection is closed; it is recorded."""
-        asked, request_id = conn.buffer.method_and_path, request_id or conn.buffer.request_id
-        headers, client = self._cors.headers(conn.buffer.header("Origin")), self.client(conn)
-        return rejected(error, str(client) if client else None, asked, request_id, headers)
+        asked, client = conn.buffer.method_and_path, self.client(conn)
+        request_id = request_id or conn.buffer.request_id or new_id()
+        method, route = asked if asked in INFERENCE_ROUTES else ("other", "none")
+        prepared = _prepared(type(error), error.detail, error.retry_after, method, route)  # type: ignore[arg-type]
+        prepared.record(request_id, str(client) if client else None)
+        headers = self._cors.headers(conn.buffer.header("Origin"))
+        return prepared.answer(request_id, headers, has_body=asked[0] != "HEAD")
 
     def client(self, conn: Connection) -> Address | None:
         """Return the address that asks, which a trusted proxy may say; the peer's before the head is here."""
         return self._access.client(conn.peer, conn.buffer.header("X-Forwarded-For") or "")
-
-
-def rejected(
-    error: GazeError,
-    client: str | None,
-    asked: tuple[str, str] = ("", ""),
-    request_id: str | None = None,
-    headers: Mapping[str, str] = MappingProxyType({}),
-) -> bytes:
-    """Return the HTTP answer that tells a client of an error; it is counted and logged, as the app does with its own.
-
-    client:     its address
-    asked:      the method and the path, as far as they are known
-    request_id: the client's own, where it has a usable one
-    headers:    what the answer has besides
-    """
-    request_id = request_id or new_id()
-    method, route = asked if asked in INFERENCE_ROUTES else ("other", "none")
-    prepared = _prepared(type(error), error.detail, error.retry_after, method, route)  # type: ignore[arg-type]
-    prepared.record(request_id, client)
-    return prepared.answer(request_id, headers, has_body=asked[0] != "HEAD")
 
 
 def new_id() -> str:

@@ -1,7 +1,4 @@
-"""gunicorn's worker: an event loop that receives requests, rejects what it cannot take, and gives the rest to threads.
-
-gunicorn's threaded worker reads each request in a thread, as slowly as it comes, without a deadline, and never rejects.
-"""
+"""gunicorn's worker: an event loop that receives requests, rejects what it cannot take, gives threads the rest."""
 
 import asyncio
 import math
@@ -22,65 +19,30 @@ from gunicorn.workers.base import Worker
 
 from service import errors
 from service.api.access.callers import counted_as
-from service.limits.admission import (
-    OTHER_SLOTS,
-    STREAMED_SLOTS,
-    STREAMED_SLOTS_EACH,
-    Admission,
-    PerClientAdmission,
-)
+from service.limits.admission import OTHER_SLOTS, STREAMED_SLOTS, STREAMED_SLOTS_EACH, Admission, PerClientAdmission
 from service.limits.threads import TolerantThreadPool, lower_thread_priority
+from service.server import rejection
 from service.server.connection import BLOCK, Connection, RequestBuffer, State, http_head
 from service.server.handover import DRAIN_PENDING, handover
 from service.server.process_state import admission, shutting_down
-from service.server.rejection import (
-    HEAD_TOO_LONG,
-    INFERENCE_ROUTES,
-    NO_HTTP,
-    NO_SLOT,
-    PROBES,
-    SERVER,
-    Rejector,
-    error_of,
-    new_id,
-)
 from service.settings import read_settings
 
 log = structlog.get_logger()
 
-HEAD_SECONDS = 8.0
-"""How long a request's head may take, from its first byte, and a new connection until that byte."""
-
-SEND_SECONDS = 30.0
-"""How long a client may take to receive an answer."""
-
+HEAD_SECONDS = 8.0  # for a request's head, from its first byte, and for that, from the connection
+SEND_SECONDS = 30.0  # for a client to receive an answer
 _LINGER_SECONDS = 5.0
 _LINGER_BYTES = 256 * 1024**2
-_STOPPING_IDLE_SECONDS = 2.0
-"""How long a stopping worker waits for a request that may be on its way."""
-
+_STOPPING_IDLE_SECONDS = 2.0  # in which a stopping worker waits for a request that may be on its way
 _TICK_SECONDS = 0.2
-_REST_SECONDS = 0.015
-"""How long no connection is accepted after a rejection: to reject clients in a row costs less than one by one."""
-
-_SWITCH_SECONDS = 0.001
-"""How long a thread that runs Python keeps others from it. Python's 5 ms add up in threads that have little to do."""
-
-_HEAD_BLOCK = 16 * 1024
-_MAX_ACCEPTS = 32
-"""How many connections are accepted before other events have their turn."""
-
-_MAX_READS = 8
-"""How often one connection is read from before the others have their turn."""
-
+_REST_SECONDS = 0.015  # without new connections, where no slot is free: to reject several in a row costs less
+_SWITCH_SECONDS = 0.001  # in which one thread runs Python; the usual 5 ms add up where threads have little to do
+_MAX_ACCEPTS = 64  # connections in a row, before other events have their turn
+_MAX_READS = 8  # from one connection in a row
 _MAX_CONNECTIONS = 950
-_MAX_HELD = 8
-"""How many of the largest requests may be half received at a time."""
-
-_MAX_UNSENT = 64 * 1024**2
-"""Bytes that are left to send of all answers together."""
-
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_MAX_HELD = 8  # of the largest requests, half received
+_MAX_UNSENT = 64 * 1024**2  # bytes of answers that are not sent yet
+_HEAD_BLOCK = 16 * 1024
 
 
 class GazeWorker(Worker):
@@ -112,12 +74,12 @@ class EventLoop:
         self._request_seconds = settings.request_timeout
         self._max_body = settings.max_request_bytes
         self._max_head = cfg.limit_request_line + cfg.limit_request_field_size + BLOCK
-        self._rejector = Rejector(settings)
+        self._rejector = rejection.Rejector(settings)
         self._streamed = PerClientAdmission(STREAMED_SLOTS, STREAMED_SLOTS_EACH)
         self._others = Admission(OTHER_SLOTS)
         self._connections: set[Connection] = set()
         self._held_bytes = 0
-        self._is_listening = False
+        self._is_listening = self._is_resting = False
         self._yields_until = math.inf
 
     async def serve(self, notify: Callable[[], None]) -> None:
@@ -145,7 +107,12 @@ class EventLoop:
     async def _tick(self, notify: Callable[[], None]) -> None:
         notify()
         self._listen()
-        self._expire()
+        now = time.monotonic()
+        for conn in [conn for conn in self._connections if conn.deadline <= now]:
+            if conn.state == State.RECEIVING and conn.buffer.head:
+                self._reject(conn, errors.Overloaded("The request's body came too slowly.", retry_after=1))
+            else:
+                self._give_up(conn)
         await asyncio.sleep(_TICK_SECONDS)
 
     def _stop_listening(self) -> None:
@@ -153,23 +120,22 @@ class EventLoop:
         shutting_down.set()
         handover.request_stop()
         self._listen()
-        until = time.monotonic() + 1
+        now = time.monotonic()
         for listener in self._listeners:
-            while time.monotonic() < until and self._accept_one(listener):
+            while self._accept_one(listener) and time.monotonic() < now + 1:
                 pass
             listener.close()
-        now = time.monotonic()
+        half_here = self._cfg.graceful_timeout - 2 * _LINGER_SECONDS
         for conn in self._connections:
             if conn.state in (State.IDLE, State.RECEIVING):
-                seconds = (
-                    self._cfg.graceful_timeout - 2 * _LINGER_SECONDS if conn.buffer.size else _STOPPING_IDLE_SECONDS
-                )
-                conn.deadline = min(conn.deadline, now + seconds)
+                conn.deadline = min(conn.deadline, now + (half_here if conn.buffer.size else _STOPPING_IDLE_SECONDS))
 
-    # --- accepting: only while this worker is to, and where no other has fewer requests ---
+    # --- a connection is accepted: only where this worker is to, and no other has fewer requests ---
 
-    def _listen(self) -> None:
-        wanted = handover.may_accept and len(self._connections) <= _MAX_CONNECTIONS and not self._yields()
+    def _listen(self) -> bool:
+        """Begin or stop to accept connections, and return whether they are."""
+        has_room = len(self._connections) <= _MAX_CONNECTIONS and not self._is_resting
+        wanted = has_room and handover.may_accept and not self._yields()
         if wanted != self._is_listening:
             self._is_listening = wanted
             for listener in self._listeners:
@@ -177,6 +143,7 @@ class EventLoop:
                     self._loop.add_reader(listener, self._accept, listener)
                 else:
                     self._loop.remove_reader(listener)
+        return wanted
 
     def _yields(self) -> bool:
         """Return whether other workers have a moment to take the next client; one that hangs may not."""
@@ -188,32 +155,24 @@ class EventLoop:
 
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(_MAX_ACCEPTS):
-            self._listen()
-            if not self._is_listening:
-                return
-            if not self._accept_one(listener):
+            if not (self._listen() and self._accept_one(listener) and admission.is_full):
                 break
-            if not admission.is_full:
-                return
-        else:
-            return
         if admission.is_full:
-            self._loop.remove_reader(listener)
-            self._loop.call_later(_REST_SECONDS, self._accept_again)
+            self._is_resting = True
+            self._listen()
+            self._loop.call_later(_REST_SECONDS, self._end_rest)
 
-    def _accept_again(self) -> None:
-        if self._is_listening:
-            for listener in self._listeners:
-                self._loop.add_reader(listener, self._accept, listener)
+    def _end_rest(self) -> None:
+        self._is_resting = False
+        self._listen()
 
     def _accept_one(self, listener: socket.socket) -> bool:
         """Return whether there was a connection to accept."""
         try:
             sock, address = listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return False
         except OSError as error:
-            log.warning("a connection could not be accepted", reason=error.strerror)
+            if not isinstance(error, BlockingIOError | ConnectionAbortedError):
+                log.warning("a connection could not be accepted", reason=error.strerror)
             return False
         conn = Connection(sock, address, self._listeners[listener], RequestBuffer(self._max_head, self._max_body))
         conn.deadline = conn.started + HEAD_SECONDS
@@ -224,67 +183,70 @@ class EventLoop:
         self._await_more(conn)
         return True
 
-    # --- receiving ---
+    # --- its request arrives ---
+
+    def _await_more(self, conn: Connection) -> None:
+        if conn.state in (State.IDLE, State.RECEIVING):
+            self._loop.add_reader(conn.fd, self._guard, self._on_readable, conn)
 
     def _on_readable(self, conn: Connection) -> None:
         """Read what has come, a head before its body: who is rejected for the head costs no more than that."""
         for _ in range(_MAX_READS):
             try:
-                piece = conn.sock.recv(_HEAD_BLOCK if conn.buffer.head is None else BLOCK)
+                piece = conn.sock.recv(BLOCK if conn.buffer.head else _HEAD_BLOCK)
             except BlockingIOError:
                 return
             except OSError:
-                self._close(conn)
-                return
+                piece = b""
             if piece:
                 self._receive(conn, piece)
-            elif conn.buffer.head is None:
-                self._close(conn)
-            else:
+            elif conn.buffer.head:
                 self._reject(conn, errors.MalformedRequest("The request's body ended before it was whole."))
+            else:
+                self._close(conn)
             if conn.state != State.RECEIVING:
                 return
 
     def _receive(self, conn: Connection, piece: bytes) -> None:
         buffer = conn.buffer
         if not buffer.size:
-            conn.state = State.RECEIVING
-            conn.started = time.monotonic()
+            conn.state, conn.started = State.RECEIVING, time.monotonic()
             conn.deadline = conn.started + HEAD_SECONDS
-        had_head = buffer.head is not None
+        had_head = bool(buffer.head)
         buffer.add(piece)
         self._held_bytes += len(piece)
-        if buffer.head is not None and not had_head and not buffer.is_complete:
+        if buffer.head and not had_head and not buffer.is_complete:
             if error := self._rejector.try_reject(conn):
                 self._reject(conn, error)
                 return
             conn.deadline = conn.started + self._request_seconds
             if buffer.expects_continue and not buffer.is_ready:
                 with suppress(OSError):
-                    conn.sock.send(_CONTINUE)
+                    conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         if buffer.is_ready:
             self._dispatch(conn)
         while self._held_bytes > _MAX_HELD * self._max_body:
             receiving = (each for each in self._connections if each.state == State.RECEIVING)
-            self._reject(max(receiving, key=lambda each: each.buffer.size), NO_SLOT)
+            self._reject(max(receiving, key=lambda each: each.buffer.size), rejection.NO_SLOT)
 
     def _dispatch(self, conn: Connection) -> None:
         """Give the request to a thread, or reject it."""
         buffer, asked = conn.buffer, conn.buffer.method_and_path
-        slots: Any = admission if asked in INFERENCE_ROUTES else self._others
+        slots: Any = admission if asked in rejection.INFERENCE_ROUTES else self._others
         if not buffer.is_complete:
             slots = self._streamed.of(counted_as(self._rejector.client(conn)))
-        if buffer.head is None:
-            self._reject(conn, errors.RequestTooLarge(HEAD_TOO_LONG))
-        elif buffer.is_complete and asked[1] in PROBES:
+        if not buffer.head:
+            self._reject(conn, errors.RequestTooLarge(rejection.HEAD_TOO_LONG))
+        elif buffer.is_complete and asked[1] in rejection.PROBES:
             self._submit(self._probe_threads, conn, None)
-        elif not slots.try_acquire():
-            self._reject(conn, NO_SLOT)
-        else:
+        elif slots.try_acquire():
             self._submit(self._threads, conn, slots)
+        else:
+            self._reject(conn, rejection.NO_SLOT)
 
     def _reject(self, conn: Connection, error: errors.GazeError) -> None:
         """Answer in the event loop, and close."""
+        conn.keep_alive = False
         conn.send_last(self._rejector.answer(conn, error))
         self._stop_receiving(conn)
         self._end(conn)
@@ -295,7 +257,7 @@ class EventLoop:
             self._held_bytes -= conn.buffer.size
         conn.state, conn.deadline = State.ANSWERING, math.inf
 
-    # --- answering, in a thread ---
+    # --- a thread answers it ---
 
     def _submit(self, threads: Executor, conn: Connection, slots: Any) -> None:
         self._stop_receiving(conn)
@@ -306,8 +268,8 @@ class EventLoop:
             answer = self._run_app(conn, has_slot=slots is admission)
         except Exception as error:  # noqa: BLE001  # it is logged where it is a defect
             conn.keep_alive = False
-            request_id = new_id()  # what came is not to be trusted, not even to be one
-            answer = self._rejector.answer(conn, error_of(error, request_id), request_id)
+            request_id = rejection.new_id()  # what came is not to be trusted, not even to be one
+            answer = self._rejector.answer(conn, rejection.error_of(error, request_id), request_id)
         if slots is admission:  # before the answer is sent; the other slots are for the event loop alone
             slots.release()
             slots = None
@@ -319,7 +281,7 @@ class EventLoop:
         _, environ = create(request, conn.sock, conn.address, conn.server, self._cfg)
         protocol = environ["SERVER_PROTOCOL"]
         if protocol > "HTTP/1.0" and len(conn.buffer.fields("Host")) != 1:
-            raise errors.MalformedRequest(NO_HTTP)
+            raise errors.MalformedRequest(rejection.NO_HTTP)
         environ.update({"wsgi.multithread": True, "gaze.socket": conn.sock, "gaze.started": conn.started})
         environ.update({"gaze.counted": conn.counted, "gaze.has_slot": has_slot})
         begun: list[Any] = []
@@ -330,11 +292,14 @@ class EventLoop:
             if hasattr(pieces, "close"):
                 pieces.close()
         conn.keep_alive = conn.buffer.is_complete and not shutting_down.is_set() and not request.should_close()
-        connection = "keep-alive" if conn.keep_alive else "close"
-        headers = {"Server": SERVER, "Date": formatdate(usegmt=True), "Connection": connection}
+        headers = {
+            "Server": rejection.SERVER,
+            "Date": formatdate(usegmt=True),
+            "Connection": "keep-alive" if conn.keep_alive else "close",
+        }
         return http_head(f"{protocol} {begun[0]}", [*headers.items(), *begun[1]]) + body
 
-    # --- the event loop again: the answer is sent, and the connection kept or closed ---
+    # --- the answer is sent, and the connection kept or closed ---
 
     def _on_answered(self, conn: Connection, answer: bytes, slots: Any) -> None:
         if slots:
@@ -356,14 +321,11 @@ class EventLoop:
         elif conn.state != State.SENDING:
             conn.state, conn.deadline = State.SENDING, time.monotonic() + SEND_SECONDS
             self._loop.add_writer(conn.fd, self._guard, self._on_writable, conn)
-            self._bound_unsent()
-
-    def _bound_unsent(self) -> None:
-        sending = [conn for conn in self._connections if conn.state == State.SENDING]
-        while sum(conn.size for conn in sending) > _MAX_UNSENT:
-            slowest = min(sending, key=Connection.worth)
-            sending.remove(slowest)
-            self._give_up(slowest)
+            sending = {each for each in self._connections if each.state == State.SENDING}
+            while sum(each.size for each in sending) > _MAX_UNSENT:
+                slowest = min(sending, key=Connection.worth)
+                sending.remove(slowest)
+                self._give_up(slowest)
 
     def _end(self, conn: Connection) -> None:
         """Wait for the next request, or close.
@@ -382,36 +344,17 @@ class EventLoop:
             self._loop.add_reader(conn.fd, self._guard, self._on_lingering, conn)
 
     def _on_lingering(self, conn: Connection) -> None:
-        for _ in range(_MAX_READS):
-            try:
-                size = conn.discard()
-            except BlockingIOError:
-                return
-            except OSError:
-                size = 0
-            if not size or conn.discarded > _LINGER_BYTES:
-                self._close(conn)
-                return
-
-    # --- what can happen to each connection ---
-
-    def _await_more(self, conn: Connection) -> None:
-        if conn.state in (State.IDLE, State.RECEIVING):
-            self._loop.add_reader(conn.fd, self._guard, self._on_readable, conn)
-
-    def _expire(self) -> None:
-        now = time.monotonic()
-        for conn in [conn for conn in self._connections if conn.deadline <= now]:
-            if conn.state == State.RECEIVING and conn.buffer.head is not None:
-                self._reject(conn, errors.Overloaded("The request's body came too slowly.", retry_after=1))
-            else:
-                self._give_up(conn)
+        size = 0
+        with suppress(OSError):
+            size = conn.discard()
+        if not size or conn.discarded > _LINGER_BYTES:
+            self._close(conn)
 
     def _give_up(self, conn: Connection) -> None:
         if conn.state == State.SENDING:
             client = self._rejector.client(conn)
             log.info("the client did not take its answer", client=str(client) if client else None)
-        if conn.state != State.ANSWERING or conn.unsent:
+        if conn.state != State.ANSWERING or conn.unsent:  # else a thread has it
             self._close(conn)
 
     def _close(self, conn: Connection) -> None:

@@ -1,31 +1,27 @@
-"""ZeroShotClassifier: images and lists of phrases -> unit features of one space, by the model that is served."""
+"""ZeroShotClassifier: images and lists of phrases -> unit features; loaded in the background, and watched."""
 
 import difflib
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.errors import FieldError, InvalidRequest, Overloaded, UnknownList
-from service.zero_shot.batching import LOOK_SECONDS
-from service.zero_shot.features import (
-    Encoder,
-    ImageInputs,
-    Progress,
-    Require,
-    TextFeatures,
-    always,
-)
-from service.zero_shot.interpretation.lift import Neutral
-from service.zero_shot.interpretation.neutral import neutral_pictures
+from service.errors import NotReady, Overloaded, UnknownList
+from service.zero_shot.batching import POLL_SECONDS, CancelCheck, never_cancelled
+from service.zero_shot.encoder import ClipEncoder
+from service.zero_shot.interpretation.lift import Neutral, neutral_pictures
 from service.zero_shot.phrase_lists import PhraseList
-from service.zero_shot.preprocessing.framing import Framing
+from service.zero_shot.preprocessing.preparation import ImageInputs
+from service.zero_shot.text_features import Progress, TextFeatures
 
-_RETRY_SECONDS = 5
+_TOO_LITTLE_MEMORY = (
+    "The device has too little free memory for this now. Try again after the time that Retry-After gives."
+)
 
 
 @dataclass(frozen=True)
@@ -39,70 +35,71 @@ class EncodedList:
 class ZeroShotClassifier:
     """Encodes images and lists; the served lists' text features are computed once, before it is made.
 
-    model:   the model that answers
-    pulse:   whether it still answers
-    prepare: makes of one upright RGB image what the model takes, so that the image itself need not be kept
+    model:      describes the model that answers
+    monitor:    tracks its passes
+    preprocess: turns one upright RGB image into the model's input, so that the image itself need not be kept
+    framing:    how pictures come to the model's size; None where that is not one size for all
     """
 
-    def __init__(self, encoder: Encoder, served: Mapping[str, EncodedList]) -> None:
+    def __init__(self, encoder: ClipEncoder, served: Mapping[str, EncodedList]) -> None:
         self.model = encoder.model
-        self.pulse = encoder.pulse
-        self.prepare = encoder.prepare
+        self.monitor = encoder.monitor
+        self.preprocess = encoder.preprocess
+        self.framing = encoder.preprocess.framing
         self._encoder = encoder
         self._served = served
         self._neutral: Neutral | None = None
         self._neutral_lock = threading.Lock()
 
     def lists_named(self, names: Collection[str]) -> tuple[EncodedList, ...]:
-        """Return the served lists of these names, each once. Raises UnknownList, which says which is unknown."""
-        for index, name in enumerate(names):
-            require_list(self._served, name, f"/lists/{index}")
+        """Return the served lists of these names, each once. Raises UnknownList."""
+        for name in names:
+            require_list(self._served, name)
         return tuple(self._served[name] for name in dict.fromkeys(names))
 
     def encode_lists(
-        self, own_lists: Sequence[PhraseList], progress: Progress | None = None, *, require: Require = always
+        self,
+        own_lists: Sequence[PhraseList],
+        progress: Progress | None = None,
+        *,
+        check: CancelCheck = never_cancelled,
     ) -> tuple[EncodedList, ...]:
         """Return lists that are not served, with their text features.
 
-        What `require` raises, before a pass, or `progress`, after it, ends the encoding. Raises Overloaded.
+        Raises what `check` raises, before each pass, what `progress` raises, after it, and Overloaded.
         """
-        with _too_little_memory():
+        try:
             return tuple(
-                EncodedList(own, self._encoder.encode_text(own.phrases, progress, require=require, remember=True))
+                EncodedList(own, self._encoder.encode_text(own.phrases, progress, check=check, remember=True))
                 for own in own_lists
             )
+        except MemoryError:
+            raise Overloaded(_TOO_LITTLE_MEMORY, retry_after=RETRY_SECONDS) from None
 
-    def encode_images(self, prepared: Sequence[ImageInputs], require: Require = always) -> NDArray[np.float32]:
+    def encode_images(
+        self, prepared: Sequence[ImageInputs], check: CancelCheck = never_cancelled
+    ) -> NDArray[np.float32]:
         """Return the unit features [n, feature_size] of n prepared pictures.
 
-        What `require` raises, before a pass, ends the encoding. Raises Overloaded.
+        Raises what `check` raises, before each pass, and Overloaded.
         """
-        with _too_little_memory():
-            return self._encoder.encode_images(prepared, require)
+        try:
+            return self._encoder.encode_images(prepared, check)
+        except MemoryError:
+            raise Overloaded(_TOO_LITTLE_MEMORY, retry_after=RETRY_SECONDS) from None
 
-    def require_framing(self, pointer: str) -> Framing:
-        """Return how pictures come to the model's size.
-
-        Raises InvalidRequest where the model has a way of its own; `pointer` is to what in the request needs it.
-        """
-        framing = self._encoder.framing
-        if framing is None:
-            found = "This model brings pictures to its size in a way of its own, so that this cannot be had."
-            raise InvalidRequest(errors=(FieldError(pointer, found),))
-        return framing
-
-    def encode_views(self, views: Sequence[Image.Image], require: Require = always) -> NDArray[np.float32]:
+    def encode_views(self, views: Sequence[Image.Image], check: CancelCheck = never_cancelled) -> NDArray[np.float32]:
         """Return the unit features [n, feature_size] of n RGB pictures at the model's size; raises as encode_images."""
-        return self.encode_images([self._encoder.normalised(view) for view in views], require)
+        return self.encode_images([self.preprocess.normalised(view) for view in views], check)
 
-    def neutral(self, require: Require = always) -> Neutral:
+    def neutral(self, check: CancelCheck = never_cancelled) -> Neutral:
         """Return what the model makes of neutral pictures, which is computed once; raises as encode_images does."""
-        while not self._neutral_lock.acquire(timeout=LOOK_SECONDS):
-            require()
+        while not self._neutral_lock.acquire(timeout=POLL_SECONDS):
+            check()
         try:
             if self._neutral is None:
-                pictures = [self.prepare(picture) for picture in neutral_pictures().values()]
-                features = self.encode_images(pictures, require)
+                pictures = [self.preprocess(picture) for picture in neutral_pictures().values()]
+                features = self.encode_images(pictures, check)
                 of_all = [encoded.text_features.features @ features.T for encoded in self._served.values()]
                 numbers = np.concatenate([each.ravel() for each in of_all]) if of_all else np.array([0.0, 1.0])
                 self._neutral = Neutral(features, float(numbers.mean()), float(numbers.std()))
@@ -112,33 +109,15 @@ class ZeroShotClassifier:
 
     def encode_image(self, image: Image.Image) -> NDArray[np.float32]:
         """Return the unit features [feature_size] of one upright RGB image."""
-        features: NDArray[np.float32] = self.encode_images([self.prepare(image)])[0]
+        features: NDArray[np.float32] = self.encode_images([self.preprocess(image)])[0]
         return features
 
 
-@contextmanager
-def _too_little_memory() -> Iterator[None]:
-    try:
-        yield
-    except MemoryError:
-        raise Overloaded(
-            "The device has too little free memory for this now. Try again after the time that Retry-After gives.",
-            retry_after=_RETRY_SECONDS,
-        ) from None
-
-
-def require_list(served: Mapping[str, object], name: str, pointer: str | None = None) -> None:
-    """Raise UnknownList if no list of this name is served, with a suggestion where one is near.
-
-    pointer: where in a request the name stands, as a JSON pointer.
-    """
-    if name in served:
-        return
-    near = difflib.get_close_matches(name[:100], served, n=1)
-    unknown = UnknownList(f"Unknown list. Did you mean '{near[0]}'?" if near else None)
-    if pointer:
-        unknown.errors = (FieldError(pointer, unknown.detail),)
-    raise unknown
+def require_list(served: Mapping[str, object], name: str) -> None:
+    """Raise UnknownList, with a similar name if there is one, unless a list of this name is served."""
+    if name not in served:
+        similar = difflib.get_close_matches(name[:100], served, n=1)
+        raise UnknownList(f"Unknown list. Did you mean '{similar[0]}'?" if similar else None)
 
 
 def encode_served(
@@ -146,7 +125,7 @@ def encode_served(
     features_of: Callable[[PhraseList, Progress], TextFeatures],
     progress: Progress,
 ) -> dict[str, EncodedList]:
-    """Return the lists with the text features that `features_of` has; `progress` hears of phrases, over all lists."""
+    """Return the lists with what `features_of` returns for each; `progress` counts the phrases of all lists."""
     total = sum(len(phrase_list.labels) for phrase_list in phrase_lists.values())
     served: dict[str, EncodedList] = {}
     before = 0
@@ -159,3 +138,111 @@ def encode_served(
         before += len(phrase_list.labels)
         progress(before, total)
     return served
+
+
+log = structlog.get_logger()
+
+Report = Callable[[str, int, int], None]
+"""Called with the stage of the start-up, how much of it is done and how much there is."""
+
+RETRY_SECONDS = 5
+WATCH_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class StartProgress:
+    """The stage of the start-up, and how far it is."""
+
+    stage: str
+    done: int
+    total: int
+
+
+class LoadingClassifier:
+    """Loads a classifier in a thread, so that meanwhile the process can answer that it is not ready.
+
+    classifier: None until it is loaded; then `on_ready` is called
+    """
+
+    def __init__(
+        self,
+        build: Callable[[Report], ZeroShotClassifier],
+        on_ready: Callable[[ZeroShotClassifier], None] = lambda _: None,
+        on_failure: Callable[[Exception], None] = lambda _: None,
+    ) -> None:
+        self._build = build
+        self._on_ready = on_ready
+        self._on_failure = on_failure
+        self.classifier: ZeroShotClassifier | None = None
+        self._progress = StartProgress("starting", 0, 1)
+        self._thread = threading.Thread(target=self._run, name="loading", daemon=True)
+
+    def start(self) -> "LoadingClassifier":
+        """Begin to load, and return at once."""
+        self._thread.start()
+        return self
+
+    def wait(self) -> "LoadingClassifier":
+        """Return once loading has ended, well or not."""
+        self._thread.join()
+        return self
+
+    def require(self) -> ZeroShotClassifier:
+        """Return the classifier. Raises NotReady, which says how far the start is, while there is none."""
+        classifier = self.classifier
+        if classifier is None:
+            at = self._progress
+            raise NotReady(
+                f"The service is still starting ({at.stage}). Try again after the time that Retry-After gives.",
+                retry_after=RETRY_SECONDS,
+                progress={"stage": at.stage, "done": at.done, "total": at.total},
+            )
+        return classifier
+
+    def _run(self) -> None:
+        try:
+            self.classifier = self._build(self._report)
+            self._on_ready(self.classifier)
+        except Exception as error:  # noqa: BLE001  # whatever it is, this process will never be ready
+            self.classifier = None
+            self._progress = StartProgress("failed", 0, 1)
+            self._on_failure(error)
+
+    def _report(self, stage: str, done: int, total: int) -> None:
+        self._progress = StartProgress(stage, done, total)
+
+
+class Watchdog:
+    """Ends the process if inference has stalled, so that its supervisor starts another.
+
+    It polls the monitor in a thread, and calls `end` after the model has been stalled for another stall timeout: until
+    then /livez fails, and a supervisor may act itself. Polls are counted rather than seconds, because a process that
+    was suspended as a whole finds its pass stalled when it resumes, and is well a moment later.
+    """
+
+    def __init__(self, loading: LoadingClassifier, end: Callable[[], object]) -> None:
+        self._loading = loading
+        self._end = end
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+
+    def start(self) -> "Watchdog":
+        """Begin to poll, and return at once."""
+        self._thread.start()
+        return self
+
+    def _run(self) -> None:
+        polls = 0
+        while True:
+            time.sleep(WATCH_SECONDS)
+            classifier = self._loading.classifier
+            if classifier is None or not classifier.monitor.stalled:
+                polls = 0
+                continue
+            polls += 1
+            seconds = round(classifier.monitor.seconds_unanswered)
+            if polls == 1:
+                log.error("the model does not answer", seconds=seconds)
+            if polls * WATCH_SECONDS >= classifier.monitor.stall_timeout:
+                log.error("the process ends, because its model does not answer", seconds=seconds)
+                self._end()
+                return

@@ -1,7 +1,9 @@
 """ClipEncoder: images and phrases -> unit features, on whatever backend runs the model; plain numpy."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+import threading
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,67 +11,103 @@ from PIL import Image
 
 from service.errors import CorruptModel, InvalidSettings
 from service.zero_shot.backends.base import LoadedModel
-from service.zero_shot.batching import Passes
-from service.zero_shot.features import ImageInputs, Prepare, Progress, Require, TextFeatures, always
-from service.zero_shot.phrase_cache import EncodedPhrase, PhraseCache
-from service.zero_shot.preprocessing.framing import Framing
-from service.zero_shot.preprocessing.preparation import Preparation
+from service.zero_shot.batching import CancelCheck, DynamicBatcher, never_cancelled
+from service.zero_shot.preprocessing.preparation import ImageInputs
 from service.zero_shot.preprocessing.tokenizer import TokenIds
+from service.zero_shot.text_features import Progress, TextFeatures
 
 PHRASE_CACHE_BYTES = 64 * 1024**2
-"""What remembered phrases may take: some 20,000 of them at 512 numbers each."""
+"""Enough for some 20,000 phrases of 512 features."""
+
+
+@dataclass(frozen=True)
+class EncodedPhrase:
+    """A phrase's token ids, whether they were truncated, and its unit features [feature_size]."""
+
+    token_ids: TokenIds
+    cut: bool
+    features: NDArray[np.float32]
+
+
+class PhraseCache:
+    """An LRU cache of encoded phrases, bounded by the bytes that they take; thread-safe."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._phrases: OrderedDict[str, EncodedPhrase] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    @property
+    def bytes(self) -> int:
+        """Estimated size of all entries."""
+        return self._bytes
+
+    def find(self, phrases: Iterable[str]) -> dict[str, EncodedPhrase]:
+        """Return those of the phrases that are cached."""
+        with self._lock:
+            return {phrase: self._phrases[phrase] for phrase in phrases if phrase in self._phrases}
+
+    def keep(self, encoded: Mapping[str, EncodedPhrase]) -> None:
+        """Add phrases as the most recently used."""
+        with self._lock:
+            for phrase, found in encoded.items():
+                if phrase not in self._phrases:
+                    self._bytes += _bytes_of(phrase, found)
+                self._phrases[phrase] = found
+                self._phrases.move_to_end(phrase)
+            while self._bytes > self._max_bytes:
+                self._bytes -= _bytes_of(*self._phrases.popitem(last=False))
+
+
+def _bytes_of(phrase: str, encoded: EncodedPhrase) -> int:
+    # The objects around the text and the array take some 500 bytes more; an id, with its place in the tuple, 40.
+    return 4 * len(phrase) + 40 * len(encoded.token_ids) + encoded.features.nbytes + 500
 
 
 class ClipEncoder:
     """A model of the CLIP or SigLIP family; safe to call from several threads.
 
-    model:   the model that it runs
-    pulse:   whether the model still answers
-    prepare: resizes, cuts and normalises one upright RGB image as the model wants it; knows nothing of the model
+    model:      describes the model that it runs
+    monitor:    tracks its passes
+    preprocess: turns one upright RGB image into the image tower's inputs; knows nothing of the model
     """
 
     def __init__(self, loaded: LoadedModel, phrase_cache_bytes: int = PHRASE_CACHE_BYTES) -> None:
         self.model = loaded.description
-        self.prepare: Prepare = loaded.prepare
+        self.preprocess = loaded.preprocess
         self._loaded = loaded
-        self._passes = Passes(loaded.backend)
-        self.pulse = self._passes.pulse
+        self._batcher = DynamicBatcher(loaded.backend)
+        self.monitor = self._batcher.monitor
         self._phrase_cache = PhraseCache(phrase_cache_bytes)
 
-    @property
-    def framing(self) -> Framing | None:
-        """How pictures come to the model's size; None where that is not one size for all."""
-        prepare = self._loaded.prepare
-        return prepare.framing if isinstance(prepare, Preparation) else None
-
-    def normalised(self, small: Image.Image) -> ImageInputs:
-        """Return what the tower takes of one RGB picture that is at the model's size."""
-        prepare = self._loaded.prepare
-        return prepare.normalised(small) if isinstance(prepare, Preparation) else prepare(small)
-
-    def encode_images(self, prepared: Sequence[ImageInputs], require: Require = always) -> NDArray[np.float32]:
+    def encode_images(
+        self, prepared: Sequence[ImageInputs], check: CancelCheck = never_cancelled
+    ) -> NDArray[np.float32]:
         """Return the unit features [n, feature_size] of n prepared pictures.
 
-        What `require` raises is raised, before the pass that it was called for. Raises MemoryError.
+        Raises what `check` raises, before each pass, and MemoryError.
         """
-        return _unit(self._passes.image_features(prepared, require))
+        return _unit(self._batcher.image_features(prepared, check))
 
     def encode_text(
         self,
         phrases: Sequence[str],
         progress: Progress | None = None,
         *,
-        require: Require = always,
+        check: CancelCheck = never_cancelled,
         remember: bool = False,
     ) -> TextFeatures:
-        """Return the unit features of the phrases, in their order; those that are remembered are not encoded anew.
+        """Return the unit features of the phrases, in their order; cached ones are not encoded again.
 
         Each batch has a shape that depends on the length of its phrases alone, so that a phrase's features do not
-        depend on its company, nor on whether it was remembered. Raises as encode_images does.
+        depend on its batch, nor on the cache. Raises as encode_images does.
+
+        remember: add them to the cache
         """
         encoded = self._phrase_cache.find(phrases)
         new = [phrase for phrase in dict.fromkeys(phrases) if phrase not in encoded]
-        encoded |= self._encode(new, progress, require)
+        encoded |= self._encode(new, progress, check)
         if remember:
             self._phrase_cache.keep(encoded)
         rows: dict[TokenIds, int] = {}
@@ -82,7 +120,7 @@ class ClipEncoder:
     def check_answers(self, *, pictures_only: bool = False) -> None:
         """Raise CorruptModel if the model cannot take what its tokenizer and preparation make, or gives no numbers."""
         try:
-            features = [self.encode_images([self.prepare(Image.new("RGB", (64, 48), "grey"))])]
+            features = [self.encode_images([self.preprocess(Image.new("RGB", (64, 48), "grey"))])]
             if not pictures_only:
                 features.append(self.encode_text(["a picture"]).features)
         except MemoryError:
@@ -100,15 +138,17 @@ class ClipEncoder:
                 f"The model {self.model.id} does not give numbers, so its weights are broken; fetch them anew."
             )
 
-    def _encode(self, phrases: Sequence[str], progress: Progress | None, require: Require) -> dict[str, EncodedPhrase]:
-        """Return the phrases, each of them once, with their features."""
+    def _encode(
+        self, phrases: Sequence[str], progress: Progress | None, check: CancelCheck
+    ) -> dict[str, EncodedPhrase]:
+        """Return the phrases, each of them once, encoded."""
         if not phrases:
             return {}
         token_ids, cut = self._loaded.tokenizer(phrases)
         features: dict[TokenIds, NDArray[np.float32]] = {}
         distinct = list(dict.fromkeys(token_ids))
         for batch in self._batches(distinct):
-            for ids, row in zip(batch, self._encode_tokens(batch, require), strict=True):
+            for ids, row in zip(batch, self._encode_tokens(batch, check), strict=True):
                 features[ids] = row.copy()  # a view would keep the whole batch in memory
             if progress:
                 progress(len(features) * len(phrases) // len(distinct), len(phrases))
@@ -135,14 +175,14 @@ class ClipEncoder:
         """
         return tokens if tokens <= 16 else min(-(-tokens // 8) * 8, max(self.model.max_tokens, tokens))
 
-    def _encode_tokens(self, batch: Sequence[TokenIds], require: Require) -> NDArray[np.float32]:
+    def _encode_tokens(self, batch: Sequence[TokenIds], check: CancelCheck) -> NDArray[np.float32]:
         """Return the unit features [n, feature_size] of n phrases of one padded length."""
         length = self._padded_length(len(batch[0]))
         full = [*batch, *[batch[-1]] * (self._loaded.backend.text_batch - len(batch))]
         # What follows the token that ends a phrase does not count: CLIP's text tower looks back only, and takes the
         # features at the first such token. [text_batch, length]
         token_ids = np.array([ids + ids[-1:] * (length - len(ids)) for ids in full], dtype=np.int64)
-        return _unit(self._passes.text_features(token_ids, require)[: len(batch)])
+        return _unit(self._batcher.text_features(token_ids, check)[: len(batch)])
 
 
 def _unit(features: NDArray[np.float32]) -> NDArray[np.float32]:

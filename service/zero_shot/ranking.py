@@ -11,14 +11,19 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from service.zero_shot.backends.base import ModelDescription
+from service.zero_shot.batching import CancelCheck, never_cancelled
 from service.zero_shot.classifier import EncodedList, ZeroShotClassifier
-from service.zero_shot.features import ModelDescription, Require, TextFeatures, always
 from service.zero_shot.interpretation.certainty import NEAR_TIE_SIMILARITY, Certainty, certainty
 from service.zero_shot.interpretation.lift import NONE_OF_THESE_BELOW
 from service.zero_shot.interpretation.stability import MAX_PHRASES, TEMPLATES, PhraseStability, Spread, spreads
 from service.zero_shot.phrase_lists import PhraseList, own_list
+from service.zero_shot.text_features import TextFeatures
 
 Features = NDArray[np.float32]
+ViewFeatures = Features | Mapping[str, Features]
+"""The unit features [feature_size] of a picture, or of its views by name, the one to rank by first."""
+
 Included = Literal["certainty", "lift", "stability", "none_of_these"]
 RankBy = Literal["probability", "lift"]
 
@@ -121,7 +126,7 @@ class Ranker:
     """
 
     def __init__(
-        self, classifier: ZeroShotClassifier, options: RankOptions | None = None, check: Require = always
+        self, classifier: ZeroShotClassifier, options: RankOptions | None = None, check: CancelCheck = never_cancelled
     ) -> None:
         self._classifier = classifier
         self._options = options or RankOptions()
@@ -131,7 +136,7 @@ class Ranker:
         )
         self._neutral = classifier.neutral(check) if wants_neutral else None
 
-    def rank(self, views: Mapping[str, Features] | Features, encoded: EncodedList) -> Ranking:
+    def rank(self, views: ViewFeatures, encoded: EncodedList) -> Ranking:
         """Return a list's ranking for a picture: best first, equal ones in list order; raises as the constructor does.
 
         The softmax is over all phrases of the list, before it is cut to `top_k`.
@@ -227,7 +232,7 @@ class Ranker:
         phrases = tuple(own.phrases[index] for index in told)
         templates = [template for template in TEMPLATES if template != own.template]
         other = self._classifier.encode_lists(
-            [own_list(own.name, phrases, template) for template in templates], require=self._check
+            [own_list(own.name, phrases, template) for template in templates], check=self._check
         )
         text_features = encoded.text_features
         as_asked = EncodedList(

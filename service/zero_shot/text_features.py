@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,33 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from service.zero_shot.backends.base import ModelDescription
 from service.zero_shot.cache import CacheFolder, digest_of
-from service.zero_shot.features import ModelDescription, Progress, TextFeatures
 
 log = structlog.get_logger()
 
+Progress = Callable[[int, int], object]
+"""Called with how many are done and how many there are in all."""
+
 _FORMAT = 1
 """Raised when older files must not be used any more."""
+
+
+@dataclass(frozen=True)
+class TextFeatures:
+    """The unit text features of n phrases.
+
+    Phrases that the tokenizer makes the same share one row, so that their similarities are equal to the last bit.
+
+    features: [rows, feature_size] float32, each of unit length
+    row_of:   [n], the row of each phrase
+    cut:      the indices of the phrases that were cut at the model's token limit
+    """
+
+    features: NDArray[np.float32]
+    row_of: NDArray[np.intp]
+    cut: tuple[int, ...]
+
 
 EncodeText = Callable[[Sequence[str], Progress], TextFeatures]
 

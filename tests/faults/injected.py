@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service import composition
-from service.zero_shot import inference_monitor
+from service.zero_shot import batching
 from service.zero_shot.backends import selection
 from service.zero_shot.backends.base import Backend, LoadedModel
-from service.zero_shot.features import ImageInputs
+from service.zero_shot.preprocessing.preparation import ImageInputs
 
 FOLDER = Path(os.environ["FAULTS_FOLDER"])
 
@@ -26,7 +26,11 @@ class FaultyBackend:
     """A backend that does what it did before, unless a file is there."""
 
     def __init__(self, backend: Backend) -> None:
-        self.lanes, self.image_batch, self.text_batch = backend.lanes, 8, backend.text_batch
+        self.max_concurrent_batches, self.image_batch, self.text_batch = (
+            backend.max_concurrent_batches,
+            8,
+            backend.text_batch,
+        )
         self._backend = backend
 
     def image_features(self, inputs: ImageInputs) -> NDArray[np.float32]:
@@ -52,6 +56,6 @@ def _faulty(*arguments: Any, **options: Any) -> LoadedModel:
 
 
 setattr(composition, "load_model", _faulty)  # noqa: B010  # its own import, which is not for others
-inference_monitor.LEAST_PATIENCE = float(os.environ["FAULTS_PATIENCE"])
+batching.MIN_STALL_TIMEOUT = float(os.environ["FAULTS_PATIENCE"])
 
 from service.wsgi import app  # noqa: E402, F401  # gunicorn takes it from here

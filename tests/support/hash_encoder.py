@@ -1,4 +1,4 @@
-"""An encoder of plain numpy that needs no model: the same phrase and the same picture have the same features."""
+"""An encoder on a backend of plain numpy that needs no model: the same phrase and picture have the same features."""
 
 import hashlib
 from collections.abc import Sequence
@@ -7,26 +7,59 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.zero_shot.features import ImageInputs, ModelDescription, Progress, Require, TextFeatures, always
-from service.zero_shot.inference_monitor import Pulse
-from service.zero_shot.preprocessing.framing import Framing
+from service.zero_shot.backends.base import LoadedModel, ModelDescription
+from service.zero_shot.encoder import ClipEncoder
+from service.zero_shot.preprocessing.preparation import CroppableImage, Framing, ImageInputs
+from service.zero_shot.preprocessing.tokenizer import PhraseTokenizer
 
 SIZE = 8
+MAX_TOKENS = 20
 FRAMING = Framing(size=(16, 16), shortest_edge=16, resample=Image.Resampling.BICUBIC, own="stretch")
+_END = 0x110000  # no character
 
 
-def unit(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
-    scaled: NDArray[np.float32] = (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
-    return scaled
+class MeanColour:
+    """Prepares a picture as its mean colour, of what the framing shows of it."""
+
+    def __init__(self, framing: Framing | None) -> None:
+        self.framing = framing
+
+    def __call__(self, image: Image.Image | CroppableImage, cores: int = 1) -> ImageInputs:
+        if self.framing:
+            image = self.framing(image, self.framing.own, cores)
+        assert isinstance(image, Image.Image)
+        return self.normalised(image)
+
+    def normalised(self, small: Image.Image) -> ImageInputs:
+        return {"mean": np.asarray(small, dtype=np.float64).mean(axis=(0, 1)) - 100}
 
 
-class HashEncoder:
-    """Features from a phrase's hash and from a picture's mean colour; lower and upper case are one, as for CLIP."""
+class HashBackend:
+    """Features from the hash of a phrase's tokens, and from a picture's mean colour."""
+
+    max_concurrent_batches = 1
+    image_batch = 8
+    text_batch = 1
+
+    def image_features(self, inputs: ImageInputs) -> NDArray[np.float32]:
+        means = inputs["mean"]
+        return np.hstack([means, np.ones((len(means), SIZE - means.shape[1]))]).astype(np.float32)
+
+    def text_features(self, token_ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        digests = [hashlib.sha256(row[row != _END].tobytes()).digest()[:SIZE] for row in token_ids]
+        return np.array([np.frombuffer(each, dtype=np.uint8) - 127.5 for each in digests], dtype=np.float32)
+
+
+def _tokens(phrases: Sequence[str], limit: int | None) -> list[list[int]]:
+    """Return the characters of each phrase, lower and upper case as one, as CLIP has it, and what ends a phrase."""
+    return [[*[*map(ord, phrase.lower())][: None if limit is None else limit - 1], _END] for phrase in phrases]
+
+
+class HashEncoder(ClipEncoder):
+    """A ClipEncoder with all its parts, on a backend that hashes."""
 
     def __init__(self, logit_scale: float = 100.0, logit_bias: float = 0.0, framing: Framing | None = FRAMING) -> None:
-        self.pulse = Pulse()
-        self.framing = framing
-        self.model = ModelDescription(
+        model = ModelDescription(
             id="hash",
             revision=None,
             backend="numpy",
@@ -36,41 +69,9 @@ class HashEncoder:
             image_size=16,
             patch_size=4,
             feature_size=SIZE,
-            max_tokens=20,
+            max_tokens=MAX_TOKENS,
             logit_scale=logit_scale,
             logit_bias=logit_bias,
         )
-
-    def prepare(self, image: Image.Image, cores: int = 1) -> ImageInputs:
-        return self.normalised(self.framing(image, self.framing.own, cores) if self.framing else image)
-
-    def normalised(self, small: Image.Image) -> ImageInputs:
-        return {"mean": np.asarray(small, dtype=np.float64).mean(axis=(0, 1)) - 100}
-
-    def encode_images(self, prepared: Sequence[ImageInputs], require: Require = always) -> NDArray[np.float32]:
-        require()
-        return unit(np.array([np.concatenate([picture["mean"], np.ones(SIZE - 3)]) for picture in prepared]))
-
-    def encode_text(
-        self,
-        phrases: Sequence[str],
-        progress: Progress | None = None,
-        *,
-        require: Require = always,
-        remember: bool = False,  # noqa: ARG002  # it takes no longer to make them anew
-    ) -> TextFeatures:
-        rows = list(dict.fromkeys(phrase.lower() for phrase in phrases))
-        features = []
-        require()
-        for done, row in enumerate(rows, start=1):
-            digest = hashlib.sha256(row.encode()).digest()[:SIZE]
-            features.append(np.frombuffer(digest, dtype=np.uint8).astype(np.float64) - 127.5)
-            if progress:
-                progress(done, len(rows))
-        if progress:
-            progress(len(phrases), len(phrases))
-        return TextFeatures(
-            unit(np.array(features)),
-            np.array([rows.index(phrase.lower()) for phrase in phrases], dtype=np.intp),
-            tuple(index for index, phrase in enumerate(phrases) if len(phrase) > self.model.max_tokens),
-        )
+        tokenizer = PhraseTokenizer(_tokens, MAX_TOKENS + 1, None)  # with the one that ends a phrase
+        super().__init__(LoadedModel(model, HashBackend(), MeanColour(framing), tokenizer))

@@ -1,4 +1,4 @@
-"""A classifier whose model answers, hangs or fails as a test says, with a patience that a test can wait for."""
+"""A classifier whose model answers, hangs or fails as a test says, with a stall_timeout that a test can wait for."""
 
 import threading
 import time
@@ -9,13 +9,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.zero_shot import inference_monitor as pulses
+from service.zero_shot import batching as pulses
 from service.zero_shot.backends.base import LoadedModel
-from service.zero_shot.classifier import ZeroShotClassifier
+from service.zero_shot.batching import InferenceMonitor
+from service.zero_shot.classifier import LoadingClassifier, ZeroShotClassifier
 from service.zero_shot.encoder import ClipEncoder
-from service.zero_shot.features import ImageInputs
-from service.zero_shot.inference_monitor import Pulse
-from service.zero_shot.loading import LoadingClassifier
+from service.zero_shot.preprocessing.preparation import ImageInputs
 from service.zero_shot.preprocessing.tokenizer import PhraseTokenizer
 from tests.support.hash_encoder import SIZE, HashEncoder
 
@@ -26,7 +25,7 @@ SECONDS = 20
 class HeldModel:
     """Runs passes while nothing holds it; knows how many have begun."""
 
-    lanes = 2
+    max_concurrent_batches = 2
     image_batch = text_batch = 1
 
     def __init__(self) -> None:
@@ -38,7 +37,7 @@ class HeldModel:
         self._callers: list[threading.Thread] = []
         described = HashEncoder()
         tokenizer = PhraseTokenizer(lambda phrases, _limit: [[0] for _ in phrases], SIZE, None)
-        encoder = ClipEncoder(LoadedModel(described.model, self, described.prepare, tokenizer))
+        encoder = ClipEncoder(LoadedModel(described.model, self, described.preprocess, tokenizer))
         self.classifier = ZeroShotClassifier(encoder, {})
 
     @property
@@ -47,8 +46,8 @@ class HeldModel:
         return LoadingClassifier(lambda _report: self.classifier).start().wait()
 
     @property
-    def pulse(self) -> Pulse:
-        return self.classifier.pulse
+    def monitor(self) -> InferenceMonitor:
+        return self.classifier.monitor
 
     def image_features(self, inputs: ImageInputs) -> NDArray[np.float32]:
         """Return features once the model is to go on, or raise its error."""
@@ -94,10 +93,10 @@ class HeldModel:
         self.classifier.encode_image(Image.new("RGB", (4, 4)))
 
 
-def impatient(monkeypatch: pytest.MonkeyPatch, patience: float) -> HeldModel:
+def with_stall_timeout(monkeypatch: pytest.MonkeyPatch, stall_timeout: float) -> HeldModel:
     """Return a model that answers, and that is given up after so many seconds, however long its passes took before."""
-    monkeypatch.setattr(pulses, "LEAST_PATIENCE", patience)
-    monkeypatch.setattr(pulses, "MOST_PATIENCE", patience)
+    monkeypatch.setattr(pulses, "MIN_STALL_TIMEOUT", stall_timeout)
+    monkeypatch.setattr(pulses, "MAX_STALL_TIMEOUT", stall_timeout)
     return HeldModel()
 
 

@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime
 
-from service.documents.finding import Finding, Machine, RankedTerms, Subject, Term
+from service.documents.finding import Finding, Provenance, RankedTerms, Subject, Term
 
-MACHINE = Machine(
+PROVENANCE = Provenance(
     model="openai/clip-vit-base-patch32",
     revision="3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268",
     version="1.2.3",

@@ -24,7 +24,7 @@ from tokenizers.models import BPE
 
 from service.zero_shot import model_files
 from service.zero_shot.backends.base import LoadedModel
-from service.zero_shot.backends.selection import Computing, load_model
+from service.zero_shot.backends.selection import ComputeOptions, load_model
 from service.zero_shot.cache import CacheFolder
 
 CLIP_TOKENIZER = Path(__file__).parent.parent.parent / "models" / "demo"
@@ -269,7 +269,7 @@ def load_ours(
 ) -> LoadedModel:
     """Load a model as Gaze does, on one thread; cache: the folder where what is converted is kept."""
     files = model_files.locate(str(folder), None)
-    return load_model(files, Computing(device, backend, precision, threads=1), CacheFolder(cache), compare=compare)
+    return load_model(files, ComputeOptions(device, backend, precision, threads=1), CacheFolder(cache), compare=compare)
 
 
 def unit(features: torch.Tensor) -> NDArray[np.float32]:

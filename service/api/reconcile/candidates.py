@@ -15,7 +15,7 @@ from service.api.reconcile.batch import Query, ReconciliationCandidate, Reconcil
 from service.api.reconcile.terms import term_id
 from service.api.request_context import RequestContext
 from service.errors import CallerGone, GazeError, Overloaded
-from service.images.decode import min_short_side_for
+from service.images.decode import MIN_SHORT_SIDES
 from service.images.fetch.fetcher import FETCH_SECONDS
 from service.zero_shot.classifier import EncodedList, ZeroShotClassifier
 from service.zero_shot.phrase_lists import PhraseList
@@ -59,14 +59,14 @@ class Batch:
 
     def _features(self, images: Iterable[str | None]) -> Mapping[str | None, NDArray[np.float32]]:
         """Return the unit features [feature_size] of those images that can be had."""
-        side = min_short_side_for(self._classifier.model.image_size)
+        side = MIN_SHORT_SIDES * self._classifier.model.image_size
         asked = list(dict.fromkeys(filter(None, images)))
         read: dict[str, LoadedImage | GazeError] = {}
         for place, image in enumerate(asked):
             # So that slow hosts leave the others their share.
             seconds = min(FETCH_SECONDS, max(1.0, self._context.deadline.at - time.monotonic()) / (len(asked) - place))
             source = ResolvedImage(_source(image))
-            read[image] = self._loader.load(source, self._classifier.prepare, side, seconds=seconds)
+            read[image] = self._loader.load(source, self._classifier.preprocess, side, seconds=seconds)
         pictures = {image: picture for image, picture in read.items() if isinstance(picture, LoadedImage)}
         failures = [picture for picture in read.values() if isinstance(picture, GazeError)]
         self._context.images = len(read)

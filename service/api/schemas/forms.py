@@ -21,7 +21,7 @@ from service.api.schemas.requests import (
 )
 from service.documents.formats import FORMATS
 from service.images.fetch.fetcher import MAX_URL_CHARACTERS
-from service.zero_shot.preprocessing.framing import Fit
+from service.zero_shot.preprocessing.preparation import Fit
 from service.zero_shot.ranking import RankBy
 
 MAX_PARTS = 1_000

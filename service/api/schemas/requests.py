@@ -18,7 +18,7 @@ from pydantic import (
 
 from service.images.fetch.fetcher import MAX_URL_CHARACTERS
 from service.zero_shot.phrase_lists import MAX_PHRASE_CHARACTERS
-from service.zero_shot.preprocessing.framing import Fit
+from service.zero_shot.preprocessing.preparation import Fit
 from service.zero_shot.ranking import Included, RankBy
 
 MAX_IMAGES = 32

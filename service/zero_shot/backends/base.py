@@ -6,14 +6,32 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from service.zero_shot.features import ImageInputs, ModelDescription, Prepare
+from service.zero_shot.preprocessing.preparation import ImageInputs, Preprocessor
 from service.zero_shot.preprocessing.tokenizer import PhraseTokenizer
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """Which model answers, and the numbers that a caller may want to know of it."""
+
+    id: str
+    revision: str | None
+    backend: str
+    precision: str
+    device: str
+    demo: bool
+    image_size: int
+    patch_size: int
+    feature_size: int
+    max_tokens: int
+    logit_scale: float
+    logit_bias: float
 
 
 class Backend(Protocol):
     """Runs the image tower and the text tower; its features are as the model gives them, of any length."""
 
-    lanes: int
+    max_concurrent_batches: int
     """Passes that may run side by side: one on a CPU, because a pass uses all its cores."""
 
     image_batch: int
@@ -35,5 +53,5 @@ class LoadedModel:
 
     description: ModelDescription
     backend: Backend
-    prepare: Prepare
+    preprocess: Preprocessor
     tokenizer: PhraseTokenizer

@@ -4,17 +4,25 @@ import contextlib
 import ctypes
 import mmap
 import os
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.zero_shot.backends.openvino_import import openvino
-from service.zero_shot.features import ImageInputs
+from service.zero_shot.preprocessing.preparation import ImageInputs
+
+# Importing OpenVINO would else report to Google Analytics from a process of its own, and leave a folder in the user's
+# home. Without this package it uses a stand-in that does nothing; None makes it seem not to be installed.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+
+import openvino  # noqa: E402
+
+__all__ = ["OpenVinoBackend", "openvino", "processor_has_bfloat16"]
 
 KEEP_SECONDS = 30.0
-"""How long the text tower is kept after its last pass."""
+"""How long the compiled text tower stays in memory after its last use."""
 
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
@@ -23,10 +31,10 @@ class OpenVinoBackend:
     """Runs the two towers, one pass at a time, each on as many threads as it was given.
 
     The text tower takes a third of the memory and is needed for new phrases alone: it is compiled for them, which
-    takes a quarter of a second, and let go of with the first picture that comes long enough after.
+    takes a quarter of a second, and released with the first picture that comes long enough after.
     """
 
-    lanes = 1
+    max_concurrent_batches = 1
     image_batch = 8
     text_batch = 8
 
@@ -56,23 +64,23 @@ class OpenVinoBackend:
             self._image_tower.get_compiled_model().input(0).get_partial_shape()[axis].get_length() for axis in (2, 3)
         )
         self.image_features({"pixel_values": np.zeros((1, 3, height, width), np.float32)})
-        _let_go_of_weights(image_tower)
+        _release_weights(image_tower)
 
     def image_features(self, inputs: ImageInputs) -> NDArray[np.float32]:
         """Return the features [n, feature_size] of n prepared pictures."""
         if time.monotonic() - self._text_tower_used > KEEP_SECONDS:
             self._text_tower = None
-        return _pass(self._image_tower, inputs["pixel_values"])
+        return _infer(self._image_tower, inputs["pixel_values"])
 
     def text_features(self, token_ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the features [n, feature_size] of n phrases of the same number of tokens, [n, tokens]."""
         tower = self._text_tower
         if tower is None:
             tower = self._core.compile_model(self._text_model, "CPU", self._options).create_infer_request()
-            _pass(tower, token_ids)
-            _let_go_of_weights(self._text_source)
+            _infer(tower, token_ids)
+            _release_weights(self._text_source)
         self._text_tower, self._text_tower_used = tower, time.monotonic()
-        return _pass(tower, token_ids)
+        return _infer(tower, token_ids)
 
 
 def processor_has_bfloat16() -> bool:
@@ -80,13 +88,13 @@ def processor_has_bfloat16() -> bool:
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def _pass(tower: openvino.InferRequest, inputs: NDArray[np.float32] | NDArray[np.int64]) -> NDArray[np.float32]:
+def _infer(tower: openvino.InferRequest, inputs: NDArray[np.float32] | NDArray[np.int64]) -> NDArray[np.float32]:
     features: NDArray[np.float32] = tower.infer({0: inputs}, share_inputs=True)[0]
     return features
 
 
-def _let_go_of_weights(tower: Path | openvino.Model) -> None:
-    """Take the pages of a tower's mapped file out of this process's memory; they are read anew if they are needed.
+def _release_weights(tower: Path | openvino.Model) -> None:
+    """Drop the pages of a tower's mapped file from this process's memory; they are read again if they are needed.
 
     After its first pass a compiled model has the weights in a layout of its own, and keeps the file's mapped as well:
     twice the memory.

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import structlog
 
-from service.zero_shot.backends.base import LoadedModel
+from service.zero_shot.backends.base import LoadedModel, ModelDescription
 from service.zero_shot.backends.openvino_backend import OpenVinoBackend
 from service.zero_shot.backends.parity_check import MIN_COSINE, lowest_cosine, sample_features
 from service.zero_shot.cache import CacheFolder, digest_of
-from service.zero_shot.features import ModelDescription
 from service.zero_shot.model_files import ModelFiles
 from service.zero_shot.preprocessing.preparation import Preparation
 from service.zero_shot.preprocessing.tokenizer import Padding, PhraseTokenizer
@@ -31,7 +30,7 @@ _FORMAT = 3
 
 
 @dataclass(frozen=True)
-class Unsuitable:
+class Unconvertible:
     """What keeps a model from being run by OpenVINO: a reason for the log.
 
     lasting: True where another try would find the same
@@ -42,7 +41,7 @@ class Unsuitable:
 
 
 @dataclass(frozen=True)
-class ConvertedModel:
+class CachedModel:
     """What running a model takes besides its towers and its tokenizer.
 
     has_tokenizer_file: False where the tokenizer is one that only transformers can read
@@ -64,19 +63,19 @@ def entry_of(files: ModelFiles, fingerprint: str) -> str:
     return f"converted/{digest_of(files.model_id, str(files.revision), fingerprint, *converted_by)[:32]}"
 
 
-def write_converted(folder: Path, converted: ConvertedModel) -> None:
+def write_cached(folder: Path, converted: CachedModel) -> None:
     """Complete a folder that holds the towers with what else there is to know, and a checksum of each file."""
     checksums = {file.name: _checksum(file) for file in sorted(folder.iterdir())}
     _write_contents(folder, {**asdict(converted), "checksums": checksums})
 
 
-def write_unsuitable(folder: Path, verdict: Unsuitable) -> None:
+def write_unconvertible(folder: Path, verdict: Unconvertible) -> None:
     """Make a folder that says why the model is not in it, so that nobody tries again."""
     folder.mkdir()
     _write_contents(folder, {"unsuitable": verdict.reason})
 
 
-def read_converted(cache: CacheFolder, entry: str) -> ConvertedModel | Unsuitable | None:
+def read_cached(cache: CacheFolder, entry: str) -> CachedModel | Unconvertible | None:
     """Return what an entry of the cache holds; None, and a line in the log, if it is not there or not whole."""
     folder = cache / entry
     try:
@@ -84,7 +83,7 @@ def read_converted(cache: CacheFolder, entry: str) -> ConvertedModel | Unsuitabl
             return None
         contents = _read_contents(folder)
         if "unsuitable" in contents:
-            return Unsuitable(str(contents["unsuitable"]))
+            return Unconvertible(str(contents["unsuitable"]))
         for name, expected in contents["checksums"].items():
             if _checksum(folder / name) != expected:
                 raise ValueError(f"the checksum of {name} is wrong")
@@ -94,9 +93,9 @@ def read_converted(cache: CacheFolder, entry: str) -> ConvertedModel | Unsuitabl
         return None
 
 
-def load_converted(
-    folder: Path, converted: ConvertedModel, files: ModelFiles, precision: str, threads: int, *, compare: bool
-) -> LoadedModel | Unsuitable:
+def load_cached(
+    folder: Path, converted: CachedModel, files: ModelFiles, precision: str, threads: int, *, compare: bool
+) -> LoadedModel | Unconvertible:
     """Return the converted model that a folder holds, ready to run on the CPU, or why it cannot run on this one.
 
     compare: whether its float32 features are compared with torch's once more; it may be from another machine
@@ -115,9 +114,9 @@ def load_converted(
         if compare and precision == "float32":
             cosine = lowest_cosine(np.load(folder / SAMPLE_FEATURES), sample_features(loaded))
             if not cosine >= MIN_COSINE:
-                return Unsuitable(f"its features differ on this machine (cosine {cosine:.7f})", lasting=False)
+                return Unconvertible(f"its features differ on this machine (cosine {cosine:.7f})", lasting=False)
     except (RuntimeError, OSError, ValueError) as error:  # the first is what OpenVINO raises of everything
-        return Unsuitable(f"it cannot be run ({type(error).__name__})", lasting=False)
+        return Unconvertible(f"it cannot be run ({type(error).__name__})", lasting=False)
     return loaded
 
 
@@ -137,11 +136,11 @@ def _checksum_of(contents: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 
-def _parsed(contents: dict[str, Any]) -> ConvertedModel:
+def _parsed(contents: dict[str, Any]) -> CachedModel:
     preparation: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in contents["preparation"].items()
     }
-    return ConvertedModel(
+    return CachedModel(
         description=ModelDescription(**contents["description"]),
         preparation=Preparation(**preparation),
         padding=Padding(**contents["padding"]) if contents["padding"] else None,

@@ -1,4 +1,4 @@
-"""A model of torch's -> the same model in OpenVINO's format; the only module that needs both."""
+"""A model in torch -> the same model in OpenVINO's format; the only module that needs both."""
 
 import warnings
 from dataclasses import dataclass, replace
@@ -10,17 +10,16 @@ import torch
 from numpy.typing import NDArray
 
 from service.zero_shot.backends.base import LoadedModel
-from service.zero_shot.backends.openvino_backend import OpenVinoBackend
+from service.zero_shot.backends.openvino_backend import OpenVinoBackend, openvino
 from service.zero_shot.backends.openvino_cache import (
     IMAGE_TOWER,
     SAMPLE_FEATURES,
     TEXT_TOWER,
     TOKENIZER,
-    ConvertedModel,
-    Unsuitable,
-    write_converted,
+    CachedModel,
+    Unconvertible,
+    write_cached,
 )
-from service.zero_shot.backends.openvino_import import openvino
 from service.zero_shot.backends.parity_check import MIN_COSINE, PHRASES, lowest_cosine, pictures, sample_features
 from service.zero_shot.backends.torch_backend import TorchBackend
 from service.zero_shot.preprocessing.preparation import Preparation
@@ -49,49 +48,49 @@ class Towers:
 
 
 @dataclass(frozen=True)
-class Conversion:
-    """A model as OpenVINO runs it, what it consists of, and torch's features of the samples [n, feature_size]."""
+class ExportedModel:
+    """A model on OpenVINO, its towers, and torch's features of the samples [n, feature_size]."""
 
     loaded: LoadedModel
     towers: Towers
     sample_features: NDArray[np.float32]
 
 
-def convert(loaded: LoadedModel, threads: int) -> Conversion | Unsuitable:
+def export(loaded: LoadedModel, threads: int) -> ExportedModel | Unconvertible:
     """Return a model that torch runs in float32 on the CPU as one that OpenVINO runs, in memory.
 
-    It is not taken on trust: pictures and phrases must have the same features on both.
+    Sample pictures and phrases must have the same features on both.
     """
-    if not isinstance(loaded.prepare, Preparation):
-        return Unsuitable("its pictures are prepared in a way of their own")
+    if not isinstance(loaded.preprocess, Preparation):
+        return Unconvertible("its pictures are prepared in a way of their own")
     expected = sample_features(loaded)
     try:
         towers = to_openvino(loaded)
         backend = OpenVinoBackend(towers.image_tower, towers.text_tower, "float32", threads)
         converted = replace(loaded, backend=backend, description=replace(loaded.description, backend="openvino"))
         cosine = lowest_cosine(expected, sample_features(converted))
-    except Exception as error:  # noqa: BLE001  # a model that cannot be traced or compiled shows it in many ways
+    except Exception as error:  # noqa: BLE001  # tracing and compiling raise many kinds
         lasting = isinstance(error, openvino.frontend.OpConversionFailure)
-        return Unsuitable(f"it cannot be converted ({type(error).__name__})", lasting)
+        return Unconvertible(f"it cannot be converted ({type(error).__name__})", lasting)
     if not cosine >= MIN_COSINE:
-        return Unsuitable(f"its features would differ (cosine {cosine:.7f})")
-    return Conversion(converted, towers, expected)
+        return Unconvertible(f"its features would differ (cosine {cosine:.7f})")
+    return ExportedModel(converted, towers, expected)
 
 
-def save_converted(conversion: Conversion, folder: Path) -> None:
-    """Write what `convert` returned, with all that running it takes, into a new folder."""
-    converted = conversion.loaded
-    if not isinstance(converted.prepare, Preparation):
+def save(exported: ExportedModel, folder: Path) -> None:
+    """Write an exported model, with all that is needed to run it, into a new folder."""
+    converted = exported.loaded
+    if not isinstance(converted.preprocess, Preparation):
         raise TypeError("only models whose pictures Preparation prepares are converted")
     folder.mkdir()
-    openvino.save_model(conversion.towers.image_tower, folder / IMAGE_TOWER, compress_to_fp16=False)
-    openvino.save_model(conversion.towers.text_tower, folder / TEXT_TOWER, compress_to_fp16=False)
-    np.save(folder / SAMPLE_FEATURES, conversion.sample_features)
+    openvino.save_model(exported.towers.image_tower, folder / IMAGE_TOWER, compress_to_fp16=False)
+    openvino.save_model(exported.towers.text_tower, folder / TEXT_TOWER, compress_to_fp16=False)
+    np.save(folder / SAMPLE_FEATURES, exported.sample_features)
     tokenizer = converted.tokenizer
     if tokenizer.file_contents:
         (folder / TOKENIZER).write_text(tokenizer.file_contents, encoding="utf-8")
-    about = ConvertedModel(converted.description, converted.prepare, tokenizer.padding, bool(tokenizer.file_contents))
-    write_converted(folder, about)
+    about = CachedModel(converted.description, converted.preprocess, tokenizer.padding, bool(tokenizer.file_contents))
+    write_cached(folder, about)
 
 
 def to_openvino(loaded: LoadedModel) -> Towers:
@@ -100,7 +99,7 @@ def to_openvino(loaded: LoadedModel) -> Towers:
         raise TypeError("only what torch runs can be converted")
     model = loaded.backend.model
     # Not the pictures that will be compared, nor as many: what tracing froze of these must show then.
-    pixel_values = np.stack([loaded.prepare(picture)["pixel_values"] for picture in pictures(seed=1)[:2]])
+    pixel_values = np.stack([loaded.preprocess(picture)["pixel_values"] for picture in pictures(seed=1)[:2]])
     token_ids, _ = loaded.tokenizer(PHRASES[:1] * 2)
     model.requires_grad_(False)
     usual = model.config._attn_implementation
@@ -115,7 +114,7 @@ def to_openvino(loaded: LoadedModel) -> Towers:
 
 
 def _traced(tower: _Tower, example: torch.Tensor) -> openvino.Model:
-    # Imported here, after what keeps OpenVINO silent.
+    # Imported here, after its telemetry was disabled.
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # noqa: PLC0415
 
     frontend = openvino.frontend.FrontEndManager().load_by_framework("pytorch")

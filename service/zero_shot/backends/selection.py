@@ -10,13 +10,14 @@ from service.errors import InvalidSettings
 from service.zero_shot.backends.base import LoadedModel
 from service.zero_shot.backends.openvino_backend import OpenVinoBackend, processor_has_bfloat16
 from service.zero_shot.backends.openvino_cache import (
-    ConvertedModel,
-    Unsuitable,
+    CachedModel,
+    Unconvertible,
     entry_of,
-    load_converted,
-    read_converted,
-    write_unsuitable,
+    load_cached,
+    read_cached,
+    write_unconvertible,
 )
+from service.zero_shot.backends.parity_check import check_model
 from service.zero_shot.cache import CacheFolder, require_temporary_folder
 from service.zero_shot.model_files import ModelFiles, fingerprint
 
@@ -24,7 +25,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Computing:
+class ComputeOptions:
     """Where and how a model is to run.
 
     device:    "auto", "cpu" or "cuda"
@@ -41,7 +42,7 @@ class Computing:
 
 def load_model(
     files: ModelFiles,
-    computing: Computing,
+    computing: ComputeOptions,
     cache: CacheFolder,
     waiting: Callable[[], object] = lambda: None,
     *,
@@ -50,7 +51,7 @@ def load_model(
     """Return the model; `waiting` is called if another process is converting it.
 
     compare: whether a model that was converted before is compared with torch's features once more, and one that torch
-    runs is proved; each is proved when it is converted.
+    runs is checked; each is checked when it is converted.
 
     On a CPU OpenVINO is faster than torch and gives the same features, which is checked when a model is converted;
     where it does not, torch runs the model.
@@ -66,14 +67,14 @@ def load_model(
     if device == "cpu" and computing.backend != "torch":
         precision = "float32" if computing.precision == "auto" else computing.precision
         loaded = _load_openvino(files, precision, computing.threads, cache, waiting, compare=compare)
-        if not isinstance(loaded, Unsuitable):
+        if not isinstance(loaded, Unconvertible):
             return loaded
         if computing.backend == "openvino":
             raise InvalidSettings(f"GAZE_BACKEND is openvino, which cannot run {files.model_id}: {loaded.reason}.")
         log.info("torch runs the model", reason=loaded.reason)
     loaded = _load_torch(files, device, computing.precision, computing.threads)
     if compare:
-        _prove(loaded, files)
+        check_model(loaded, files)
     return loaded
 
 
@@ -93,12 +94,6 @@ def _load_torch(files: ModelFiles, device: str, precision: str, threads: int) ->
     return load_torch(files, device, precision, threads)
 
 
-def _prove(loaded: LoadedModel, files: ModelFiles) -> None:
-    from service.zero_shot.backends.proof import prove  # noqa: PLC0415  # as above
-
-    prove(loaded, files)
-
-
 def _load_openvino(
     files: ModelFiles,
     precision: str,
@@ -107,39 +102,39 @@ def _load_openvino(
     waiting: Callable[[], object],
     *,
     compare: bool,
-) -> LoadedModel | Unsuitable:
+) -> LoadedModel | Unconvertible:
     entry = entry_of(files, fingerprint(files))
-    found: ConvertedModel | LoadedModel | Unsuitable | None = read_converted(cache, entry)
+    found: CachedModel | LoadedModel | Unconvertible | None = read_cached(cache, entry)
     if found is None:
         with cache.lock(entry, waiting):
-            found = read_converted(cache, entry) or _convert(files, precision, threads, cache, entry)
-    if isinstance(found, ConvertedModel):
-        return load_converted(cache / entry, found, files, precision, threads, compare=compare)
+            found = read_cached(cache, entry) or _convert(files, precision, threads, cache, entry)
+    if isinstance(found, CachedModel):
+        return load_cached(cache / entry, found, files, precision, threads, compare=compare)
     return found
 
 
 def _convert(
     files: ModelFiles, precision: str, threads: int, cache: CacheFolder, entry: str
-) -> ConvertedModel | LoadedModel | Unsuitable:
-    """Convert a model and keep it in the cache; return it as it lies there, or as it is where nothing can be kept."""
+) -> CachedModel | LoadedModel | Unconvertible:
+    """Convert a model and write it to the cache; return it from there, or from memory if the cache is not writable."""
     require_temporary_folder()
-    from service.zero_shot.backends.openvino_export import convert, save_converted  # noqa: PLC0415  # as above
+    from service.zero_shot.backends.openvino_export import export, save  # noqa: PLC0415  # as above
 
     in_torch = _load_torch(files, "cpu", "float32", threads)
-    _prove(in_torch, files)
-    conversion = convert(in_torch, threads)
-    if isinstance(conversion, Unsuitable):
-        if conversion.lasting:
-            cache.write(entry, lambda folder: write_unsuitable(folder, conversion))
-        return conversion
+    check_model(in_torch, files)
+    exported = export(in_torch, threads)
+    if isinstance(exported, Unconvertible):
+        if exported.lasting:
+            cache.write(entry, lambda folder: write_unconvertible(folder, exported))
+        return exported
     log.info("model converted", model=files.model_id, backend="openvino")
-    if cache.write(entry, lambda folder: save_converted(conversion, folder)):
-        kept = read_converted(cache, entry)
+    if cache.write(entry, lambda folder: save(exported, folder)):
+        kept = read_cached(cache, entry)
         if kept is not None:
             return kept
-    towers, description = conversion.towers, replace(conversion.loaded.description, precision=precision)
+    towers, description = exported.towers, replace(exported.loaded.description, precision=precision)
     backend = OpenVinoBackend(towers.image_tower, towers.text_tower, precision, threads)
-    return replace(conversion.loaded, backend=backend, description=description)
+    return replace(exported.loaded, backend=backend, description=description)
 
 
 def has_cuda() -> bool:

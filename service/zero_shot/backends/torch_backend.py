@@ -14,9 +14,9 @@ import transformers
 from numpy.typing import NDArray
 
 from service.errors import CorruptModel, InvalidSettings, UnsuitableModel
-from service.zero_shot.backends.base import LoadedModel
-from service.zero_shot.features import ImageInputs, ModelDescription
+from service.zero_shot.backends.base import LoadedModel, ModelDescription
 from service.zero_shot.model_files import ModelFiles, check_family, weight_files
+from service.zero_shot.preprocessing.preparation import ImageInputs
 from service.zero_shot.preprocessing.processors import load_preparation, phrase_tokenizer, tokenizer_of
 
 _CLASSES: dict[str, Any] = {
@@ -45,11 +45,11 @@ class TorchBackend:
         self.model = model
         self._place = place
         on_cuda = place.type == "cuda"
-        self.lanes = 2 if on_cuda else 1
+        self.max_concurrent_batches = 2 if on_cuda else 1
         # On the CPU torch's features depend a little on how many pictures there are, and must not on who else asks.
         self.image_batch = 64 if on_cuda else 1
         self.text_batch = 64 if on_cuda else 8
-        self._lanes = _cuda_lanes(self.lanes, place, model.dtype) if on_cuda else None
+        self._lanes = _cuda_lanes(self.max_concurrent_batches, place, model.dtype) if on_cuda else None
 
     def image_features(self, inputs: ImageInputs) -> NDArray[np.float32]:
         """Return the features [n, feature_size] of n prepared pictures. Raises MemoryError."""
@@ -90,7 +90,9 @@ class TorchBackend:
         return tensor.to(self.model.dtype) if tensor.is_floating_point() else tensor
 
 
-def _cuda_lanes(lanes: int, place: torch.device, dtype: torch.dtype) -> queue.SimpleQueue[ThreadPoolExecutor]:
+def _cuda_lanes(
+    max_concurrent_batches: int, place: torch.device, dtype: torch.dtype
+) -> queue.SimpleQueue[ThreadPoolExecutor]:
     """Return threads with a CUDA stream each.
 
     cuBLAS keeps some 100 MB on the device for every thread that has ever computed, so callers' threads must not; and
@@ -103,7 +105,7 @@ def _cuda_lanes(lanes: int, place: torch.device, dtype: torch.dtype) -> queue.Si
         some = torch.ones((8, 8), device=place, dtype=dtype)
         torch.nn.functional.linear(some, some, some[0])
 
-    for _ in range(lanes):
+    for _ in range(max_concurrent_batches):
         lane = ThreadPoolExecutor(1, "pass")
         lane.submit(begin).result()
         free.put(lane)

@@ -14,9 +14,8 @@ from transformers.image_processing_base import ImageProcessingMixin
 from transformers.models.auto.image_processing_auto import get_image_processor_class_from_name
 
 from service.errors import CorruptModel, UnsuitableModel
-from service.zero_shot.features import ImageInputs, Prepare
 from service.zero_shot.model_files import ModelFiles, check_family
-from service.zero_shot.preprocessing.preparation import Preparation
+from service.zero_shot.preprocessing.preparation import ImageInputs, Preparation, Preprocessor
 from service.zero_shot.preprocessing.tokenizer import Padding, PhraseTokenizer, TokenIds
 
 _PREPARED_BY_US = ("CLIPImageProcessorPil", "SiglipImageProcessorPil")
@@ -201,7 +200,7 @@ def _canonicalised(phrase: str) -> str:
     return " ".join(phrase.lower().translate(str.maketrans("", "", string.punctuation)).split())
 
 
-def load_preparation(files: ModelFiles, family: str) -> Prepare:
+def load_preparation(files: ModelFiles, family: str) -> Preprocessor:
     """Return what makes of a picture what a model takes.
 
     Raises CorruptModel if what the files say of it cannot be read, and UnsuitableModel if it cannot be done here.
@@ -226,7 +225,7 @@ def load_preparation(files: ModelFiles, family: str) -> Prepare:
         contents["resample"] = _filter_of(contents["resample"], files)
     try:
         processor = processor_class.from_dict(contents)
-        prepare = preparation_of(processor) or _prepare_by(processor)
+        prepare = preparation_of(processor) or _ProcessorPreprocessing(processor)
         prepare(Image.new("RGB", (64, 48), "grey"))
     except Exception as error:
         raise CorruptModel(
@@ -261,11 +260,17 @@ def preparation_of(processor: Any) -> Preparation | None:
     )
 
 
-def _prepare_by(processor: Any) -> Prepare:
-    def prepare(image: Image.Image, cores: int = 1) -> ImageInputs:  # noqa: ARG001  # a processor has no use for them
-        return {name: array[0] for name, array in processor(images=[image], return_tensors="np").items()}
+@dataclass(frozen=True)
+class _ProcessorPreprocessing:
+    """What one of transformers' own processors does, for those that Preparation cannot stand in for."""
 
-    return prepare
+    processor: Any
+    framing: None = None
+
+    def __call__(self, image: Image.Image, cores: int = 1) -> ImageInputs:  # noqa: ARG002  # it uses one
+        return {name: array[0] for name, array in self.processor(images=[image], return_tensors="np").items()}
+
+    normalised = __call__
 
 
 def _filter_of(named: Any, files: ModelFiles) -> int:
