@@ -12,7 +12,7 @@ from mkdocs.structure.files import File, Files
 from service.api.openapi.document import document
 from service.app import create_app
 from service.settings import Settings
-from service.zero_shot.loading import LoadingClassifier
+from service.zero_shot.classifier import LoadingClassifier
 from service.zero_shot.phrase_lists import built_in_folder, read_lists
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -77,7 +77,7 @@ def test_the_figures_of_doubt_are_the_codes() -> None:
     assert f"less than {NEAR_TIE_SIMILARITY}" in doubt
     assert f"under {NONE_OF_THESE_BELOW}" in doubt
     assert f"the first {MAX_PHRASES} phrases" in doubt
-    assert f"with {len(neutral_pictures())} [neutral pictures]" in doubt
+    assert f"with {len(neutral_pictures())} neutral pictures" in doubt
     assert f"up to {MAX_EXPLAINED} phrases" in doubt
     for name in INCLUDED:
         assert f"`include`: `{name}`" in doubt
