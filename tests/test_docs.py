@@ -128,6 +128,14 @@ def test_files_that_are_named_are_there(page: Path) -> None:
         assert (SERVICE / name).exists() or (REPOSITORY / name).exists() or name in OF_READERS, name
 
 
+def test_classes_and_functions_of_the_architecture_page_are_there() -> None:
+    source = "".join(each.read_text(encoding="utf-8") for each in SERVICE.rglob("*.py"))
+    named = {name for span in spans(ARCHITECTURE) if "/" not in span for name in re.findall(r"\b_?[A-Za-z_]+\b", span)}
+    in_code = {name for name in named if re.match(r"_|[A-Z]+[a-z_]", name) and not name.startswith("GAZE_")}
+    assert len(in_code) > 10
+    assert [name for name in sorted(in_code) if not re.search(rf"\b{name}\b", source)] == []
+
+
 OF_READERS = {".bench/", "scans/"}
 """Folders that are made, or are a reader's own."""
 
