@@ -14,7 +14,7 @@ from tqdm import tqdm
 from service import __version__
 from service.bulk.command import bulk
 from service.composition import cache_of, load_classifier, served_lists
-from service.errors import GazeError, InvalidSettings, StartError, UnknownList
+from service.errors import GazeError, InvalidSettings, JobError, StartError, UnknownList
 from service.images.decode import ImageLimits, PreparedImage, min_short_side_for
 from service.images.loader import ImageLoader
 from service.logs import configure_logs
@@ -32,7 +32,7 @@ class _StartErrorsTold(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except StartError as error:
+        except (StartError, JobError) as error:
             _end(str(error), error.exit_code)
         except UnknownList as error:
             near = error.detail != error.default_detail

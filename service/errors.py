@@ -31,6 +31,8 @@ StartError                    why the program cannot start: one sentence and an 
 ├── UnsuitableModel           78
 ├── CorruptModel              65
 └── ModelUnavailable          69
+
+JobError                      why a bulk job cannot begin or go on: one sentence; exit code 65
 """
 
 import os
@@ -208,10 +210,12 @@ class InternalError(GazeError):
 class ImageFetchFailed(GazeError):
     """The image's host could not be reached, or did not deliver a picture's bytes.
 
-    host_status: of HTTP, that the host answered with, where that is why
+    host_status: the HTTP status that the host answered with, if that is why
+    transient:   whether the same request may succeed a little later
     """
 
     host_status: int | None = None
+    transient: bool = False
 
     status, code, title = 502, "image_fetch_failed", "Image fetch failed"
     default_detail = "The image could not be fetched from its host."
@@ -273,3 +277,9 @@ class ModelUnavailable(StartError):
     """The model is not on this machine and could not be fetched."""
 
     exit_code = os.EX_UNAVAILABLE
+
+
+class JobError(Exception):
+    """Why a bulk job cannot begin or go on: one sentence that says what to do."""
+
+    exit_code: ClassVar[int] = os.EX_DATAERR

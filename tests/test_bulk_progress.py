@@ -14,7 +14,7 @@ import pytest
 
 from service.bulk.items import Answer, Failure, Item, Outcome
 from service.bulk.progress import Progress, remove
-from service.errors import InvalidRequest
+from service.errors import JobError
 from tests.conftest import REPOSITORY
 
 ANSWER = Answer("ab" * 32, "JPEG", 640, 480, b"\0\1\2")
@@ -88,10 +88,10 @@ def test_failures_are_looked_at_once_more(path: Path) -> None:
 def test_collection_is_added_as_a_whole_or_not_at_all(path: Path) -> None:
     def broken() -> Iterator[Item]:
         yield from items(5)
-        raise InvalidRequest("the sixth is broken")
+        raise JobError("the sixth is broken")
 
     with Progress(path) as progress:
-        with pytest.raises(InvalidRequest, match="sixth"):
+        with pytest.raises(JobError, match="sixth"):
             progress.add(broken())
         assert (progress.count(), progress.is_complete) == (0, False)
         progress.add(items(2))
@@ -100,9 +100,9 @@ def test_collection_is_added_as_a_whole_or_not_at_all(path: Path) -> None:
 
 def test_two_at_once_are_one_too_many(path: Path) -> None:
     with Progress(path):
-        with pytest.raises(InvalidRequest, match="Another run is at work"):
+        with pytest.raises(JobError, match="Another run is at work"):
             Progress(path)
-        with pytest.raises(InvalidRequest, match="Another run is at work"):
+        with pytest.raises(JobError, match="Another run is at work"):
             remove(path)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
@@ -110,7 +110,7 @@ def test_two_at_once_are_one_too_many(path: Path) -> None:
 @pytest.mark.parametrize("content", [b"object_number,list\n" * 100, b"SQLite format 3\0" + b"x" * 200])
 def test_file_that_is_no_progress(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    with pytest.raises(InvalidRequest, match="no record of a job that this version"):
+    with pytest.raises(JobError, match="no record of a job that this version"):
         Progress(path)
     assert path.read_bytes() == content
     remove(path)
@@ -120,9 +120,9 @@ def test_file_that_is_no_progress(path: Path, content: bytes) -> None:
 
 def test_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "taken.progress").mkdir()
-    with pytest.raises(InvalidRequest):
+    with pytest.raises(JobError):
         Progress(tmp_path / "taken.progress")
-    with pytest.raises(InvalidRequest, match="cannot be written"):
+    with pytest.raises(JobError, match="cannot be written"):
         Progress(Path("/proc/results.progress"))
 
 
@@ -132,7 +132,7 @@ def test_link_in_its_place_is_not_followed(path: Path, content: bytes | None) ->
     if content is not None:
         others.write_bytes(content)
     path.symlink_to(others)
-    with pytest.raises(InvalidRequest, match="is a link"):
+    with pytest.raises(JobError, match="is a link"):
         Progress(path)
     assert (others.read_bytes() if others.exists() else None) == content
     remove(path)
@@ -145,7 +145,7 @@ def test_links_in_the_place_of_its_log_and_lock_are_not_followed(path: Path) -> 
     others = path.with_name("another's")
     for ending in ("-wal", "-journal", ".lock"):
         path.with_name(f"{path.name}{ending}").symlink_to(others)
-        with contextlib.suppress(InvalidRequest), Progress(path) as progress:
+        with contextlib.suppress(JobError), Progress(path) as progress:
             progress.add(items(1))
         assert not others.exists(), ending
         path.with_name(f"{path.name}{ending}").unlink(missing_ok=True)
@@ -157,7 +157,7 @@ def test_full_disk_is_one_sentence(path: Path) -> None:
             progress._database.execute("PRAGMA max_page_count = 20")
             progress.add(items(100_000))
 
-    with pytest.raises(InvalidRequest, match=r"cannot be written \(database or disk is full\)"):
+    with pytest.raises(JobError, match=r"cannot be written \(database or disk is full\)"):
         fill()
     with Progress(path) as progress:
         assert progress.count() == 0
@@ -193,9 +193,9 @@ def test_file_that_another_program_has_open_is_not_to_be_thrown_away(path: Path)
         progress.add(items(1))
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(InvalidRequest, match="cannot be opened") as raised:
+    with pytest.raises(JobError, match="cannot be opened") as raised:
         Progress(path)
-    assert "--restart" not in raised.value.detail
+    assert "--restart" not in str(raised.value)
     other.close()
     with Progress(path) as progress:
         assert progress.count() == 1

@@ -17,7 +17,7 @@ from service.bulk.on_ray import RayEngine, Share, shares
 from service.bulk.output import FORMS
 from service.bulk.plan import Plan
 from service.bulk.run import Collection, Output, RunOptions, run
-from service.errors import InvalidRequest, InvalidSettings
+from service.errors import InvalidSettings, JobError
 from service.images.decode import ImageLimits
 from service.settings import Settings
 from tests.conftest import CACHE, REPOSITORY, noise
@@ -101,7 +101,7 @@ def test_shares_of_a_cluster(
 
 @pytest.mark.parametrize("machines", [[{"CPU": 2.0}, {"CPU": 2.0}], [{"CPU": 2.0, "GPU": 1.0}], []])
 def test_more_cores_than_any_machine_has_are_refused(machines: list[dict[str, float]]) -> None:
-    with pytest.raises(InvalidRequest, match="3 cores"):
+    with pytest.raises(JobError, match="3 cores"):
         shares(machines, replace(PLAN, settings=Settings(model="demo")), 3)
 
 

@@ -19,7 +19,7 @@ from service.bulk.plan import Plan
 from service.bulk.rankings import Ranking
 from service.bulk.reading import PictureReader
 from service.bulk.run import Collection, Lists, Output, RunOptions, run
-from service.errors import InvalidRequest, UnknownList
+from service.errors import JobError, UnknownList
 from service.images.decode import ImageLimits
 from service.images.isolation.decoder import Decoder
 from service.images.loader import ImageLoader
@@ -203,7 +203,7 @@ def test_folder_of_other_things_says_what_it_has(plan: Plan, engines: Engines, t
         (scans / f"a.x{number:02}").touch()
     (scans / "b.x07").touch()
     with pytest.raises(
-        InvalidRequest, match=r"There is no picture in the sources. Passed over: 2 \.x07, 1 \.x00, .* 10 others\.$"
+        JobError, match=r"There is no picture in the sources. Passed over: 2 \.x07, 1 \.x00, .* 10 others\.$"
     ):
         run(plan, Collection((str(scans),), None), to(tmp_path / "results.csv"), RUN_OPTIONS, engines.start)
 
@@ -231,7 +231,7 @@ def test_another_job_does_not_go_on_with_this_one(
     of_plan = {name: value for name, value in changed.items() if hasattr(plan, name)}
     of_collection = {name: value for name, value in changed.items() if hasattr(collection, name)}
     output = to(out, changed.get("form"))
-    with pytest.raises(InvalidRequest, match=f"is of a job that differs in {told}"):
+    with pytest.raises(JobError, match=f"is of a job that differs in {told}"):
         run(replace(plan, **of_plan), replace(collection, **of_collection), output, RUN_OPTIONS, engines.start)
     assert out.read_bytes() == before
 
@@ -284,7 +284,7 @@ def test_model_that_runs_in_another_way_does_not_go_on(
         engine, model = engines.start(files, lists)
         return engine, replace(model, precision="bfloat16")
 
-    with pytest.raises(InvalidRequest, match="differs in precision"):
+    with pytest.raises(JobError, match="differs in precision"):
         run(plan, collection, output, RUN_OPTIONS, start)
 
 
@@ -292,7 +292,7 @@ def test_model_that_runs_in_another_way_does_not_go_on(
 def test_sources_without_a_picture(plan: Plan, engines: Engines, tmp_path: Path, sources: tuple[str, ...]) -> None:
     (tmp_path / "empty").mkdir()
     collection = Collection(tuple(str(tmp_path / source) for source in sources), None)
-    with pytest.raises(InvalidRequest, match=r"There is no "):
+    with pytest.raises(JobError, match=r"There is no "):
         run(plan, collection, to(tmp_path / "results.csv"), RUN_OPTIONS, engines.start)
     # Who corrects what was wrong need not say --restart.
     (tmp_path / "a.jpg").write_bytes(encoded(noise(20, 20), "JPEG"))

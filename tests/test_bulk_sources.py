@@ -9,7 +9,7 @@ import pytest
 
 from service.bulk.items import Failure, Item
 from service.bulk.sources import items_of
-from service.errors import ImageFetchFailed, InvalidRequest
+from service.errors import ImageFetchFailed, JobError
 from service.iiif.presentation import Broken, Canvas
 from tests.conftest import encoded, noise
 
@@ -103,13 +103,13 @@ def test_table_is_told_by_its_ending_or_its_first_line(tmp_path: Path, name: str
 @pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
 def test_table_without_its_columns_is_told(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("number\tpicture\n1999.7\ta.png\n")
-    with pytest.raises(InvalidRequest, match="line 1: the first line must name"):
+    with pytest.raises(JobError, match="line 1: the first line must name"):
         found(tmp_path / name)
 
 
 def test_table_of_another_encoding_is_no_picture(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_bytes("object_number,file\nÖl,größe.png\n".encode("cp1252"))
-    with pytest.raises(InvalidRequest, match="this is not UTF-8"):
+    with pytest.raises(JobError, match="this is not UTF-8"):
         found(tmp_path / "t.txt")
 
 
@@ -186,7 +186,7 @@ def test_folder_that_may_not_be_entered_is_an_item_that_fails(folder: Path) -> N
     [("none", "There is no "), ("none/*.jpg", "No file matches "), ("no\ud8ffne", "There is no ")],
 )
 def test_source_that_means_nothing(tmp_path: Path, source: str, told: str) -> None:
-    with pytest.raises(InvalidRequest, match=told):
+    with pytest.raises(JobError, match=told):
         found(f"{tmp_path}/{source}" if "\ud8ff" not in source else os.fsdecode(b"/caf\xe9"))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from service.bulk.items import Failure, Item
 from service.bulk.sources import rows_of
-from service.errors import InvalidRequest
+from service.errors import JobError
 
 
 def rows(path: Path, text: str | bytes) -> list[Item]:
@@ -121,9 +121,9 @@ def test_encoding_that_is_said_is_taken_but_for_a_byte_order_mark(tmp_path: Path
         table.write_bytes(mark + b"object_number,file\n" + contents + b",a.png\n")
         assert [item.object_number for item in rows_of(table, None, "cp1252")] == ["Öl"]
     table.write_bytes(b"object_number,file\n\xd6l,a.png\n")
-    with pytest.raises(InvalidRequest, match="this is not UTF-8; save the file as UTF-8, or say --encoding"):
+    with pytest.raises(JobError, match="this is not UTF-8; save the file as UTF-8, or say --encoding"):
         list(rows_of(table))
-    with pytest.raises(InvalidRequest, match="this is not utf-16"):
+    with pytest.raises(JobError, match="this is not utf-16"):
         list(rows_of(table, None, "utf-16"))
 
 
@@ -177,5 +177,5 @@ def test_row_without_a_picture_is_an_item_that_fails(tmp_path: Path) -> None:
     ],
 )
 def test_table_that_cannot_be_read(tmp_path: Path, text: str | bytes, told: str) -> None:
-    with pytest.raises(InvalidRequest, match=told):
+    with pytest.raises(JobError, match=told):
         rows(tmp_path, text)

@@ -17,7 +17,7 @@ import structlog
 
 from service.bulk.items import NumberedItem, NumberedOutcome
 from service.bulk.plan import Plan, ReadyEngine
-from service.errors import GazeError, InvalidRequest, InvalidSettings, StartError
+from service.errors import GazeError, InvalidSettings, JobError, StartError
 from service.zero_shot.backends.base import ModelDescription
 
 log = structlog.get_logger()
@@ -53,7 +53,7 @@ class RayEngine:
     """Looks at pictures on a Ray cluster, which is started on this machine where no address is given."""
 
     def __init__(self, plan: Plan, facts: dict[str, Any], cores: int | None, address: str | None) -> None:
-        """Connect, and load the model on one machine, to see that it can be. Raises InvalidRequest and StartError.
+        """Connect, and load the model on one machine, to see that it can be. Raises JobError and StartError.
 
         facts: of the plan, as they are where the job was begun
         """
@@ -69,7 +69,7 @@ class RayEngine:
     def outcomes(self, items: Iterable[NumberedItem]) -> Iterator[NumberedOutcome]:
         """Yield what becomes of each item, in any order; of one more than once where a machine was lost.
 
-        Raises InvalidRequest where Ray gives up, as it does where no machine is left.
+        Raises JobError where Ray gives up, as it does where no machine is left.
         """
         from ray.data import ActorPoolStrategy, from_arrow  # noqa: PLC0415  # an extra, which takes seconds
         from ray.data.context import DataContext  # noqa: PLC0415
@@ -94,7 +94,7 @@ class RayEngine:
                     yield pickle.loads(outcome)  # noqa: S301  # of an actor of our own
         except self._ray.exceptions.RayError as error:
             log.exception("Ray ended the job")
-            raise InvalidRequest(
+            raise JobError(
                 f"Ray could not go on ({type(error).__name__}); the log has the details, and the same command goes on."
             ) from None
 
@@ -107,7 +107,7 @@ class RayEngine:
             )
         except self._ray.exceptions.RayTaskError as error:
             cause = getattr(error, "cause", None)
-            if isinstance(cause, StartError | GazeError):
+            if isinstance(cause, StartError | GazeError | JobError):
                 raise cause from None
             raise
         return model
@@ -144,19 +144,19 @@ def _ready(plan: Plan, facts: dict[str, Any], share: Share) -> ReadyEngine:
 
 
 def connected(address: str | None) -> Any:
-    """Return Ray, connected. Raises InvalidRequest where it is not installed, or nothing answers at the address."""
+    """Return Ray, connected. Raises JobError where it is not installed, or nothing answers at the address."""
     try:
         import ray  # noqa: PLC0415  # an extra, which takes seconds
         import ray.data  # noqa: PLC0415
     except ImportError:
-        raise InvalidRequest("--engine ray needs Ray, which is not installed: pip install 'gaze[ray]'.") from None
+        raise JobError("--engine ray needs Ray, which is not installed: pip install 'gaze[ray]'.") from None
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     if not ray.is_initialized():
         quietly: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
         try:
             ray.init(address=address, **quietly) if address else ray.init("local", include_dashboard=False, **quietly)
         except (ConnectionError, ValueError, RuntimeError):
-            raise InvalidRequest("There is no Ray cluster that answers at --ray-address.") from None
+            raise JobError("There is no Ray cluster that answers at --ray-address.") from None
     return ray
 
 
@@ -164,7 +164,7 @@ def shares(machines: Sequence[Mapping[str, float]], plan: Plan, cores: int | Non
     """Return what each actor has of a machine, and how many of them the machines have room for.
 
     An actor has a GPU and the cores that come with it, or, where there is none or none is wanted, a group of cores.
-    Raises InvalidRequest where no machine has room for one.
+    Raises JobError where no machine has room for one.
     """
     of_machines = [(int(one.get("CPU", 0)), int(one.get("GPU", 0))) for one in machines]
     with_gpus = [(in_all, gpus) for in_all, gpus in of_machines if gpus]
@@ -176,7 +176,7 @@ def shares(machines: Sequence[Mapping[str, float]], plan: Plan, cores: int | Non
         cores = cores or max(1, min(plan.settings.threads or CORES, largest))
         share, room = Share(cores, 0), sum(in_all // cores for in_all, _ in of_machines)
     if not room:
-        raise InvalidRequest(f"No machine of the Ray cluster has the {cores} cores that one model is to have.")
+        raise JobError(f"No machine of the Ray cluster has the {cores} cores that one model is to have.")
     return share, room
 
 

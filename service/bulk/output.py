@@ -14,7 +14,7 @@ from service.bulk.rankings import unpacked
 from service.documents.finding import Finding, Provenance, RankedTerms, Subject
 from service.documents.formats import FORMATS
 from service.documents.tables import PLAIN, Table, csv_line
-from service.errors import InvalidRequest
+from service.errors import JobError
 from service.zero_shot.phrase_lists import PhraseList
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -156,17 +156,17 @@ _ROWS = 65_536
 
 
 def require_pyarrow() -> None:
-    """Raise InvalidRequest where pyarrow, an extra of this package, is not installed."""
+    """Raise JobError where pyarrow, an extra of this package, is not installed."""
     try:
         import pyarrow.parquet  # noqa: F401, PLC0415  # takes 100 MB, which CSV does without
     except ImportError:
-        raise InvalidRequest(
+        raise JobError(
             "Parquet needs pyarrow, which is not installed: pip install 'gaze[bulk]', or write .csv or .jsonl."
         ) from None
 
 
 def write_parquet(file: IO[bytes], findings: Iterable[Finding], provenance: Provenance) -> None:
-    """Write all predictions. Raises InvalidRequest as require_pyarrow() does."""
+    """Write all predictions. Raises JobError as require_pyarrow() does."""
     require_pyarrow()
     import pyarrow as pa  # noqa: PLC0415  # as above
     import pyarrow.parquet as pq  # noqa: PLC0415

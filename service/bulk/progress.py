@@ -16,7 +16,7 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from service.bulk.items import Answer, Failure, Item, NumberedItem, NumberedOutcome, Outcome
-from service.errors import InvalidRequest
+from service.errors import JobError
 
 _FORMAT = 2
 """Of this file, which another version of Gaze may have in another form."""
@@ -58,7 +58,7 @@ class Progress:
     """A job's file, held by one process alone."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file, or make it. Raises InvalidRequest where it is in use, cannot be had, or is none of these."""
+        """Open the file, or make it. Raises JobError where it is in use, cannot be had, or is none of these."""
         self.path = path
         self._lock = FileLock(f"{path}.lock")
         try:
@@ -66,7 +66,7 @@ class Progress:
         except Timeout:
             raise _in_use(path) from None
         except OSError as error:
-            raise InvalidRequest(f"{path} cannot be written ({error.strerror}).") from None
+            raise JobError(f"{path} cannot be written ({error.strerror}).") from None
         try:
             self._database = self._open()
         except BaseException:
@@ -93,10 +93,10 @@ class Progress:
             if database:
                 database.close()
             if isinstance(error, sqlite3.OperationalError):
-                raise InvalidRequest(
+                raise JobError(
                     f"{self.path} cannot be opened ({error}); another program may have it open, or the disk be full."
                 ) from None
-            raise InvalidRequest(
+            raise JobError(
                 f"{self.path} is no record of a job that this version of Gaze can read; --restart throws it away."
             ) from None
         return database
@@ -105,11 +105,11 @@ class Progress:
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        """Close the file. Raises InvalidRequest where it could not be written, to a full disk for one."""
+        """Close the file. Raises JobError where it could not be written, to a full disk for one."""
         self._database.close()
         self._let_go()
         if isinstance(error, sqlite3.Error):
-            raise InvalidRequest(f"{self.path} cannot be written ({error}). The same command goes on.") from None
+            raise JobError(f"{self.path} cannot be written ({error}). The same command goes on.") from None
 
     def _let_go(self) -> None:
         # While it is held: who waits for it then looks whether it is still there.
@@ -222,7 +222,7 @@ class Progress:
 
 
 def remove(path: Path) -> None:
-    """Remove a job's file, whoever made it. Raises InvalidRequest where a run is at work on it."""
+    """Remove a job's file, whoever made it. Raises JobError where a run is at work on it."""
     lock = FileLock(f"{path}.lock")
     try:
         with lock.acquire(timeout=0):
@@ -233,21 +233,21 @@ def remove(path: Path) -> None:
         raise _in_use(path) from None
 
 
-def _in_use(path: Path) -> InvalidRequest:
+def _in_use(path: Path) -> JobError:
     # Where no lock can be made, there is none, and waiting for it ends in the same way.
     if not Path(f"{path}.lock").exists():
-        return InvalidRequest(f"{path} cannot be written.")
-    return InvalidRequest(f"Another run is at work on {path}; wait until it has ended.")
+        return JobError(f"{path} cannot be written.")
+    return JobError(f"Another run is at work on {path}; wait until it has ended.")
 
 
 def _require_own(path: Path) -> None:
-    """Make the file where there is none. Raises InvalidRequest where it is a link, which SQLite would follow."""
+    """Make the file where there is none. Raises JobError where it is a link, which SQLite would follow."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666))
     except OSError as error:
         if path.is_symlink():
-            raise InvalidRequest(f"{path} is a link, which is not followed; remove it or name another --out.") from None
-        raise InvalidRequest(f"{path} cannot be written ({error.strerror}).") from None
+            raise JobError(f"{path} is a link, which is not followed; remove it or name another --out.") from None
+        raise JobError(f"{path} cannot be written ({error.strerror}).") from None
 
 
 def _make(database: sqlite3.Connection) -> None:

@@ -23,7 +23,7 @@ from service.bulk.plan import MOST_DOCUMENTS, Plan
 from service.bulk.progress import Progress, remove
 from service.bulk.sources import items_of
 from service.documents.finding import Provenance
-from service.errors import GazeError, InvalidRequest
+from service.errors import GazeError, JobError
 from service.zero_shot.backends.base import ModelDescription
 from service.zero_shot.model_files import ModelFiles
 from service.zero_shot.phrase_lists import PhraseList
@@ -88,7 +88,7 @@ class Job:
     """A job, on what it has kept of its progress."""
 
     def __init__(self, progress: Progress, settings: Mapping[str, Any], date: datetime) -> None:
-        """Begin it, or go on. Raises InvalidRequest where what was begun is another job.
+        """Begin it, or go on. Raises JobError where what was begun is another job.
 
         settings: all that the output depends on, by names that a person understands
         date:     of the answers, if it begins now
@@ -112,7 +112,7 @@ class Job:
         return machine
 
     def require_machine(self, machine: dict[str, Any]) -> None:
-        """Keep which model answers. Raises InvalidRequest where it is not the one that has answered so far."""
+        """Keep which model answers. Raises JobError where it is not the one that has answered so far."""
         if self.machine is None:
             self._progress.keep({_MACHINE: machine})
         elif self.machine != machine:
@@ -146,7 +146,7 @@ class Job:
 def _require_same(progress: Progress, begun: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
     other = next((name for name in asked if begun.get(name) != asked[name]), None)
     if other:
-        raise InvalidRequest(
+        raise JobError(
             f"{progress.path} is of a job that differs in {other}. Give the same to go on with it, --restart to throw "
             "it away, or another --out."
         )
@@ -243,7 +243,7 @@ def run(plan: Plan, collection: Collection, output: Output, options: RunOptions,
 
 
 def _items(plan: Plan, collection: Collection, passed: "Counter[str]", *, quiet: bool) -> Iterator[Item]:
-    """Yield the items of all sources. Raises InvalidRequest where there is none."""
+    """Yield the items of all sources. Raises JobError where there is none."""
     iiif = plan.iiif(MOST_DOCUMENTS)
     every = (
         item for source in collection.sources for item in items_of(source, iiif.pictures, passed, collection.encoding)
@@ -256,7 +256,7 @@ def _items(plan: Plan, collection: Collection, passed: "Counter[str]", *, quiet:
         yield item
     if nothing:
         besides = f" Passed over: {_counted(passed)}." if passed.total() else ""
-        raise InvalidRequest(f"There is no picture in the sources.{besides}")
+        raise JobError(f"There is no picture in the sources.{besides}")
 
 
 def _tell_besides(progress: Progress, output: Output) -> None:
@@ -285,7 +285,7 @@ def _read_again(plan: Plan, progress: Progress) -> None:
     for number, item in progress.broken():
         try:
             progress.replace(number, list(items_of(item.place, iiif.pictures, passed)))
-        except GazeError:  # it is still as it was
+        except (GazeError, JobError):  # it is as it was
             continue
     progress.keep({_PASSED: passed})
 
@@ -299,7 +299,7 @@ def _write(output: Output, progress: Progress, job: Job, lists: Lists) -> None:
         write_warnings(output.warnings, findings)
         write_output(output.path, output.write, findings)
     except OSError as error:
-        raise InvalidRequest(
+        raise JobError(
             f"{output.path} cannot be written ({error.strerror}). All answers are kept; the same command writes them."
         ) from None
     job.written()

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from service.bulk.items import Failure, Item, Kind
 from service.bulk.reading import UNREADABLE_FILE
-from service.errors import InvalidRequest
+from service.errors import JobError
 from service.iiif.image_api import ImageUri
 from service.iiif.presentation import Broken, Canvas
 from service.images.decode import FORMATS
@@ -40,7 +40,7 @@ def items_of(
 
     passed:   counts what is passed over, by ending or by what it is
     encoding: of a table that does not say it itself
-    Raises InvalidRequest where it means nothing, and what read_uri does.
+    Raises JobError where it means nothing, and what read_uri does.
     """
     passed = Counter() if passed is None else passed
     if source.lower().startswith(("http://", "https://")):
@@ -54,7 +54,7 @@ def items_of(
     elif _exists(source):
         yield _of_file(source)
     else:
-        raise InvalidRequest(f"There is no {shown(source)}: a source is a folder, a file, a pattern or a IIIF URI.")
+        raise JobError(f"There is no {shown(source)}: a source is a folder, a file, a pattern or a IIIF URI.")
 
 
 def shown(path: str) -> str:
@@ -137,7 +137,7 @@ def _matching(pattern: str, passed: "Counter[str]") -> Iterator[Item]:
             passed[_FOLDERS] += 1
     found.sort()
     if not found:
-        raise InvalidRequest(f"No file matches {shown(pattern)}.")
+        raise JobError(f"No file matches {shown(pattern)}.")
     yield from map(_of_file, found)
 
 
@@ -183,7 +183,7 @@ def is_table(path: Path, encoding: str | None = None) -> bool:
     try:
         with _rows(path, encoding, _MOST_OF_A_HEADER, errors="replace") as rows:
             return _NUMBER in rows.header and any(name in rows.header for name in _PICTURES)
-    except InvalidRequest:
+    except JobError:
         return False
 
 
@@ -192,7 +192,7 @@ def rows_of(path: Path, passed: "Counter[str] | None" = None, encoding: str | No
 
     passed:   counts what is passed over
     encoding: of a file that begins with no byte order mark; else UTF-8
-    A row without a picture is an item that fails. Raises InvalidRequest, naming file and line.
+    A row without a picture is an item that fails. Raises JobError, naming file and line.
     """
     with _rows(path, encoding) as rows:
         number, picture = _columns(path, rows.header)
@@ -221,11 +221,11 @@ def _rows(path: Path, encoding: str | None, most: int = -1, errors: str = "stric
         _refuse(path, error.line, str(error))
     except UnicodeError:
         said = "UTF-8" if encoding == "utf-8-sig" else encoding
-        raise InvalidRequest(
+        raise JobError(
             f"{path}: this is not {said}; save the file as UTF-8, or say --encoding, such as windows-1252."
         ) from None
     except OSError as error:
-        raise InvalidRequest(f"{path}: the file cannot be read ({error.strerror}).") from None
+        raise JobError(f"{path}: the file cannot be read ({error.strerror}).") from None
 
 
 def _encoding(path: Path, otherwise: str | None) -> str:
@@ -303,4 +303,4 @@ def _as_it_is_spelt(folder: str, place: str) -> str:
 
 
 def _refuse(path: Path, line: int, why: str) -> NoReturn:
-    raise InvalidRequest(f"{path}, line {line}: {why}.")
+    raise JobError(f"{path}, line {line}: {why}.")

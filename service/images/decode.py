@@ -23,8 +23,9 @@ from service.images.decoders.webp import WEBP
 from service.images.picture import Format, OrientedImage, decoder_errors, oriented_size
 
 FORMATS = (JPEG, PNG, WEBP, GIF, TIFF, BMP, HEIF, JPEG_2000)
-"""Every format that is read; the first whose beginning a file has is the file's."""
+"""Every format that is read; a file is of the first whose beginning matches its own."""
 
+# By Pillow, with the first picture that needs it.
 _IMPORTED_LATE = (
     *(
         f"PIL.{name}ImagePlugin"
@@ -33,7 +34,6 @@ _IMPORTED_LATE = (
     *(f"PIL.Image{name}" for name in ("Chops", "Sequence", "Math")),
     *(f"encodings.utf_16{order}" for order in ("", "_le", "_be")),
 )
-"""By Pillow, with the first picture that needs it."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,7 @@ class DecodedImage:
 
 
 Inputs = Mapping[str, NDArray[Any]]
-Prepare = Callable[..., Inputs]
-"""Called with an upright RGB image, and with the cores that are free for it, by name."""
+Prepare = Callable[..., Inputs]  # called with an upright RGB image, and with the cores that are free for it, by name
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ class PreparedImage:
 
 
 def import_decoders() -> None:
-    """Import all that would else be imported when the first picture wants it, which a closed process cannot do."""
+    """Import what would else be imported with the first picture that needs it, which a closed process cannot do."""
     for module in _IMPORTED_LATE:
         import_module(module)
     for each in FORMATS:

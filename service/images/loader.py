@@ -16,8 +16,8 @@ from service.images.fetch.fetcher import FETCH_SECONDS, FetchLimits, ImageFetche
 from service.images.isolation.decoder import Decoder
 from service.images.picture import check_dimensions
 
+# Pixels of a side that a tile may have more or less than was requested: servers round in several ways.
 _TILE_TOLERANCE = 1
-"""Pixels of a side that a tile may have more or less than was requested: servers round in several ways."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,9 @@ class ImageLoader:
         """Return what `prepare` makes of one picture; the SHA-256 of tiles is that of their bytes in a row.
 
         min_short_side: as decode() has it; an image in tiles has been reduced by its server
-        cores:          how many may be used, asked once decoding begins
+        cores:          how many may be used, called once decoding begins
         exact:          whether no picture within the limits is decoded at a fraction of its size
-        check:          raises where nobody waits for the picture any more; called before each decoding
+        check:          raises where the request is cancelled; called before each decoding
         timing:         entered once decoding begins, and left when it ends
         Raises what Decoder.slot and Decode do, and for a tile of another size UndecodableImage.
         """
@@ -132,6 +132,6 @@ class ImageLoader:
 def _fitted(tile: Image.Image, size: tuple[int, int]) -> Image.Image:
     if tile.size == size:
         return tile
-    if any(abs(has - wants) > _TILE_TOLERANCE for has, wants in zip(tile.size, size, strict=True)):
+    if any(abs(actual - expected) > _TILE_TOLERANCE for actual, expected in zip(tile.size, size, strict=True)):
         raise UndecodableImage("A tile of the image has another size than was asked for.")
     return tile.resize(size, Image.Resampling.BICUBIC)

@@ -18,15 +18,11 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from service.errors import ImageDimensions, UndecodableImage, UnsupportedImageFormat
 from service.images.decoders import colour
 
-PIXEL_BYTES = 4
-"""What Pillow takes of a pixel at most."""
-
+PIXEL_BYTES = 4  # what Pillow takes of a pixel at most
 MAX_CLAIMED_PIXELS = 2_000_000_000
 """What a header may say of a picture that is decoded at a smaller size, since it costs time even so."""
 
-MIN_BYTES = 32
-"""Of fewer, no format makes a picture."""
-
+MIN_BYTES = 32  # of fewer, no format makes a picture
 NEEDS_MEMORY = "The image needs more memory to be decoded than this service has for one."
 
 BROKEN = (
@@ -35,15 +31,12 @@ BROKEN = (
 )
 """What decoders raise on broken files."""
 
+# In what those say that do not raise MemoryError; -9 is Pillow's own number of it.
 _OUT_OF_MEMORY = re.compile(r"out of memory|memory allocation error|decoder error -9\b", re.IGNORECASE)
-"""In what those say that do not raise MemoryError; -9 is Pillow's own number of it."""
-
 MAX_ASPECT_RATIO = 100
 """A longer shape would, once its short side is the model's input, be larger than the picture that was sent."""
 
-Box = tuple[int, int, int, int]
-"""Left, top, right and bottom, as Pillow has them."""
-
+Box = tuple[int, int, int, int]  # left, top, right and bottom, as Pillow has them
 TO_UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -55,15 +48,11 @@ TO_UPRIGHT = {
 }
 """By EXIF orientation. Pillow's exif_transpose() rewrites the whole EXIF as well, and fails where that is odd."""
 
-_ON_ITS_SIDE = tuple(TO_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
-"""The turns that make width of height."""
-
+_ON_ITS_SIDE = tuple(TO_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))  # the turns that make width of height
 _RIGHT_TO_LEFT = tuple(TO_UPRIGHT[orientation] for orientation in (2, 3, 7, 8))
+# The turns for which the decoded picture is read from its right, and from its bottom.
 _BOTTOM_TO_TOP = tuple(TO_UPRIGHT[orientation] for orientation in (3, 4, 6, 7))
-"""The turns for which the decoded picture is read from its right, and from its bottom."""
-
-_BAND_PIXELS = 1_000_000
-"""A picture of more is turned and converted in bands of so many."""
+_BAND_PIXELS = 1_000_000  # a picture of more is turned and converted in bands of so many
 
 # Pillow warns of odd metadata; what matters raises. Once for all threads: they share the filters.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -103,7 +92,7 @@ class Picture:
     size, decoded_size:  width and height as stored, and of what will be decoded
     warnings:            sentences for a person, once it is decoded
     max_claimed_pixels:  what its header may say where it can be reduced
-    is_reduced_early:    whether reduce() saves time, and so may be asked for where the whole is within the limits
+    is_reduced_early:    whether reduce() saves time, and so may be used where the whole is within the limits
     hides_memory_errors: whether its decoder says the same of a broken file and of memory that it did not get
     """
 

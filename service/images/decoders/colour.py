@@ -7,9 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-Points = tuple[float, ...]
-"""x and y of white, red, green and blue."""
-
+Points = tuple[float, ...]  # x and y of white, red, green and blue
 SRGB: Points = (0.3127, 0.3290, 0.640, 0.330, 0.300, 0.600, 0.150, 0.060)
 _PRIMARIES: dict[int, Points] = {
     9: (0.3127, 0.3290, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046),  # BT.2020
@@ -18,13 +16,9 @@ _PRIMARIES: dict[int, Points] = {
 }
 _EXPONENTS = {4: 2.2, 5: 2.8, 8: 1.0}
 _HDR = (16, 18)  # PQ and HLG
-_UNSAID = 2
-"""The code point of primaries, or of a transfer, that are said elsewhere or not at all."""
-
+_UNSAID = 2  # the code point of primaries, or of a transfer, that are said elsewhere or not at all
 _SAME = 0.005
-_SRGB_EXPONENT = 2.2
-"""What programs write of sRGB, whose curve is near it; a file that says so means sRGB."""
-
+_SRGB_EXPONENT = 2.2  # what programs write of sRGB, whose curve is near it; a file that says so means sRGB
 _SRGB_CURVE = struct.pack(">4sIHH5i", b"para", 0, 3, 0, *(round(each * 65536) for each in (
     2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045,
 )))  # fmt: skip
@@ -33,42 +27,30 @@ _D50 = np.array([0.9642, 1.0, 0.8249])
 
 HDR_WARNING = "The picture says that its brightness is HDR's; it was read as if it were not, and may look flat."
 
-_DIM = 0.26
-"""Of the range of samples: who uses no more has most likely scanned fewer bits than the file has."""
-
-_BANDS = {"L": 1, "LA": 1, "RGB": 3, "RGBA": 3}
-"""Of modes that are light: how many say how much."""
-
+_DIM = 0.26  # of the range of samples: a scan that uses no more most likely has fewer bits than the file
+_BANDS = {"L": 1, "LA": 1, "RGB": 3, "RGBA": 3}  # of modes that are light: how many say how much
 _WIDE, _WIDE_WHITE = "I;16", 65_535
 _BYTE_VALUES = 256
 _LEAST = 0.5
 
-MAX_PLAIN_BYTES = 32_768
-"""Three curves of 4,096 samples, and what such a profile says besides."""
-
+MAX_PLAIN_BYTES = 32_768  # three curves of 4,096 samples, and what such a profile says besides
+# Class, space of the colours, space that they are taken to, a mark, and the number of tags.
 _HEADER = struct.Struct(">12x4s4s4s12x4s88xI")
-"""Class, space of the colours, space that they are taken to, a mark, and the number of tags."""
-
 _TAG = struct.Struct(">4sII")
 _MARK = b"acsp"
 _CLASSES = (b"mntr", b"scnr", b"spac", b"prtr")
 _SPACES = (b"RGB ", b"GRAY")
 _MAX_TAGS = 40
-_MOST_TAGS = 100
-"""As many as Little CMS reads of any profile."""
-
+_MOST_TAGS = 100  # as many as Little CMS reads of any profile
 _MAX_SAMPLES = 4_096
 _FLOAT_PIPELINES = frozenset(b"D2B0 D2B1 D2B2 D2B3 B2D0 B2D1 B2D2 B2D3".split())
 _CURVES = (b"rTRC", b"gTRC", b"bTRC", b"kTRC")
+# What else such profiles hold. Little CMS reads those of them that it needs, and each of these once.
 _OTHER_TAGS = frozenset(
     b"rXYZ gXYZ bXYZ wtpt bkpt chad desc cprt dmnd dmdd lumi meas view vued tech chrm targ calt cicp dscm mmod vcgt "
     b"ndin aarg aagg aabg aapy".split()
 )
-"""What else such profiles hold. Little CMS reads those of them that it needs, and each of these once."""
-
-_BAND_PIXELS = 1_000_000
-"""Of a picture, how many are looked at in one go."""
-
+_BAND_PIXELS = 1_000_000  # of a picture, how many are looked at in one go
 _SRGB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 _LAB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
 _GREY_MODES = ("1", "L", "LA", "La")
@@ -279,7 +261,7 @@ def _used(image: Image.Image) -> float:
 
 
 def without_float_pipelines(profile: bytes) -> bytes:
-    """Return the profile with its float pipelines (multiProcessElements) under names that nobody reads.
+    """Return the profile with its float pipelines (multiProcessElements) under names that are not read.
 
     A pipeline may have any number of stages in eight bytes each, and Little CMS takes 7 ms for each. A profile that has
     them must be complete without them.

@@ -20,9 +20,7 @@ _AVIF = frozenset((b"avif", b"avis"))
 _MAX_BRANDS = 64
 _NUMBERED = b"colrnclx"
 _MAX_HEAD = 1_048_576
-_VERSION = 4
-"""Bytes before the contents of boxes that have versions."""
-
+_VERSION = 4  # bytes before the contents of boxes that have versions
 _FIRST_FLAG = 1
 _INDEX_BITS = {1: 0x7F, 2: 0x7FFF}
 
@@ -131,9 +129,9 @@ def _properties(encoded: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield kind and contents of each property of the primary picture."""
     for kind, start, end in boxes(encoded, 0, len(encoded)):
         if kind == b"meta":
-            told = {kind: (begin, close) for kind, begin, close in boxes(encoded, start + _VERSION, end)}
-            if b"pitm" in told and b"iprp" in told:
-                yield from _associated(encoded, _primary(encoded, told[b"pitm"][0]), *told[b"iprp"])
+            found = {kind: (begin, close) for kind, begin, close in boxes(encoded, start + _VERSION, end)}
+            if b"pitm" in found and b"iprp" in found:
+                yield from _associated(encoded, _primary(encoded, found[b"pitm"][0]), *found[b"iprp"])
             return
 
 

@@ -26,18 +26,17 @@ from service.images.fetch.urls import encoded, redirected
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-FETCH_SECONDS = 15.0
-"""How long one URL may take, from look-up to last byte, and all that one IIIF URI leads to."""
-
+FETCH_SECONDS = 15.0  # how long one URL may take, from look-up to last byte, and all that one IIIF URI leads to
 MAX_REDIRECTS = 10
 MAX_URL_CHARACTERS = 2_083
 _REDIRECTS = (301, 302, 303, 307, 308)
 _AUTHORITY = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]*)?")
 _BLOCK = 64 * 1024
 _FRAMING = 1024 * 1024  # head, sizes of chunks and trailers of an answer, in bytes
-_GLANCE = 0.001  # seconds for what comes after an answer's end, which nobody should send
+_GLANCE = 0.001  # seconds for what comes after an answer's end, which should not come
 _MAX_ADDRESSES = 4
 _RESOLVER_WAITS = 1.0  # for a name server: a resolver that gives up sooner was answered
+_TRANSIENT_STATUSES = frozenset((408, 425, 429, *range(500, 600))) - {501, 505}
 
 Resolve = Callable[[str, int], list[IPAddress]]
 
@@ -52,7 +51,7 @@ class FetchLimits:
 
 @dataclass(frozen=True)
 class _Resource:
-    """What is fetched: its name in what callers are told, the media types asked for, and what it may have at most."""
+    """What is fetched: its name in error messages, the media types to accept, and its limit."""
 
     name: str
     accept: str
@@ -65,10 +64,16 @@ class _Resource:
     def failed(self, how: str, status: int | None = None) -> ImageFetchFailed:
         failure = ImageFetchFailed(f"The {self.name}'s host {how}.")
         failure.host_status = status
+        failure.transient = status in _TRANSIENT_STATUSES
         return failure
 
     def unresolved(self) -> ImageFetchFailed:
-        return ImageFetchFailed(f"The name of the {self.name}'s host could not be resolved.")
+        return self.unreachable(f"The name of the {self.name}'s host could not be resolved.")
+
+    def unreachable(self, detail: str) -> ImageFetchFailed:
+        failure = ImageFetchFailed(detail)
+        failure.transient = True
+        return failure
 
     def timed_out(self) -> ImageFetchTimeout:
         return ImageFetchTimeout(f"The {self.name}'s host took too long.")
@@ -136,7 +141,7 @@ class ImageFetcher:
             connected.settimeout(_left(deadline))
             connected.sendall(_request(parts, resource.accept))
             received = _Received(connected, resource, deadline)
-            answer = http.client.HTTPResponse(received, method="GET")  # type: ignore[arg-type]  # all it wants is a file
+            answer = http.client.HTTPResponse(received, method="GET")  # type: ignore[arg-type]  # it only calls makefile()
             answer.begin()
             location: str | None = answer.headers["Location"]
             if answer.status in _REDIRECTS and location:
@@ -145,9 +150,9 @@ class ImageFetcher:
                 raise resource.failed(f"answered with status {answer.status}", answer.status)
             body = _read(answer, resource)
             if answer.headers["Content-Encoding"] and received.has_more():
-                # What is packed may have been counted unpacked, and be cut.
+                # The announced length may be that of the decompressed data, which would cut the compressed ones.
                 raise resource.failed("sent more than it announced")
-            # Whatever else comes belongs to no answer, and goes with the connection.
+            # Anything after the answer is discarded with the connection.
             return body
 
     def _vetted(self, url: str) -> tuple[SplitResult, str, int]:
@@ -156,7 +161,7 @@ class ImageFetcher:
         try:
             if len(url) > MAX_URL_CHARACTERS:
                 raise ValueError
-            # From here on there is one text, for whoever vets, resolves, connects and asks.
+            # From here on, one text is vetted, resolved, connected to and requested.
             url = encoded(url)
             if not url.isascii() or not url.isprintable() or " " in url:
                 raise ValueError
@@ -180,7 +185,7 @@ class ImageFetcher:
         def look_up() -> None:
             try:
                 found.set_result(self._resolve(host, port))
-            except Exception as error:  # noqa: BLE001  # whatever it is, who waits must hear of it
+            except Exception as error:  # noqa: BLE001  # any of them is raised where the result is awaited
                 found.set_exception(error)
 
         # getaddrinfo knows no timeout, so it is left behind in a thread of its own when it takes too long.
@@ -253,7 +258,7 @@ class _Received(io.BufferedReader):
         return self
 
     def close(self) -> None:
-        """Do nothing: the connection is closed by who opened it."""
+        """Do nothing: the socket's owner closes it."""
 
     def has_more(self) -> bool:
         """Say whether anything more is here."""
@@ -269,7 +274,7 @@ def _read(answer: http.client.HTTPResponse, resource: _Resource) -> bytes:
     if announced.isdecimal() and int(announced[:20]) > resource.max_bytes:
         raise resource.too_large()
     if "," in headers.get("Content-Encoding", ""):
-        # Nobody asked for any. What is packed twice can take hours to unpack, into nothing.
+        # None was requested. Data compressed twice can take hours to decompress, into nothing.
         raise resource.failed("sent it in more than one Content-Encoding")
     response = urllib3.HTTPResponse(answer, headers, answer.status, preload_content=False, original_response=answer)
     blocks: list[bytes] = []
@@ -316,4 +321,4 @@ def _fetch_errors(resource: _Resource) -> Iterator[None]:
     except ssl.SSLCertVerificationError:
         raise resource.failed("has no certificate that can be trusted") from None
     except (HTTPError, http.client.HTTPException, OSError, ValueError):
-        raise ImageFetchFailed(f"The {resource.name} could not be fetched from its host.") from None
+        raise resource.unreachable(f"The {resource.name} could not be fetched from its host.") from None

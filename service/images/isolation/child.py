@@ -31,9 +31,7 @@ from service.images.isolation.sandbox import close_process
 from service.images.picture import NEEDS_MEMORY, OrientedImage
 
 IDLE_SECONDS = 60.0
-PROCESS_BYTES = 45_000_000
-"""What a process has in memory before it is asked for anything."""
-
+PROCESS_BYTES = 45_000_000  # what a process has in memory before its first request
 SMALL_BYTES = 150_000_000
 """What it may take beside that to read what a picture says of itself, and to decode it where nothing more is needed."""
 
@@ -124,11 +122,11 @@ class Frames:
 
 
 def main() -> None:
-    """Decode until nobody asks any more."""
+    """Decode until no more requests come."""
     _end_with_parent()
     Path("/proc/self/oom_score_adj").write_text(f"{_OUT_OF_MEMORY_SCORE}\n", encoding="ascii")
     frames = Frames(socket.socket(fileno=int(sys.argv[1])))
-    with contextlib.suppress(EOFError, OSError):  # nobody asks any more, TimeoutError among them
+    with contextlib.suppress(EOFError, OSError):  # no more requests, TimeoutError among them
         frames.deadline = time.monotonic() + IDLE_SECONDS
         for module in frames.receive_fields()["modules"]:
             import_module(module)
@@ -140,21 +138,21 @@ def main() -> None:
 
 
 def _answer(frames: Frames) -> None:
-    asked = pickle.loads(frames.receive())  # noqa: S301  # from the parent
+    request = pickle.loads(frames.receive())  # noqa: S301  # from the parent
     encoded = bytes(frames.receive())
     frames.deadline = None
-    prepare = asked["prepare"] or _samples
+    prepare = request["prepare"] or _samples
 
     def ask_for_memory(decoder_bytes: int) -> bool:
         needed = decoder_bytes + WORKING_BYTES
-        if needed <= asked["given"]:
+        if needed <= request["given"]:
             return True
         frames.send_fields(needed=needed)
         return bool(frames.receive_fields()["enough"])
 
     try:
         decoded = decode(
-            encoded, asked["limits"], asked["min_short_side"], ask_for_memory, fast=asked["fast"], sha256=""
+            encoded, request["limits"], request["min_short_side"], ask_for_memory, fast=request["fast"], sha256=""
         )  # the parent says the sum itself
         inputs = prepare(decoded.oriented)
     except GazeError as error:

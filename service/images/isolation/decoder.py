@@ -44,16 +44,11 @@ from service.limits.admission import FairSemaphore
 
 log = structlog.get_logger()
 
-DECODE_SECONDS = 8.0
-"""How long one picture may take in a process of its own, the wait for the process included."""
-
-_SLOT_BYTES = 200_000_000
-"""What all that decodes may take, for each that may do so at a time."""
-
+DECODE_SECONDS = 8.0  # how long one picture may take in a process of its own, the wait for the process included
+_SLOT_BYTES = 200_000_000  # what all that decodes may take, for each that may do so at a time
 _ORDINARY_BYTES = 70_000_000
+# How many may wait for a process behind those that take long: each of them has one of the service's places.
 _MAX_WAITING = 2
-"""How many may wait for a process behind those that take long: each of them has one of the service's places."""
-
 
 _LIBC = ctypes.CDLL(None)
 
@@ -142,8 +137,8 @@ class Decoder:
         portable = _pickled(prepare)
         expected = _inputs_of(portable) if portable else None
         with self._process(_module_of(prepare) if expected else "", deadline) as process:
-            wanted = {"prepare": prepare if expected else None, "min_short_side": min_short_side, "fast": fast}
-            prepared = self._ask(process, encoded, wanted, expected, deadline)
+            request = {"prepare": prepare if expected else None, "min_short_side": min_short_side, "fast": fast}
+            prepared = self._ask(process, encoded, request, expected, deadline)
         if expected:
             return prepared
         return replace(prepared, inputs=prepare(Image.fromarray(prepared.inputs["rgb"]), cores=cores))
@@ -156,7 +151,7 @@ class Decoder:
         self,
         process: DecodingProcess,
         encoded: bytes,
-        wanted: Mapping[str, Any],
+        request: Mapping[str, Any],
         expected: Shapes | None,
         deadline: float,
     ) -> PreparedImage:
@@ -164,12 +159,12 @@ class Decoder:
         frames, given, own = process.frames, SMALL_BYTES, 2 * len(encoded)
         # Where more is set aside to open a file, it is limited once that is known; so it has to ask.
         set_aside = format_of(encoded).sets_aside
-        wanted = {**wanted, "limits": self.limits, "given": 0 if set_aside else given}
+        request = {**request, "limits": self.limits, "given": 0 if set_aside else given}
         with ExitStack() as memory:
             memory.enter_context(self._memory.acquired(deadline, PROCESS_BYTES + given))
             process.begun = time.monotonic()
             process.limit(own + given + set_aside, self._seconds)
-            frames.send(pickle.dumps(wanted))
+            frames.send(pickle.dumps(request))
             frames.send(encoded)
             sha256 = hashlib.sha256(encoded).hexdigest()  # meanwhile
             answer = frames.receive_fields()

@@ -33,9 +33,8 @@ main()
 """For Python without its site and its variables, so that modules come from where the service's own come from."""
 
 _SOURCE = str(Path(__file__).parents[3])
+# What a process has in its environment: where Python's own libraries are, on systems that say it so.
 _PASSED_ON = ("LD_LIBRARY_PATH",)
-"""What a process has in its environment: where Python's own libraries are, on systems that say it so."""
-
 _PAGE = resource.getpagesize()
 _TICKS = os.sysconf("SC_CLK_TCK")
 _SOON_IDLE_SECONDS = 8.0

@@ -1,6 +1,6 @@
 """Closing a process that is about to read hostile files: no file, no socket, no other process, no new program.
 
-Landlock and seccomp are Linux's own, and are asked for by their system calls: there is no library of them that is
+Landlock and seccomp are Linux's own, and are called by their system calls' numbers: there is no library of them that is
 released and needs nothing else installed. Each is left out where the kernel has none of it.
 """
 
@@ -17,9 +17,8 @@ _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
 # landlock(7)
 _CREATE_RULESET, _RESTRICT_SELF = 444, 446
 _VERSION = 1
+# All that can be done with files, by the version from which on Landlock knows it.
 _FILE_RIGHTS = {1: 0x1FFF, 2: 0x3FFF, 3: 0x7FFF, 5: 0xFFFF}
-"""All that can be done with files, by the version from which on Landlock knows it."""
-
 _NET_FROM, _SCOPES_FROM = 4, 6
 _TCP, _SOCKETS_AND_SIGNALS = 0b11, 0b11
 
@@ -32,9 +31,8 @@ _NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16
 _NEW_LIMITS = _ARGUMENTS + 8 * 2
 _PROT_EXEC, _FIONBIO, _CLONE_THREAD = 4, 0x5421, 0x1_0000
 
+# Each with its number in audit(7), that of seccomp(2), and the column below.
 _MACHINES = {"x86_64": (0xC000_003E, 317, 0), "aarch64": (0xC000_00B7, 277, 1)}
-"""Each with its number in audit(7), that of seccomp(2), and the column below."""
-
 _HARMLESS = """
     read 0 63, write 1 64, fstat 5 80, poll 7 -, lseek 8 62, munmap 11 215, brk 12 214, rt_sigaction 13 134,
     rt_sigprocmask 14 135, rt_sigreturn 15 139, sched_yield 24 124, mremap 25 216, madvise 28 233, nanosleep 35 101,
@@ -64,7 +62,7 @@ def close_process() -> list[str]:
     """Close this process for good, and return what the system has not got: "landlock", "seccomp", or nothing.
 
     What is imported, loaded or opened later fails. What is open already can be used, but for standard input, which not
-    even closes: a process that was told to end with its parent hears of that end there. Threads can be started.
+    even closes: there, a process that ends with its parent is signalled that end. Threads can be started.
     """
     missing = []
     if not _prctl(_PR_SET_NO_NEW_PRIVS, 1):

@@ -25,8 +25,8 @@ from service.images.picture import BROKEN, MIN_BYTES, PIXEL_BYTES, Picture
 _PROFILE_BYTES = 16 * 1024**2
 _TOLD_BYTES = 65_536
 
+# What a scanner of slides says of itself. Its copies are not marked, but in tiles; its label and thumbnail are not.
 _SLIDE = b"Aperio"
-"""What a scanner of slides says of itself. Its copies are not marked, but in tiles; its label and thumbnail are not."""
 
 
 class TiffPicture(Picture):
@@ -59,7 +59,7 @@ class TiffPicture(Picture):
 
     def reduce(self, min_short_side: int, max_pixels: int) -> None:
         """Decode the smallest copy with so many pixels on its short side, and no more than `max_pixels`, if any."""
-        page_of(self._directory)  # what can't be read is not told by its copy
+        page_of(self._directory)  # a kind that isn't read is refused, whatever its copy is
         copies = [copy for copy in self._copies if _is_copy(size_of(copy), self.size) and not is_mask(copy)]
         for copy in sorted(copies, key=size_of):
             width, height = size_of(copy)
@@ -95,7 +95,7 @@ class TiffPicture(Picture):
             rows, columns = seen.shape[:2]
             image.paste(Image.frombytes(conversion.mode, (columns, rows), seen.tobytes()), (band.left, band.top))
         if page.alpha and page.alpha[0] is Alpha.UNSAID and image.getchannel("A").getextrema() == (0, 0):
-            image = image.convert(image.mode.removesuffix("A"))  # who writes no opacity means no transparency
+            image = image.convert(image.mode.removesuffix("A"))  # an alpha channel of zeros means none
         profile = self._directory.contents(34_675, _PROFILE_BYTES)
         if profile:
             image.info["icc_profile"] = profile
@@ -140,7 +140,7 @@ def _found(directories: Directories) -> tuple[Directory, list[Directory]]:
 def _is_slide(directory: Directory) -> bool:
     try:
         return directory.contents(270, _TOLD_BYTES).startswith(_SLIDE)
-    except UndecodableImage:  # a description that is not there matters to nobody
+    except UndecodableImage:  # a broken description does not matter
         return False
 
 
