@@ -18,13 +18,12 @@ from service.api.schemas.forms import GazeForm, GazeParameters
 from service.api.schemas.requests import GazeRequest
 from service.api.schemas.responses import GazeAnswer
 from service.errors import FieldError, GazeError, InvalidRequest, UnknownList
-from service.images.decode import min_short_side_for
-from service.zero_shot.classifier import EncodedList, ZeroShotClassifier
+from service.images.decode import MIN_SHORT_SIDES
+from service.zero_shot.classifier import EncodedList, LoadingClassifier, ZeroShotClassifier
 from service.zero_shot.interpretation.stability import Views
-from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList
 from service.zero_shot.preprocessing.preparation import Framing
-from service.zero_shot.ranking import Features, Ranker, Ranking, caveats
+from service.zero_shot.ranking import Features, Ranker, Ranking, ViewFeatures, caveats
 
 _ANSWER = TypeAdapter(GazeAnswer)
 
@@ -125,8 +124,8 @@ class _GazeHandler:
         self._classifier = classifier
         self._context = context
         self._query = query
-        self.loader = RequestImages(services, context, classifier.model.image_size)
         self.check_late = context.deadline.extended(GRACE_SECONDS).check
+        self.loader = RequestImages(services, context, classifier.model.image_size)
 
     def answer(self, images: Sequence[ResolvedImage], served: Sequence[EncodedList], *, whole: bool) -> GazeAnswer:
         """Return the answer to the query. Raises what the image raises, or the first one where every image fails.
@@ -170,24 +169,27 @@ class _GazeHandler:
         return Views(framing, fit or framing.own, several)
 
     def _load(self, images: Sequence[ResolvedImage], views: Views | None) -> list[LoadedImage | GazeError]:
-        side = min_short_side_for(self._classifier.model.image_size)
+        side = MIN_SHORT_SIDES * self._classifier.model.image_size
         if views is None:
             return [self.loader.load(image, self._classifier.preprocess, side) for image in images]
         return [self.loader.load(image, views, views.min_short_side(side), exact=True) for image in images]
 
-    def _features(self, pictures: Sequence[LoadedImage], has_views: bool) -> Iterator[Mapping[str, Features]]:
-        """Return the unit features of each picture's views by name, the one that is ranked by first."""
+    def _features(self, pictures: Sequence[LoadedImage], has_views: bool) -> Iterator[ViewFeatures]:
+        """Return the unit features of each picture, or of its views by name, the one that is ranked by first."""
         if has_views:
             return iter([self._features_of_views(picture) for picture in pictures])
-        features = self._classifier.encode_images([picture.inputs for picture in pictures], self.check_late)
-        return iter([{"own": each} for each in features])
+        return iter(self._classifier.encode_images([picture.inputs for picture in pictures], self.check_late))
 
     def _features_of_views(self, picture: LoadedImage) -> Mapping[str, Features]:
         views = [Image.fromarray(view) for view in picture.inputs.values()]
         return dict(zip(picture.inputs, self._classifier.encode_views(views, self.check_late), strict=True))
 
     def _result(
-        self, picture: LoadedImage, views: Mapping[str, Features], lists: Sequence[EncodedList], ranker: Ranker
+        self,
+        picture: LoadedImage,
+        views: ViewFeatures,
+        lists: Sequence[EncodedList],
+        ranker: Ranker,
     ) -> responses.Result:
         ranked = {}
         for encoded in lists:

@@ -36,6 +36,10 @@ _IMPORTED_LATE = (
 )
 
 
+MIN_SHORT_SIDES = 2
+"""A short side of so many times the model's own, once it is resized, hardly shows that there was more."""
+
+
 @dataclass(frozen=True)
 class ImageLimits:
     """What a picture may be at most: its size in bytes as sent, and its pixels once decoded.
@@ -98,11 +102,6 @@ def import_decoders() -> None:
         each.preload()
 
 
-def min_short_side_for(image_size: int) -> int:
-    """Return the pixels of a short side that will be resized to `image_size` and hardly show that there were more."""
-    return 2 * image_size
-
-
 def is_ordinary(encoded: bytes) -> bool:
     """Say whether a picture may be decoded in the process that answers: a JPEG or a PNG in which nothing is unusual.
 
@@ -142,8 +141,9 @@ def decode(
         raise ImageTooLarge(f"The image has more than the {limits.max_bytes} bytes that this service takes.")
     if sha256 is None:
         sha256 = hashlib.sha256(encoded).hexdigest()
+    image_format = format_of(encoded)
     with decoder_errors():
-        picture = format_of(encoded).open(encoded)
+        picture = image_format.open(encoded)
         oriented = picture.decode(limits.max_pixels, min_short_side, before_pixels, fast=fast)
     # What the answer says of the size is what was sent.
     is_reduced = picture.decoded_size != picture.size

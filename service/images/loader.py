@@ -76,7 +76,7 @@ class ImageLoader:
         encoded: EncodedImage,
         prepare: Prepare,
         min_short_side: int | None = None,
-        cores: Callable[[], int] = lambda: 1,
+        cores: int = 1,
         *,
         exact: bool = False,
         check: Callable[[], object] = lambda: None,
@@ -85,7 +85,7 @@ class ImageLoader:
         """Return what `prepare` makes of one picture; the SHA-256 of tiles is that of their bytes in a row.
 
         min_short_side: as decode() has it; an image in tiles has been reduced by its server
-        cores:          how many may be used, called once decoding begins
+        cores:          how many may be used
         exact:          whether no picture within the limits is decoded at a fraction of its size
         check:          raises where the request is cancelled; called before each decoding
         timing:         entered once decoding begins, and left when it ends
@@ -94,10 +94,10 @@ class ImageLoader:
         timing = timing or nullcontext()
         if isinstance(encoded, TiledImage):
             with timing:
-                return self._load_tiles(encoded, prepare, cores(), check)
+                return self._load_tiles(encoded, prepare, cores, check)
         with self.decoder.slot(encoded) as decode, timing:
             check()
-            return decode(prepare, min_short_side, cores(), fast=self.fast and not exact)
+            return decode(prepare, min_short_side, cores, fast=self.fast and not exact)
 
     def _load_tiles(
         self, image: TiledImage, prepare: Prepare, cores: int, check: Callable[[], object]

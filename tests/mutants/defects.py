@@ -412,8 +412,8 @@ _BULK = (
     Defect(
         "a job's file is not closed at its end",
         "bulk/progress.py",
-        "self._database.close()\n        self._let_go()",
-        "self._let_go()",
+        "self._database.close()\n        self._release()",
+        "self._release()",
         ("bulk_progress",),
     ),
 )
