@@ -15,8 +15,8 @@ from PIL import Image
 
 from service.bulk.items import Answer, Failure, Item, NumberedItem
 from service.bulk.local import FETCHES, LocalEngine, pass_size
-from service.bulk.rankings import Ranking, unpacked
-from service.bulk.reading import PictureReader, RetryingFetcher
+from service.bulk.rankings import RankingPacker, unpack
+from service.bulk.reading import ItemReader, RetryingFetcher
 from service.images.decode import ImageLimits
 from service.images.fetch.addresses import FetchPolicy
 from service.images.fetch.fetcher import FetchLimits
@@ -56,10 +56,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def engine(classifier: ZeroShotClassifier) -> Iterator[LocalEngine]:
     decoder = Decoder(LIMITS, 3)
     fetcher = RetryingFetcher(FetchPolicy.parse("127.0.0.0/8"), FetchLimits(LIMITS.max_bytes, 5.0), ())
-    reader = PictureReader(
-        ImageLoader(fetcher, decoder), lambda uri: fetcher.fetch(f"{uri}/full/max/0/default.jpg"), 448
-    )
-    ranking = Ranking(classifier, classifier.lists_named(LISTS), 5, 0.0)
+    reader = ItemReader(ImageLoader(fetcher, decoder), lambda uri: fetcher.fetch(f"{uri}/full/max/0/default.jpg"), 448)
+    ranking = RankingPacker(classifier, classifier.lists_named(LISTS), 5, 0.0)
     yield LocalEngine(reader, classifier, ranking, 2)
     decoder.close()
 
@@ -91,7 +89,7 @@ def test_answers_are_those_of_the_running_service_to_the_last_bit(
         assert isinstance(outcome, Answer)
         sent = {name: getattr(outcome, name) for name in ("sha256", "format", "width", "height")}
         assert sent == {name: answer["image"][name] for name in sent}
-        for ranked in unpacked(outcome.rankings, [phrase_lists[name] for name in LISTS]):
+        for ranked in unpack(outcome.rankings, [phrase_lists[name] for name in LISTS]):
             assert [vars(term) for term in ranked.terms] == answer["lists"][ranked.list_name]["predictions"]
             assert ranked.hash == answer["lists"][ranked.list_name]["hash"]
             assert ranked.candidates == answer["lists"][ranked.list_name]["count"]

@@ -16,7 +16,7 @@ import pytest
 
 from service.bulk.items import Answer, Failure, Item, Outcome
 from service.bulk.output import FORMS, Findings, write_errors, write_output, write_warnings
-from service.bulk.rankings import Ranking
+from service.bulk.rankings import RankingPacker
 from service.documents.finding import Provenance
 from service.zero_shot.classifier import EncodedList, ZeroShotClassifier
 from service.zero_shot.phrase_lists import PhraseList
@@ -42,7 +42,7 @@ def expected(classifier: ZeroShotClassifier) -> dict[str, tuple[Prediction, ...]
 @pytest.fixture
 def findings(classifier: ZeroShotClassifier) -> Findings:
     """Two pictures that were answered, and one that failed between them."""
-    packed = Ranking(classifier, _lists(classifier), 4, 0.0).packed(_features(classifier))
+    packed = RankingPacker(classifier, _lists(classifier), 4, 0.0).pack(_features(classifier))
     answer = Answer("ab" * 32, "JPEG", 640, 480, packed)
     outcomes: list[tuple[Item, Outcome]] = [(FILE, answer), (BROKEN, FAILURE), (CANVAS, answer)]
     return Findings(lambda: iter(outcomes), [one.phrase_list for one in _lists(classifier)], PROVENANCE, MODEL)
@@ -269,7 +269,7 @@ def test_errors_are_written_beside_it_and_go_when_there_are_none(tmp_path: Path,
 def test_phrases_that_are_less_probable_are_left_out(classifier: ZeroShotClassifier, tmp_path: Path) -> None:
     features, lists = _features(classifier), _lists(classifier)
     least = rank_list(classifier, features, lists[0], 2)[1].probability
-    packed = Ranking(classifier, lists[:1], 5, least).packed(features)
+    packed = RankingPacker(classifier, lists[:1], 5, least).pack(features)
     outcomes: list[tuple[Item, Outcome]] = [(FILE, Answer("ab" * 32, "JPEG", 1, 1, packed))]
     findings = Findings(lambda: iter(outcomes), [lists[0].phrase_list], PROVENANCE, MODEL)
     [line] = written(tmp_path, findings, ".jsonl", "jsonl").read_text(encoding="utf-8").splitlines()

@@ -45,8 +45,8 @@ def test_items_and_outcomes_come_back_as_they_were(path: Path) -> None:
     with Progress(path) as progress:
         assert [item for _, item in pending] == odd
         assert list(progress.outcomes()) == list(zip(odd, outcomes, strict=True))
-        assert (progress.count(), progress.done(), progress.failed()) == (3, 3, 1)
-        assert (progress.warned(), progress.decoded_smaller()) == (1, 1)
+        assert (progress.counts().items, progress.counts().done, progress.counts().failed) == (3, 3, 1)
+        assert (progress.counts().warned, progress.counts().decoded_smaller) == (1, 1)
         assert list(progress.pending()) == []
         assert progress.is_complete
 
@@ -54,7 +54,7 @@ def test_items_and_outcomes_come_back_as_they_were(path: Path) -> None:
 def test_item_that_two_sources_name_is_one_item(path: Path) -> None:
     with Progress(path) as progress:
         progress.add([*items(3), *items(5), Item("other number", "file", "/scans/0.jpg")])
-        assert progress.count() == 6
+        assert progress.counts().items == 6
 
 
 def test_pending_items_are_read_while_outcomes_are_written(path: Path) -> None:
@@ -93,9 +93,9 @@ def test_collection_is_added_as_a_whole_or_not_at_all(path: Path) -> None:
     with Progress(path) as progress:
         with pytest.raises(JobError, match="sixth"):
             progress.add(broken())
-        assert (progress.count(), progress.is_complete) == (0, False)
+        assert (progress.counts().items, progress.is_complete) == (0, False)
         progress.add(items(2))
-        assert (progress.count(), progress.is_complete) == (2, True)
+        assert (progress.counts().items, progress.is_complete) == (2, True)
 
 
 def test_two_at_once_are_one_too_many(path: Path) -> None:
@@ -115,7 +115,7 @@ def test_file_that_is_no_progress(path: Path, content: bytes) -> None:
     assert path.read_bytes() == content
     remove(path)
     with Progress(path) as progress:
-        assert progress.count() == 0
+        assert progress.counts().items == 0
 
 
 def test_place_that_cannot_be_written(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_full_disk_is_one_sentence(path: Path) -> None:
     with pytest.raises(JobError, match=r"cannot be written \(database or disk is full\)"):
         fill()
     with Progress(path) as progress:
-        assert progress.count() == 0
+        assert progress.counts().items == 0
 
 
 _WRITER = """
@@ -183,8 +183,8 @@ def test_what_was_written_is_there_after_a_kill(path: Path) -> None:
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=30)
     with Progress(path) as progress:
-        assert progress.count() == 100_000
-        assert progress.done() >= 50
+        assert progress.counts().items == 100_000
+        assert progress.counts().done >= 50
         assert next(progress.pending())[0] > last
 
 
@@ -198,7 +198,7 @@ def test_file_that_another_program_has_open_is_not_to_be_thrown_away(path: Path)
     assert "--restart" not in str(raised.value)
     other.close()
     with Progress(path) as progress:
-        assert progress.count() == 1
+        assert progress.counts().items == 1
 
 
 def test_what_was_broken_gives_way_to_what_is_in_it(path: Path) -> None:
@@ -211,4 +211,4 @@ def test_what_was_broken_gives_way_to_what_is_in_it(path: Path) -> None:
         progress.replace(number, [*items(1), Item("c", "url", "http://a/c")])
         assert progress.broken() == []
         assert [item.object_number for _, item in progress.pending()] == ["c"]
-        assert (progress.count(), progress.done()) == (3, 2)
+        assert (progress.counts().items, progress.counts().done) == (3, 2)

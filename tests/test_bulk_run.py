@@ -16,8 +16,8 @@ from service.bulk.items import Engine, NumberedItem, NumberedOutcome
 from service.bulk.local import LocalEngine
 from service.bulk.output import FORMS
 from service.bulk.plan import Plan
-from service.bulk.rankings import Ranking
-from service.bulk.reading import PictureReader
+from service.bulk.rankings import RankingPacker
+from service.bulk.reading import ItemReader
 from service.bulk.run import Collection, Lists, Output, RunOptions, run
 from service.errors import JobError, UnknownList
 from service.images.decode import ImageLimits
@@ -55,11 +55,11 @@ class Engines:
     def start(self, _files: ModelFiles, lists: Lists) -> tuple[Engine, ModelDescription]:
         self.started += 1
         fetcher, iiif = self.plan.fetcher(), self.plan.iiif()
-        reader = PictureReader(
+        reader = ItemReader(
             ImageLoader(fetcher, Decoder(self.plan.limits, 3)), lambda uri: iiif.fetch_image(uri, 224), 448
         )
         named = self.classifier.lists_named([one.name for one in lists])
-        ranking = Ranking(self.classifier, named, self.plan.top_k, self.plan.min_probability)
+        ranking = RankingPacker(self.classifier, named, self.plan.top_k, self.plan.min_probability)
         return _Watched(LocalEngine(reader, self.classifier, ranking, 2), self), self.classifier.model
 
 

@@ -1,5 +1,6 @@
-"""What a collection consists of, what became of each of its pictures, and what looks at them."""
+"""The items of a collection, the outcome of each, and the engines that process them."""
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -15,7 +16,7 @@ class Item:
     object_number: the museum's own number of what the picture shows, or what stands in for it
     place:         where the picture is
     canvas:        the URI of the IIIF canvas that shows it; and manifest, of the manifest that has that canvas
-    failure:       what its source knows to be wrong with it, so that it need not be looked at
+    failure:       what its source already found to be wrong with it
     """
 
     object_number: str
@@ -27,7 +28,7 @@ class Item:
 
 
 NumberedItem = tuple[int, Item]
-"""An item at its place in the collection; the number is what it is known by until the end of the job."""
+"""An item with its number in the collection, by which it is identified throughout the job."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Answer:
     """What was found for a picture.
 
     sha256:        of its bytes, in hex; format, width, height, decoded_at: as the service's answers have them
-    rankings:      of each of the job's lists, as rankings.packed() makes them
-    warnings:      sentences for a person, where the picture may not be what was meant
+    rankings:      of each of the job's lists, packed by rankings.RankingPacker
+    warnings:      sentences for a person, if the picture may not be what was meant
     """
 
     sha256: str
@@ -50,7 +51,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why there is nothing for a picture: the service's code for it, or one of this package's own, and a sentence."""
+    """Why a picture has no answer: the service's code for it, or one of this package's own, and a sentence."""
 
     code: str
     detail: str
@@ -61,11 +62,16 @@ NumberedOutcome = tuple[int, Outcome]
 
 
 class Engine(Protocol):
-    """Looks at pictures."""
+    """Processes pictures: in threads of this process, or on Ray."""
 
     def outcomes(self, items: Iterable[NumberedItem]) -> Iterator[NumberedOutcome]:
-        """Yield what becomes of each item, in any order; of one more than once only where a machine was lost.
+        """Yield the outcome of each item, in any order; of one more than once only if a machine was lost.
 
-        Items are taken as they are needed, on the caller's thread, so that they may be read and outcomes be written to
-        one database. What is wrong with a picture is an outcome; what is raised keeps all of them from being looked at.
+        Items are taken lazily, on the caller's thread, so that reading them and writing outcomes may share a database.
+        What is wrong with a picture is an outcome; what is raised ends the job.
         """
+
+
+def as_text(path: str) -> str:
+    """Return a path as text; a file name may be in any encoding."""
+    return os.fsencode(path).decode("utf-8", "replace")

@@ -1,8 +1,7 @@
 """LocalEngine: all cores of this machine, or its GPU, from one process.
 
-Fetching waits for hosts and has many threads. Decoding takes cores. Encoding takes all cores of a CPU for each pass of
-eight, or the GPU. Each hands on what it has done, and only so many items are under way at a time, so that memory does
-not grow with the collection.
+Fetching waits for hosts and has many threads; decoding takes cores; encoding takes all cores of a CPU for each pass of
+eight, or the GPU. Only so many items are in flight at a time, so that memory does not grow with the collection.
 """
 
 import queue
@@ -11,24 +10,24 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from service.bulk.items import Answer, Item, NumberedItem, NumberedOutcome
-from service.bulk.rankings import Ranking
-from service.bulk.reading import PictureReader, Unreadable
+from service.bulk.items import Answer, Failure, Item, NumberedItem, NumberedOutcome
+from service.bulk.rankings import RankingPacker
+from service.bulk.reading import ItemReader
 from service.images.decode import PreparedImage
 from service.images.loader import EncodedImage
 from service.limits.threads import lower_thread_priority
 from service.zero_shot.classifier import ZeroShotClassifier
 
 FETCHES = 16
-"""How many pictures are fetched at a time; more would be hard on the one host that most collections lie on."""
+"""Pictures fetched at a time; more would burden the one host that most collections are on."""
 
 _PASSES_AHEAD = 4
 _FETCHED_BYTES = 256 * 1024 * 1024
-"""What may be fetched and wait to be decoded before no further fetch begins."""
+"""While more fetched bytes wait to be decoded, no further fetch begins."""
 
 
 def pass_size(device: str) -> int:
-    """Return how many pictures a pass of the model has on this device."""
+    """Return how many pictures one pass of the model takes on this device."""
     return 8 if device == "cpu" else 64
 
 
@@ -46,13 +45,13 @@ class _Prepared:
 
 _Outcomes = list[NumberedOutcome]
 _Step = _Encoded | _Prepared | _Outcomes
-"""What one of the stages has done."""
+"""The result of a stage."""
 
 
 class LocalEngine:
-    """Looks at pictures in threads of this process."""
+    """Processes pictures in threads of this process."""
 
-    def __init__(self, reader: PictureReader, classifier: ZeroShotClassifier, ranking: Ranking, cores: int) -> None:
+    def __init__(self, reader: ItemReader, classifier: ZeroShotClassifier, ranking: RankingPacker, cores: int) -> None:
         self._reader = reader
         self._classifier = classifier
         self._ranking = ranking
@@ -61,7 +60,7 @@ class LocalEngine:
         self._size = pass_size(classifier.model.device)
 
     def outcomes(self, items: Iterable[NumberedItem]) -> Iterator[NumberedOutcome]:
-        """Yield what becomes of each item, once, in any order."""
+        """Yield the outcome of each item, once, in any order."""
         with ExitStack() as stages:
             fetching = _Stage(FETCHES, stages)
             # One thread more than cores, since one may wait for a disk, or for a decoder that hangs.
@@ -110,24 +109,19 @@ class LocalEngine:
         return self._prepare(read) if isinstance(read, _Encoded) else read
 
     def _read(self, number: int, item: Item) -> "_Encoded | _Outcomes":
-        try:
-            return _Encoded(number, self._reader.encoded(item))
-        except Unreadable as error:
-            return [(number, error.failure)]
+        read = self._reader.read(item)
+        return [(number, read)] if isinstance(read, Failure) else _Encoded(number, read)
 
     def _prepare(self, read: _Encoded) -> "_Prepared | _Outcomes":
-        try:
-            return _Prepared(read.number, self._reader.prepared(read.encoded, self._classifier.preprocess))
-        except Unreadable as error:
-            return [(read.number, error.failure)]
+        prepared = self._reader.prepare(read.encoded, self._classifier.preprocess)
+        return [(read.number, prepared)] if isinstance(prepared, Failure) else _Prepared(read.number, prepared)
 
     def _encode(self, prepared: list[_Prepared]) -> _Outcomes:
         inputs = [each.image.inputs for each in prepared]
-        # Every pass has the same shape, since features may depend on it a little, and a job that was stopped and goes
-        # on has other pictures in its passes.
+        # Every pass has the same shape: features may depend on it a little, and a resumed job forms other batches.
         filled = [*inputs, *inputs[-1:] * (self._size - len(inputs))]
         features = self._classifier.encode_images(filled)[: len(inputs)]
-        rankings = [self._ranking.packed(each) for each in features]
+        rankings = [self._ranking.pack(each) for each in features]
         return [(each.number, _answer(each.image, packed)) for each, packed in zip(prepared, rankings, strict=True)]
 
 
@@ -137,7 +131,7 @@ def _answer(image: PreparedImage, rankings: bytes) -> Answer:
 
 
 class _Stage:
-    """Threads that do one kind of work; what is not begun when the engine ends is not done."""
+    """A thread pool for one kind of work; what has not begun when the engine ends is dropped."""
 
     def __init__(self, threads: int, stages: ExitStack, initializer: Callable[[], None] | None = None) -> None:
         self._pool = ThreadPoolExecutor(threads, initializer=initializer)
@@ -146,7 +140,7 @@ class _Stage:
     def begin(
         self, done: "queue.SimpleQueue[_Step | BaseException]", work: Callable[..., _Step], *arguments: object
     ) -> None:
-        """Do the work in a thread, and put what it returns or raises among what is done."""
+        """Run the work in a thread, and put what it returns or raises into `done`."""
 
         def finish() -> None:
             try:

@@ -9,8 +9,8 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
-from service.bulk.items import Answer, Failure, Item, Outcome
-from service.bulk.rankings import unpacked
+from service.bulk.items import Answer, Failure, Item, Outcome, as_text
+from service.bulk.rankings import unpack
 from service.documents.finding import Finding, Provenance, RankedTerms, Subject
 from service.documents.formats import FORMATS
 from service.documents.tables import PLAIN, Table, csv_line
@@ -40,7 +40,7 @@ class Findings:
         """Yield what was found for each item that did not fail."""
         for item, outcome in self.outcomes():
             if isinstance(outcome, Answer):
-                yield _finding(item, outcome, unpacked(outcome.rankings, self.lists))
+                yield _finding(item, outcome, unpack(outcome.rankings, self.lists))
 
 
 Write = Callable[[IO[bytes], Findings], None]
@@ -98,7 +98,7 @@ def _write_beside(path: Path, names: tuple[str, ...], rows: Iterator[tuple[Item,
     with _whole(path) as file:
         file.write(csv_line(("object_number", "place", "canvas", *names)).encode())
         for item, cells in chain([first], rows):
-            file.write(csv_line((item.object_number, _text(item.place), item.canvas, *cells)).encode())
+            file.write(csv_line((item.object_number, as_text(item.place), item.canvas, *cells)).encode())
 
 
 @contextmanager
@@ -126,7 +126,7 @@ def _finding(item: Item, answer: Answer, rankings: tuple[RankedTerms, ...]) -> F
 
 def _line(item: Item, outcome: Outcome, findings: Findings) -> dict[str, Any]:
     """Return what the service's answer to this picture alone has, less what is the same for all of them."""
-    image = {"source": item.kind, "place": _text(item.place), "canvas": item.canvas, "manifest": item.manifest}
+    image = {"source": item.kind, "place": as_text(item.place), "canvas": item.canvas, "manifest": item.manifest}
     line: dict[str, Any] = {"object_number": item.object_number}
     if isinstance(outcome, Failure):
         return line | {"image": image, "error": asdict(outcome)}
@@ -140,15 +140,11 @@ def _line(item: Item, outcome: Outcome, findings: Findings) -> dict[str, Any]:
             "hash": ranked.hash,
             "predictions": [asdict(term) for term in ranked.terms],
         }
-        for ranked in unpacked(outcome.rankings, findings.lists)
+        for ranked in unpack(outcome.rankings, findings.lists)
     }
     date = findings.provenance.created.strftime("%Y-%m-%dT%H:%M:%SZ")
     warnings = {"warnings": outcome.warnings} if outcome.warnings else {}
     return line | {"image": image | sent, "lists": lists, **warnings, "model": findings.model, "date": date}
-
-
-def _text(path: str) -> str:
-    return os.fsencode(path).decode("utf-8", "replace")
 
 
 _ROWS = 65_536

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.bulk.local import LocalEngine
-from service.bulk.rankings import Ranking
-from service.bulk.reading import PictureReader, RetryingFetcher
+from service.bulk.rankings import RankingPacker
+from service.bulk.reading import ItemReader, RetryingFetcher
 from service.composition import load_classifier, served_lists
 from service.iiif.document import IiifBudget
 from service.iiif.reader import IiifReader
@@ -90,12 +90,12 @@ class Plan:
         iiif = self.iiif()
         # One more than cores, so that all cores may be at work on pictures that need a process of their own.
         decoder = Decoder(self.limits, cores + 1, DECODE_SECONDS)
-        reader = PictureReader(
+        reader = ItemReader(
             ImageLoader(self.fetcher(), decoder, fast=self.settings.decode == "fast"),
             lambda uri: iiif.fetch_image(uri, model.image_size, time.monotonic() + IIIF_SECONDS),
             MIN_SHORT_SIDES * model.image_size,
         )
-        ranking = Ranking(classifier, encoded, self.top_k, self.min_probability)
+        ranking = RankingPacker(classifier, encoded, self.top_k, self.min_probability)
         warnings = tuple(caveats(model, encoded))
         return ReadyEngine(LocalEngine(reader, classifier, ranking, cores), model, warnings)
 

@@ -1,7 +1,6 @@
-"""Progress: one SQLite file beside the output that knows what a job is, what it consists of and how far it is.
+"""Progress: one SQLite file beside the output that holds a job's settings, its items and their outcomes.
 
-What is written is there after the process was killed at any moment; after a loss of power the last seconds may be
-missing, and are done again.
+What is written survives a kill at any moment; after a power failure the last seconds may be missing, and are repeated.
 """
 
 import json
@@ -9,6 +8,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
@@ -54,8 +54,19 @@ _COLUMNS = "object_number, kind, place, canvas, manifest, known_code, known_deta
 _OUTCOME = "sha256, format, width, height, rankings, code, detail, decoded_width, decoded_height, warnings"
 
 
+@dataclass(frozen=True)
+class Counts:
+    """Numbers of items: all, with an outcome, failed, decoded at a smaller size, answered with a warning."""
+
+    items: int
+    done: int
+    failed: int
+    decoded_smaller: int
+    warned: int
+
+
 class Progress:
-    """A job's file, held by one process alone."""
+    """The progress file of a job, held by one process at a time."""
 
     def __init__(self, path: Path) -> None:
         """Open the file, or make it. Raises JobError where it is in use, cannot be had, or is none of these."""
@@ -70,23 +81,23 @@ class Progress:
         try:
             self._database = self._open()
         except BaseException:
-            self._let_go()
+            self._release()
             raise
 
     def _open(self) -> sqlite3.Connection:
         database = None
-        _require_own(self.path)
+        _create_file(self.path)
         try:
             database = sqlite3.connect(self.path, isolation_level=None)
-            # In this order: a write-ahead log that one process has to itself needs no memory that is shared, which
-            # folders on other machines do not have.
+            # In this order: the write-ahead log of a single process needs no shared memory, which network file systems
+            # do not have.
             database.execute("PRAGMA locking_mode = EXCLUSIVE")
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")
             (version,) = database.execute("PRAGMA user_version").fetchone()
             (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
             if not tables:
-                _make(database)
+                _create_tables(database)
             elif version != _FORMAT:
                 raise sqlite3.DatabaseError
         except sqlite3.DatabaseError as error:
@@ -107,12 +118,12 @@ class Progress:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         """Close the file. Raises JobError where it could not be written, to a full disk for one."""
         self._database.close()
-        self._let_go()
+        self._release()
         if isinstance(error, sqlite3.Error):
             raise JobError(f"{self.path} cannot be written ({error}). The same command goes on.") from None
 
-    def _let_go(self) -> None:
-        # While it is held: who waits for it then looks whether it is still there.
+    def _release(self) -> None:
+        # While it is held: a waiting process then checks that the lock file still exists.
         Path(self._lock.lock_file).unlink(missing_ok=True)
         self._lock.release()
 
@@ -151,29 +162,13 @@ class Progress:
         """Whether all items of the collection were added."""
         return self.fact(_COMPLETE) is not None
 
-    def count(self) -> int:
-        """Return how many items there are."""
-        return self._number("SELECT count(*) FROM item")
-
-    def done(self) -> int:
-        """Return how many items have an outcome."""
-        return self._number("SELECT count(*) FROM outcome")
-
-    def failed(self) -> int:
-        """Return how many items failed."""
-        return self._number("SELECT count(*) FROM outcome WHERE code IS NOT NULL")
-
-    def decoded_smaller(self) -> int:
-        """Return how many pictures were decoded at a smaller size than their own."""
-        return self._number("SELECT count(*) FROM outcome WHERE decoded_width IS NOT NULL")
-
-    def warned(self) -> int:
-        """Return of how many pictures a person should know something."""
-        return self._number("SELECT count(*) FROM outcome WHERE warnings IS NOT NULL")
-
-    def _number(self, query: str) -> int:
-        (number,) = self._database.execute(query).fetchone()
-        return int(number)
+    def counts(self) -> Counts:
+        """Return how many items there are, and what has become of them."""
+        query = (
+            "SELECT (SELECT count(*) FROM item), count(*), count(code), count(decoded_width), count(warnings) "
+            "FROM outcome"
+        )
+        return Counts(*self._database.execute(query).fetchone())
 
     def pending(self) -> Iterator[NumberedItem]:
         """Yield the items that have no outcome, in order; outcomes may be written meanwhile."""
@@ -234,13 +229,13 @@ def remove(path: Path) -> None:
 
 
 def _in_use(path: Path) -> JobError:
-    # Where no lock can be made, there is none, and waiting for it ends in the same way.
+    # If no lock file can be made, acquiring it times out as well.
     if not Path(f"{path}.lock").exists():
         return JobError(f"{path} cannot be written.")
     return JobError(f"Another run is at work on {path}; wait until it has ended.")
 
 
-def _require_own(path: Path) -> None:
+def _create_file(path: Path) -> None:
     """Make the file where there is none. Raises JobError where it is a link, which SQLite would follow."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666))
@@ -250,7 +245,7 @@ def _require_own(path: Path) -> None:
         raise JobError(f"{path} cannot be written ({error.strerror}).") from None
 
 
-def _make(database: sqlite3.Connection) -> None:
+def _create_tables(database: sqlite3.Connection) -> None:
     for statement in ("BEGIN", *_TABLES.split(";"), f"PRAGMA user_version = {_FORMAT}", "COMMIT"):
         database.execute(statement)
 

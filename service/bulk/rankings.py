@@ -18,7 +18,7 @@ _RANKED = np.dtype([("place", "<u4"), ("probability", "<f8"), ("similarity", "<f
 _COUNT = struct.Struct("<I")
 
 
-class Ranking:
+class RankingPacker:
     """Ranks a job's lists for pictures, as POST /v1/gaze does by its defaults."""
 
     def __init__(
@@ -27,11 +27,11 @@ class Ranking:
         self._ranker = Ranker(classifier, RankOptions(top_k, min_probability))
         self._lists = lists
 
-    def packed(self, image_features: NDArray[np.float32]) -> bytes:
+    def pack(self, image_features: NDArray[np.float32]) -> bytes:
         """Return the rankings of all lists for the unit features [feature_size] of a picture."""
-        return b"".join(self._packed(image_features, encoded) for encoded in self._lists)
+        return b"".join(self._pack(image_features, encoded) for encoded in self._lists)
 
-    def _packed(self, image_features: NDArray[np.float32], encoded: EncodedList) -> bytes:
+    def _pack(self, image_features: NDArray[np.float32], encoded: EncodedList) -> bytes:
         scores = self._ranker.scores(image_features, encoded)
         order = self._ranker.order(scores)
         ranked = np.empty(order.size, _RANKED)
@@ -41,8 +41,8 @@ class Ranking:
         return _COUNT.pack(order.size) + ranked.tobytes()
 
 
-def unpacked(packed: bytes, lists: Sequence[PhraseList]) -> tuple[RankedTerms, ...]:
-    """Return the rankings that Ranking.packed() made of these lists."""
+def unpack(packed: bytes, lists: Sequence[PhraseList]) -> tuple[RankedTerms, ...]:
+    """Return the rankings that RankingPacker.pack() made of these lists."""
     found: list[RankedTerms] = []
     start = 0
     for phrase_list in lists:

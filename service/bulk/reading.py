@@ -1,11 +1,11 @@
-"""An item -> the bytes of its picture -> what the model takes of it; what is wrong with it becomes an outcome."""
+"""Reading and decoding the pictures of items; what is wrong with one becomes its outcome."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
@@ -24,20 +24,15 @@ UNREADABLE_FILE = "unreadable_file"
 
 _DECODING_ATTEMPTS = 20
 
-
-class Unreadable(Exception):
-    """An item whose picture could not be had, or not be decoded."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.detail)
-        self.failure = failure
+PAUSES = (1.0, 4.0)
+"""Seconds to wait before each retry of a host that did not respond, or was overloaded."""
 
 
 @dataclass(frozen=True)
-class PictureReader:
-    """Reads and decodes pictures, one a call; safe to call from several threads.
+class ItemReader:
+    """Reads and decodes the pictures of items, one a call; thread-safe. Whatever is wrong with one is a Failure.
 
-    fetch_smallest: returns, of a IIIF image service, the smallest picture that serves the model
+    fetch_smallest: returns the smallest picture of a IIIF image service that serves the model
     min_short_side: as decode() has it
     """
 
@@ -45,53 +40,50 @@ class PictureReader:
     fetch_smallest: Callable[[str], EncodedImage]
     min_short_side: int
 
-    def encoded(self, item: Item) -> EncodedImage:
-        """Return the bytes of an item's picture, or one byte more than it may have. Raises Unreadable."""
+    def read(self, item: Item) -> EncodedImage | Failure:
+        """Return the bytes of an item's picture, or one byte more than it may have."""
         if item.failure:
-            raise Unreadable(item.failure)
-        with _failures_told():
-            if item.kind == "service":
-                return self.fetch_smallest(item.place)
-            return self.loader.read(_path(item.place) if item.kind == "file" else item.place)
+            return item.failure
+        return _or_failure(partial(self._read, item))
 
-    def prepared(self, encoded: EncodedImage, prepare: Prepare) -> PreparedImage:
-        """Return what the model takes of a picture. Raises Unreadable."""
-        with _failures_told():
-            for _ in range(_DECODING_ATTEMPTS):
-                try:
-                    return self.loader.load(encoded, prepare, self.min_short_side)
-                except Overloaded:  # others took their time, of which there is enough
-                    continue
-            raise Overloaded
+    def prepare(self, encoded: EncodedImage, preprocess: Prepare) -> PreparedImage | Failure:
+        """Return the model's input for a picture."""
+        return _or_failure(partial(self._prepare, encoded, preprocess))
+
+    def _read(self, item: Item) -> EncodedImage | Failure:
+        if item.kind == "service":
+            return self.fetch_smallest(item.place)
+        if item.kind == "url":
+            return self.loader.read(item.place)
+        path = Path(item.place)
+        # Opening a pipe or a device may block for ever.
+        if path.exists() and not path.is_file():
+            return Failure(UNREADABLE_FILE, "This is no file.")
+        return self.loader.read(path)
+
+    def _prepare(self, encoded: EncodedImage, preprocess: Prepare) -> PreparedImage:
+        for _ in range(_DECODING_ATTEMPTS):
+            try:
+                return self.loader.load(encoded, preprocess, self.min_short_side)
+            except Overloaded:  # others are being decoded, and there is time
+                continue
+        raise Overloaded
 
 
-def _path(place: str) -> Path:
-    path = Path(place)
-    # To open what is no file may wait for ever.
-    if path.exists() and not path.is_file():
-        raise Unreadable(Failure(UNREADABLE_FILE, "This is no file."))
-    return path
+_Result = TypeVar("_Result")
 
 
-@contextmanager
-def _failures_told() -> Iterator[None]:
+def _or_failure(work: Callable[[], _Result]) -> _Result | Failure:
     try:
-        yield
-    except Unreadable:
-        raise
+        return work()
     except GazeError as error:
-        # Without what it came of, whose frames would keep the whole picture in memory.
-        raise Unreadable(Failure(error.code, error.detail)) from None
+        return Failure(error.code, error.detail)
     except OSError as error:
-        raise Unreadable(Failure(UNREADABLE_FILE, f"The file cannot be read ({error.strerror}).")) from None
+        return Failure(UNREADABLE_FILE, f"The file cannot be read ({error.strerror}).")
     except Exception:
-        # One picture that meets a defect does not end a night's work.
-        log.exception("a picture could not be looked at")
-        raise Unreadable(Failure(InternalError.code, "Something went wrong; the log has the details.")) from None
-
-
-PAUSES = (1.0, 4.0)
-"""Seconds to wait before each retry of a host that did not respond, or was overloaded."""
+        # A defect that one picture triggers does not end the job.
+        log.exception("a picture could not be processed")
+        return Failure(InternalError.code, "Something went wrong; the log has the details.")
 
 
 class RetryingFetcher(ImageFetcher):

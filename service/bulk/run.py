@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import click
 from tqdm import tqdm
 
 from service import __version__
-from service.bulk.items import Engine, Failure, Item, NumberedOutcome
+from service.bulk.items import Engine, Failure, Item, NumberedOutcome, as_text
 from service.bulk.output import Findings, Write, write_errors, write_output, write_warnings
 from service.bulk.plan import MOST_DOCUMENTS, Plan
-from service.bulk.progress import Progress, remove
+from service.bulk.progress import Counts, Progress, remove
 from service.bulk.sources import items_of
 from service.documents.finding import Provenance
 from service.errors import GazeError, JobError
@@ -28,136 +28,19 @@ from service.zero_shot.backends.base import ModelDescription
 from service.zero_shot.model_files import ModelFiles
 from service.zero_shot.phrase_lists import PhraseList
 
-_SECONDS_BETWEEN = 60.0
+_SECONDS_BETWEEN_REPORTS = 60.0
+_SECONDS_BETWEEN_WRITES = 1.0
+"""An outcome that was not written when the process is killed is computed again."""
 
-
-class Report(Protocol):
-    """Hears of outcomes."""
-
-    def __call__(self, numbered: NumberedOutcome) -> object:
-        """Count one."""
-
-
-@contextmanager
-def reported(total: int, done: int, failed: int, *, quiet: bool) -> Iterator[Report]:
-    """Give what hears of the outcomes of a job that has had some of them already."""
-    terminal = sys.stderr.isatty()
-    with tqdm(total=total, initial=done, unit="image", disable=quiet or not terminal, smoothing=0.05) as bar:
-        lines = None if quiet or terminal else _Lines(total, done)
-
-        def report(numbered: NumberedOutcome) -> None:
-            nonlocal failed
-            if isinstance(numbered[1], Failure):
-                failed += 1
-                bar.set_postfix_str(f"{failed} failed", refresh=False)
-            bar.update()
-            if lines:
-                lines.count(failed)
-
-        yield report
-
-
-class _Lines:
-    """Writes a line a minute to standard error."""
-
-    def __init__(self, total: int, done: int) -> None:
-        self._total, self._done, self._before = total, done, done
-        self._began = self._told = time.monotonic()
-
-    def count(self, failed: int) -> None:
-        self._done += 1
-        now = time.monotonic()
-        if now - self._told < _SECONDS_BETWEEN:
-            return
-        self._told = now
-        rate = (self._done - self._before) / (now - self._began)
-        left = (self._total - self._done) / rate / 60
-        click.echo(
-            f"{self._done} of {self._total} images, {rate:.1f} a second, {left:.0f} minutes left, {failed} failed",
-            err=True,
-        )
-
-
-_SECONDS_UNWRITTEN = 1.0
-"""How long an outcome may wait to be written; what was not is done again after a kill."""
-
-_SETTINGS, _STARTED, _MACHINE, _WRITTEN = "settings", "started", "machine", "written"
-
-
-class Job:
-    """A job, on what it has kept of its progress."""
-
-    def __init__(self, progress: Progress, settings: Mapping[str, Any], date: datetime) -> None:
-        """Begin it, or go on. Raises JobError where what was begun is another job.
-
-        settings: all that the output depends on, by names that a person understands
-        date:     of the answers, if it begins now
-        """
-        self._progress = progress
-        begun = progress.fact(_SETTINGS)
-        if begun is None or not progress.is_complete:
-            progress.keep({_SETTINGS: settings, _STARTED: date.astimezone(UTC).isoformat()})
-        else:
-            _require_same(progress, begun, settings)
-
-    @property
-    def date(self) -> datetime:
-        """When it was first begun, which is the date of all its answers."""
-        return datetime.fromisoformat(self._progress.fact(_STARTED))
-
-    @property
-    def machine(self) -> dict[str, Any] | None:
-        """The model that answers, as the service describes it, once it is known."""
-        machine: dict[str, Any] | None = self._progress.fact(_MACHINE)
-        return machine
-
-    def require_machine(self, machine: dict[str, Any]) -> None:
-        """Keep which model answers. Raises JobError where it is not the one that has answered so far."""
-        if self.machine is None:
-            self._progress.keep({_MACHINE: machine})
-        elif self.machine != machine:
-            _require_same(self._progress, self.machine, machine)
-
-    @property
-    def is_written(self) -> bool:
-        """Whether the output has all that was found."""
-        return bool(self._progress.fact(_WRITTEN))
-
-    def written(self) -> None:
-        """Keep that the output has all that was found."""
-        self._progress.keep({_WRITTEN: True})
-
-    def look(self, engine: Engine, report: Callable[[NumberedOutcome], object]) -> None:
-        """Look at all items that have no outcome yet; `report` hears of each outcome."""
-        self._progress.keep({_WRITTEN: False})
-        unwritten: list[NumberedOutcome] = []
-        written = -math.inf  # the first at once: where others then take long, it is seen that the job goes on
-        try:
-            for numbered in engine.outcomes(self._progress.pending()):
-                unwritten.append(numbered)
-                report(numbered)
-                if time.monotonic() - written >= _SECONDS_UNWRITTEN:
-                    self._progress.write(unwritten)
-                    unwritten, written = [], time.monotonic()
-        finally:
-            self._progress.write(unwritten)
-
-
-def _require_same(progress: Progress, begun: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    other = next((name for name in asked if begun.get(name) != asked[name]), None)
-    if other:
-        raise JobError(
-            f"{progress.path} is of a job that differs in {other}. Give the same to go on with it, --restart to throw "
-            "it away, or another --out."
-        )
-
-
-_PASSED = "passed over"
-_KINDS_TOLD = 20
+_MAX_KINDS_LISTED = 20
+_SETTINGS, _STARTED, _MODEL, _WRITTEN, _PASSED = "settings", "started", "machine", "written", "passed over"
+"""Keys of what the progress file keeps of the job."""
 
 Lists = tuple[PhraseList, ...]
 Start = Callable[[ModelFiles, Lists], tuple[Engine, ModelDescription]]
-"""Makes an engine for a plan's model and lists, and says what runs it."""
+"""Starts an engine on a plan's model and lists, and describes the model."""
+
+Report = Callable[[NumberedOutcome], None]
 
 
 @dataclass(frozen=True)
@@ -213,33 +96,111 @@ def run(plan: Plan, collection: Collection, output: Output, options: RunOptions,
         remove(output.progress)
     with Progress(output.progress) as progress:
         settings = plan.facts(lists, files) | {
-            "sources": [_whole(source) for source in collection.sources],
+            "sources": [_absolute(source) for source in collection.sources],
             "--limit-items": collection.most,
             "--encoding": collection.encoding,
             "--format": output.form,
         }
-        job = Job(progress, settings, options.date)
+        _begin(progress, settings, options.date)
         if not progress.is_complete:
             passed: Counter[str] = Counter()
             progress.add(_items(plan, collection, passed, quiet=options.quiet), {_PASSED: passed})
         if options.retry_errors:
             progress.forget_failures()
             _read_again(plan, progress)
-        total, done, failed = progress.count(), progress.done(), progress.failed()
-        if done < total:
+        counts = progress.counts()
+        if counts.done < counts.items:
             engine, model = start(files, lists)
-            job.require_machine(_told(model))
-            with reported(total, done, failed, quiet=options.quiet) as report:
-                job.look(engine, report)
-        elif job.is_written and output.path.exists():
+            _check_model(progress, _described(model))
+            with _reports(counts, quiet=options.quiet) as report:
+                _process(progress, engine, report)
+        elif progress.fact(_WRITTEN) and output.path.exists():
             if not options.quiet:
-                click.echo(f"{output.path} is done: {total} images, {failed} failed. --restart begins anew.", err=True)
-                _tell_besides(progress, output)
-            return failed
-        _write(output, progress, job, lists)
+                click.echo(
+                    f"{output.path} is done: {counts.items} images, {counts.failed} failed. --restart begins anew.",
+                    err=True,
+                )
+                _report_remarks(progress, output)
+            return counts.failed
+        _write(output, progress, lists)
         if not options.quiet:
-            _tell_besides(progress, output)
-        return progress.failed()
+            _report_remarks(progress, output)
+        return progress.counts().failed
+
+
+def _begin(progress: Progress, settings: Mapping[str, Any], date: datetime) -> None:
+    """Begin a job, or go on with it. Raises JobError if the one that was begun is another.
+
+    settings: all that the output depends on, by names that a person understands
+    date:     of the answers, if it begins now
+    """
+    begun = progress.fact(_SETTINGS)
+    if begun is None or not progress.is_complete:
+        progress.keep({_SETTINGS: settings, _STARTED: date.astimezone(UTC).isoformat()})
+    else:
+        _check_same(progress, begun, settings)
+
+
+def _check_model(progress: Progress, model: dict[str, Any]) -> None:
+    """Keep which model answers. Raises JobError if another one has answered so far."""
+    before = progress.fact(_MODEL)
+    if before is None:
+        progress.keep({_MODEL: model})
+    else:
+        _check_same(progress, before, model)
+
+
+def _check_same(progress: Progress, begun: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    other = next((name for name in asked if begun.get(name) != asked[name]), None)
+    if other:
+        raise JobError(
+            f"{progress.path} is of a job that differs in {other}. Give the same to go on with it, --restart to throw "
+            "it away, or another --out."
+        )
+
+
+def _process(progress: Progress, engine: Engine, report: Report) -> None:
+    """Process all items that have no outcome yet; `report` is called with each outcome."""
+    progress.keep({_WRITTEN: False})
+    unwritten: list[NumberedOutcome] = []
+    written = -math.inf  # the first at once, so that progress shows even if the next take long
+    try:
+        for numbered in engine.outcomes(progress.pending()):
+            unwritten.append(numbered)
+            report(numbered)
+            if time.monotonic() - written >= _SECONDS_BETWEEN_WRITES:
+                progress.write(unwritten)
+                unwritten, written = [], time.monotonic()
+    finally:
+        progress.write(unwritten)
+
+
+@contextmanager
+def _reports(counts: Counts, *, quiet: bool) -> Iterator[Report]:
+    """Report how far a job is: a bar on a terminal, else a line a minute on standard error."""
+    terminal = sys.stderr.isatty()
+    total, done, failed = counts.items, counts.done, counts.failed
+    began = reported = time.monotonic()
+    with tqdm(total=total, initial=done, unit="image", disable=quiet or not terminal, smoothing=0.05) as bar:
+
+        def report(numbered: NumberedOutcome) -> None:
+            nonlocal done, failed, reported
+            done += 1
+            if isinstance(numbered[1], Failure):
+                failed += 1
+                bar.set_postfix_str(f"{failed} failed", refresh=False)
+            bar.update()
+            now = time.monotonic()
+            if quiet or terminal or now - reported < _SECONDS_BETWEEN_REPORTS:
+                return
+            reported = now
+            rate = (done - counts.done) / (now - began)
+            left = (total - done) / rate / 60
+            click.echo(
+                f"{done} of {total} images, {rate:.1f} a second, {left:.0f} minutes left, {failed} failed", err=True
+            )
+
+        yield report
 
 
 def _items(plan: Plan, collection: Collection, passed: "Counter[str]", *, quiet: bool) -> Iterator[Item]:
@@ -259,12 +220,16 @@ def _items(plan: Plan, collection: Collection, passed: "Counter[str]", *, quiet:
         raise JobError(f"There is no picture in the sources.{besides}")
 
 
-def _tell_besides(progress: Progress, output: Output) -> None:
-    """Say what a person should know of the job besides what failed."""
-    if warned := progress.warned():
-        click.echo(f"{warned} images were answered with a warning; {output.warnings} has it.", err=True)
-    if smaller := progress.decoded_smaller():
-        click.echo(f"{smaller} images were decoded at a smaller size than their own; JSON Lines have it.", err=True)
+def _report_remarks(progress: Progress, output: Output) -> None:
+    """Report what a person should know of the job besides what failed."""
+    counts = progress.counts()
+    if counts.warned:
+        click.echo(f"{counts.warned} images were answered with a warning; {output.warnings} has it.", err=True)
+    if counts.decoded_smaller:
+        click.echo(
+            f"{counts.decoded_smaller} images were decoded at a smaller size than their own; JSON Lines have it.",
+            err=True,
+        )
     passed = Counter[str](progress.fact(_PASSED))
     if passed.total():
         click.echo(f"Passed over in the sources: {_counted(passed)}.", err=True)
@@ -272,9 +237,9 @@ def _tell_besides(progress: Progress, output: Output) -> None:
 
 def _counted(passed: "Counter[str]") -> str:
     """Return so many of each kind, as in `12 .xmp, 1 hidden`; of many kinds, the most frequent and how many others."""
-    told = sorted(passed.most_common(_KINDS_TOLD), key=lambda each: (-each[1], each[0]))
-    others = passed.total() - sum(count for _, count in told)
-    shown = [f"{count} {kind}" for kind, count in told if count]
+    listed = sorted(passed.most_common(_MAX_KINDS_LISTED), key=lambda each: (-each[1], each[0]))
+    others = passed.total() - sum(count for _, count in listed)
+    shown = [f"{count} {kind}" for kind, count in listed if count]
     return ", ".join([*shown, f"{others} others"] if others else shown)
 
 
@@ -290,9 +255,9 @@ def _read_again(plan: Plan, progress: Progress) -> None:
     progress.keep({_PASSED: passed})
 
 
-def _write(output: Output, progress: Progress, job: Job, lists: Lists) -> None:
-    model = job.machine or {}
-    provenance = Provenance(model["id"], model["revision"], __version__, address="", created=job.date)
+def _write(output: Output, progress: Progress, lists: Lists) -> None:
+    model, date = progress.fact(_MODEL), datetime.fromisoformat(progress.fact(_STARTED))
+    provenance = Provenance(model["id"], model["revision"], __version__, address="", created=date)
     findings = Findings(progress.outcomes, lists, provenance, model)
     try:
         write_errors(output.errors, findings)
@@ -302,16 +267,16 @@ def _write(output: Output, progress: Progress, job: Job, lists: Lists) -> None:
         raise JobError(
             f"{output.path} cannot be written ({error.strerror}). All answers are kept; the same command writes them."
         ) from None
-    job.written()
+    progress.keep({_WRITTEN: True})
 
 
-def _told(model: ModelDescription) -> dict[str, Any]:
+def _described(model: ModelDescription) -> dict[str, Any]:
     """Return what the service's answers say of a model."""
     return {name: getattr(model, name) for name in ("id", "revision", "backend", "precision", "demo")}
 
 
-def _whole(source: str) -> str:
-    """Return a source so that it says the same wherever the command is given."""
+def _absolute(source: str) -> str:
+    """Return a source independent of the working directory."""
     if source.lower().startswith(("http://", "https://")):
         return source
-    return os.fsencode(os.path.abspath(source)).decode("utf-8", "replace")  # noqa: PTH100  # which leaves links alone
+    return as_text(os.path.abspath(source))  # noqa: PTH100  # which leaves links alone

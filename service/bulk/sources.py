@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import unquote
 
-from service.bulk.items import Failure, Item, Kind
+from service.bulk.items import Failure, Item, Kind, as_text
 from service.bulk.reading import UNREADABLE_FILE
 from service.errors import JobError
 from service.iiif.image_api import ImageUri
@@ -54,12 +54,7 @@ def items_of(
     elif _exists(source):
         yield _of_file(source)
     else:
-        raise JobError(f"There is no {shown(source)}: a source is a folder, a file, a pattern or a IIIF URI.")
-
-
-def shown(path: str) -> str:
-    """Return a path as text: a file's name may be of any encoding."""
-    return os.fsencode(path).decode("utf-8", "replace")
+        raise JobError(f"There is no {as_text(source)}: a source is a folder, a file, a pattern or a IIIF URI.")
 
 
 def _exists(path: str) -> bool:
@@ -89,7 +84,7 @@ def _in_folder(folder: str, passed: "Counter[str]") -> Iterator[Item]:
                 passed[other] += 1
     for error in unreadable:
         why = Failure(UNREADABLE_FILE, f"The folder cannot be read ({error.strerror}).")
-        yield Item(shown(Path(error.filename).name), "file", os.path.abspath(error.filename), failure=why)  # noqa: PTH100
+        yield Item(as_text(Path(error.filename).name), "file", os.path.abspath(error.filename), failure=why)  # noqa: PTH100
 
 
 def _no_picture(path: str) -> str | None:
@@ -118,7 +113,7 @@ def _begins_like_a_picture(path: str) -> bool:
 
 def _ending(path: str) -> str:
     """Return the ending of a name in lower case; what has no letter or has a blank, as in 1999.7, is none."""
-    suffix = shown(Path(path).suffix).lower()
+    suffix = as_text(Path(path).suffix).lower()
     return suffix if any(map(str.isalpha, suffix)) and " " not in suffix else ""
 
 
@@ -137,7 +132,7 @@ def _matching(pattern: str, passed: "Counter[str]") -> Iterator[Item]:
             passed[_FOLDERS] += 1
     found.sort()
     if not found:
-        raise JobError(f"No file matches {shown(pattern)}.")
+        raise JobError(f"No file matches {as_text(pattern)}.")
     yield from map(_of_file, found)
 
 
@@ -151,7 +146,7 @@ def _is_file(path: str) -> bool:
 def _of_file(path: str) -> Item:
     """Return a file as an item: its name without the ending is all that is known of what it shows."""
     name = Path(path).name
-    return Item(shown(name.removesuffix(Path(path).suffix) if _ending(path) else name), "file", os.path.abspath(path))  # noqa: PTH100  # as above
+    return Item(as_text(name.removesuffix(Path(path).suffix) if _ending(path) else name), "file", os.path.abspath(path))  # noqa: PTH100  # as above
 
 
 def _of_canvas(found: Canvas | Broken) -> Item:

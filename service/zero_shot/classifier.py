@@ -1,16 +1,17 @@
-"""ZeroShotClassifier: images and lists of phrases -> unit features of one space, by the model that is served."""
+"""ZeroShotClassifier: images and lists of phrases -> unit features; loaded in the background, and watched."""
 
 import difflib
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.errors import Overloaded, UnknownList
+from service.errors import NotReady, Overloaded, UnknownList
 from service.zero_shot.batching import POLL_SECONDS, CancelCheck, never_cancelled
 from service.zero_shot.encoder import ClipEncoder
 from service.zero_shot.interpretation.lift import Neutral, neutral_pictures
@@ -18,7 +19,9 @@ from service.zero_shot.phrase_lists import PhraseList
 from service.zero_shot.preprocessing.preparation import ImageInputs
 from service.zero_shot.text_features import Progress, TextFeatures
 
-_RETRY_SECONDS = 5
+_TOO_LITTLE_MEMORY = (
+    "The device has too little free memory for this now. Try again after the time that Retry-After gives."
+)
 
 
 @dataclass(frozen=True)
@@ -65,11 +68,13 @@ class ZeroShotClassifier:
 
         Raises what `check` raises, before each pass, what `progress` raises, after it, and Overloaded.
         """
-        with _too_little_memory():
+        try:
             return tuple(
                 EncodedList(own, self._encoder.encode_text(own.phrases, progress, check=check, remember=True))
                 for own in own_lists
             )
+        except MemoryError:
+            raise Overloaded(_TOO_LITTLE_MEMORY, retry_after=RETRY_SECONDS) from None
 
     def encode_images(
         self, prepared: Sequence[ImageInputs], check: CancelCheck = never_cancelled
@@ -78,8 +83,10 @@ class ZeroShotClassifier:
 
         Raises what `check` raises, before each pass, and Overloaded.
         """
-        with _too_little_memory():
+        try:
             return self._encoder.encode_images(prepared, check)
+        except MemoryError:
+            raise Overloaded(_TOO_LITTLE_MEMORY, retry_after=RETRY_SECONDS) from None
 
     def encode_views(self, views: Sequence[Image.Image], check: CancelCheck = never_cancelled) -> NDArray[np.float32]:
         """Return the unit features [n, feature_size] of n RGB pictures at the model's size; raises as encode_images."""
@@ -104,17 +111,6 @@ class ZeroShotClassifier:
         """Return the unit features [feature_size] of one upright RGB image."""
         features: NDArray[np.float32] = self.encode_images([self.preprocess(image)])[0]
         return features
-
-
-@contextmanager
-def _too_little_memory() -> Iterator[None]:
-    try:
-        yield
-    except MemoryError:
-        raise Overloaded(
-            "The device has too little free memory for this now. Try again after the time that Retry-After gives.",
-            retry_after=_RETRY_SECONDS,
-        ) from None
 
 
 def require_list(served: Mapping[str, object], name: str) -> None:
@@ -142,3 +138,111 @@ def encode_served(
         before += len(phrase_list.labels)
         progress(before, total)
     return served
+
+
+log = structlog.get_logger()
+
+Report = Callable[[str, int, int], None]
+"""Called with the stage of the start-up, how much of it is done and how much there is."""
+
+RETRY_SECONDS = 5
+WATCH_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class StartProgress:
+    """The stage of the start-up, and how far it is."""
+
+    stage: str
+    done: int
+    total: int
+
+
+class LoadingClassifier:
+    """Loads a classifier in a thread, so that meanwhile the process can answer that it is not ready.
+
+    classifier: None until it is loaded; then `on_ready` is called
+    """
+
+    def __init__(
+        self,
+        build: Callable[[Report], ZeroShotClassifier],
+        on_ready: Callable[[ZeroShotClassifier], None] = lambda _: None,
+        on_failure: Callable[[Exception], None] = lambda _: None,
+    ) -> None:
+        self._build = build
+        self._on_ready = on_ready
+        self._on_failure = on_failure
+        self.classifier: ZeroShotClassifier | None = None
+        self._progress = StartProgress("starting", 0, 1)
+        self._thread = threading.Thread(target=self._run, name="loading", daemon=True)
+
+    def start(self) -> "LoadingClassifier":
+        """Begin to load, and return at once."""
+        self._thread.start()
+        return self
+
+    def wait(self) -> "LoadingClassifier":
+        """Return once loading has ended, well or not."""
+        self._thread.join()
+        return self
+
+    def require(self) -> ZeroShotClassifier:
+        """Return the classifier. Raises NotReady, which says how far the start is, while there is none."""
+        classifier = self.classifier
+        if classifier is None:
+            at = self._progress
+            raise NotReady(
+                f"The service is still starting ({at.stage}). Try again after the time that Retry-After gives.",
+                retry_after=RETRY_SECONDS,
+                progress={"stage": at.stage, "done": at.done, "total": at.total},
+            )
+        return classifier
+
+    def _run(self) -> None:
+        try:
+            self.classifier = self._build(self._report)
+            self._on_ready(self.classifier)
+        except Exception as error:  # noqa: BLE001  # whatever it is, this process will never be ready
+            self.classifier = None
+            self._progress = StartProgress("failed", 0, 1)
+            self._on_failure(error)
+
+    def _report(self, stage: str, done: int, total: int) -> None:
+        self._progress = StartProgress(stage, done, total)
+
+
+class Watchdog:
+    """Ends the process if inference has stalled, so that its supervisor starts another.
+
+    It polls the monitor in a thread, and calls `end` after the model has been stalled for another stall timeout: until
+    then /livez fails, and a supervisor may act itself. Polls are counted rather than seconds, because a process that
+    was suspended as a whole finds its pass stalled when it resumes, and is well a moment later.
+    """
+
+    def __init__(self, loading: LoadingClassifier, end: Callable[[], object]) -> None:
+        self._loading = loading
+        self._end = end
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+
+    def start(self) -> "Watchdog":
+        """Begin to poll, and return at once."""
+        self._thread.start()
+        return self
+
+    def _run(self) -> None:
+        polls = 0
+        while True:
+            time.sleep(WATCH_SECONDS)
+            classifier = self._loading.classifier
+            if classifier is None or not classifier.monitor.stalled:
+                polls = 0
+                continue
+            polls += 1
+            seconds = round(classifier.monitor.seconds_unanswered)
+            if polls == 1:
+                log.error("the model does not answer", seconds=seconds)
+            if polls * WATCH_SECONDS >= classifier.monitor.stall_timeout:
+                log.error("the process ends, because its model does not answer", seconds=seconds)
+                self._end()
+                return

@@ -53,20 +53,20 @@ _PARSING = (
 _DOCUMENTS = (
     Defect(
         "a percent sign in a note is not encoded",
-        "documents/note.py",
+        "documents/naming.py",
         "_ENDS_A_VALUE = f'%;|",
         "_ENDS_A_VALUE = f';|",
         ("tables", "annotation_page", "round_trip"),
     ),
     Defect(
         "a cell that is a formula after an apostrophe is not guarded",
-        "documents/csv_text.py",
+        "documents/tables.py",
         """re.compile(r"'*[=+""",
         """re.compile(r"[=+""",
     ),
     Defect(
         "numbers in documents have four digits",
-        "documents/note.py",
+        "documents/naming.py",
         "return repr(float(value)) if isinstance",
         'return f"{value:.4f}" if isinstance',
         ("tables", "annotation_page"),
@@ -196,13 +196,13 @@ _ZERO_SHOT = (
     ),
     Defect(
         "the middle is cut out a pixel further",
-        "zero_shot/preprocessing/framing.py",
+        "zero_shot/preprocessing/preparation.py",
         "left, top = (small.width - width) // 2, (small.height - height) // 2\n        return small.crop",
         "left, top = (small.width - width + 1) // 2, (small.height - height + 1) // 2\n        return small.crop",
     ),
     Defect(
         "high pictures are resized along the rows first, otherwise than Pillow does it",
-        "zero_shot/preprocessing/resizing.py",
+        "zero_shot/preprocessing/preparation.py",
         "height - size[1] > 2 * (width - size[0])",
         "height - size[1] > 4 * (width - size[0])",
     ),
@@ -214,7 +214,7 @@ _ZERO_SHOT = (
     ),
     Defect(
         "the phrases that are asked for most are forgotten first",
-        "zero_shot/phrase_cache.py",
+        "zero_shot/encoder.py",
         "self._phrases.move_to_end(phrase)",
         "self._phrases.move_to_end(phrase, last=False)",
     ),
@@ -239,7 +239,7 @@ _ZERO_SHOT = (
     ),
     Defect(
         "passes that failed long ago count as failing after one has succeeded",
-        "zero_shot/inference_monitor.py",
+        "zero_shot/batching.py",
         "self._failing_since = None\n                self._last_success",
         "self._last_success",
     ),
@@ -251,8 +251,8 @@ _ZERO_SHOT = (
     ),
     Defect(
         "a model that was stuck now and then is ended although it is well",
-        "zero_shot/watchdog.py",
-        "                looks = 0\n                continue",
+        "zero_shot/loading.py",
+        "                polls = 0\n                continue",
         "                continue",
     ),
     Defect(
@@ -399,16 +399,16 @@ _BULK = (
     ),
     Defect(
         "a host that answers again stays known as silent",
-        "bulk/patience.py",
-        "self._silent.discard(host)",
+        "bulk/reading.py",
+        "self._unresponsive.discard(host)",
         "pass",
         ("bulk_patience",),
     ),
     Defect(
         "a job's file is not closed at its end",
         "bulk/progress.py",
-        "self._database.close()\n        self._let_go()",
-        "self._let_go()",
+        "self._database.close()\n        self._release()",
+        "self._release()",
         ("bulk_progress",),
     ),
 )
