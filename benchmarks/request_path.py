@@ -19,7 +19,7 @@ from service.app import create_app
 from service.composition import load_classifier
 from service.settings import Settings
 from service.zero_shot import model_files
-from service.zero_shot.loading import LoadingClassifier
+from service.zero_shot.classifier import LoadingClassifier
 from service.zero_shot.phrase_lists import built_in_folder, read_lists
 
 _SERVICE = Path(service.__file__).parent

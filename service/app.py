@@ -28,7 +28,7 @@ from service.images.loader import ImageLoader
 from service.limits.admission import FETCH_SLOTS, SLOTS, Admission
 from service.limits.threads import available_cores
 from service.settings import Settings
-from service.zero_shot.loading import LoadingClassifier
+from service.zero_shot.classifier import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList
 
 

@@ -20,8 +20,7 @@ from service.server.handover import handover
 from service.server.process_state import access, admission, shutting_down
 from service.settings import read_settings
 from service.zero_shot import model_files
-from service.zero_shot.classifier import ZeroShotClassifier
-from service.zero_shot.loading import LoadingClassifier, Report, Watchdog
+from service.zero_shot.classifier import LoadingClassifier, Report, Watchdog, ZeroShotClassifier
 
 log = structlog.get_logger()
 

@@ -30,8 +30,7 @@ from service.composition import load_classifier
 from service.images.decoders import heif
 from service.settings import Settings
 from service.zero_shot import model_files
-from service.zero_shot.classifier import ZeroShotClassifier
-from service.zero_shot.loading import LoadingClassifier
+from service.zero_shot.classifier import LoadingClassifier, ZeroShotClassifier
 from service.zero_shot.phrase_lists import PhraseList, built_in_folder, read_lists
 
 REPOSITORY = Path(__file__).parent.parent

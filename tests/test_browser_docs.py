@@ -16,8 +16,7 @@ from werkzeug.serving import make_server
 
 from service.app import create_app
 from service.settings import Settings
-from service.zero_shot.classifier import ZeroShotClassifier
-from service.zero_shot.loading import LoadingClassifier, Report
+from service.zero_shot.classifier import LoadingClassifier, Report, ZeroShotClassifier
 from service.zero_shot.phrase_lists import PhraseList
 from tests.conftest import REPOSITORY
 from tests.support.browser import KEY, Complaints, Held, Open, violations

@@ -19,8 +19,7 @@ from service.images.isolation import decoder
 from service.images.isolation.decoder import Decoder
 from service.limits.threads import available_cores
 from service.settings import Settings
-from service.zero_shot.classifier import ZeroShotClassifier
-from service.zero_shot.loading import LoadingClassifier, Report
+from service.zero_shot.classifier import LoadingClassifier, Report, ZeroShotClassifier
 from service.zero_shot.phrase_lists import PhraseList
 from tests.conftest import encoded, noise
 from tests.support.held_model import HeldModel, wait_until, with_stall_timeout

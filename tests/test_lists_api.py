@@ -10,8 +10,7 @@ from flask.testing import FlaskClient
 
 from service.app import create_app
 from service.settings import Settings
-from service.zero_shot.classifier import ZeroShotClassifier
-from service.zero_shot.loading import LoadingClassifier, Report
+from service.zero_shot.classifier import LoadingClassifier, Report, ZeroShotClassifier
 from service.zero_shot.phrase_lists import PhraseList
 from tests.support.problem_shape import MARKER, checked_problem, pointers
 

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.errors import CorruptModel, NotReady
-from service.zero_shot.classifier import ZeroShotClassifier
-from service.zero_shot.loading import RETRY_SECONDS, LoadingClassifier, Report
+from service.zero_shot.classifier import RETRY_SECONDS, LoadingClassifier, Report, ZeroShotClassifier
 from service.zero_shot.text_features import TextFeatures
 from tests.support.hash_encoder import HashEncoder
 

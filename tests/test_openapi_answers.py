@@ -16,8 +16,7 @@ from werkzeug.test import TestResponse
 from service.api.schemas.requests import EXAMPLE_IMAGE, INCLUDED
 from service.app import create_app
 from service.settings import Settings
-from service.zero_shot.classifier import ZeroShotClassifier
-from service.zero_shot.loading import LoadingClassifier, Report
+from service.zero_shot.classifier import LoadingClassifier, Report, ZeroShotClassifier
 from service.zero_shot.phrase_lists import PhraseList
 from tests.conftest import REPOSITORY, encoded, noise
 from tests.support.gaze_requests import PNG, upload

@@ -24,8 +24,7 @@ from service.app import create_app
 from service.composition import load_classifier
 from service.settings import Settings
 from service.zero_shot import model_files
-from service.zero_shot.classifier import ZeroShotClassifier
-from service.zero_shot.loading import LoadingClassifier
+from service.zero_shot.classifier import LoadingClassifier, ZeroShotClassifier
 from service.zero_shot.model_files import DEFAULT_REVISION
 from service.zero_shot.phrase_lists import PhraseList
 from tests.conftest import REPOSITORY, encoded, noise

@@ -11,8 +11,7 @@ from service.api.problems import problem
 from service.app import create_app
 from service.errors import FieldError, GazeError
 from service.settings import Settings
-from service.zero_shot.classifier import ZeroShotClassifier
-from service.zero_shot.loading import LoadingClassifier, Report
+from service.zero_shot.classifier import LoadingClassifier, Report, ZeroShotClassifier
 from service.zero_shot.phrase_lists import PhraseList
 from tests.support.problem_shape import MARKER, checked_problem
 

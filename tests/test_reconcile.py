@@ -27,8 +27,7 @@ from structlog.testing import capture_logs
 from service.app import create_app
 from service.limits.admission import Admission
 from service.settings import Settings
-from service.zero_shot.classifier import ZeroShotClassifier
-from service.zero_shot.loading import LoadingClassifier
+from service.zero_shot.classifier import LoadingClassifier, ZeroShotClassifier
 from service.zero_shot.phrase_lists import PhraseList
 from tests.conftest import encoded, noise, serving
 from tests.support.origin import Answer, Origin, http, moved, slowly, until_hung_up

@@ -6,8 +6,7 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
-from service.zero_shot.classifier import ZeroShotClassifier
-from service.zero_shot.loading import LoadingClassifier, Report, Watchdog
+from service.zero_shot.classifier import LoadingClassifier, Report, Watchdog, ZeroShotClassifier
 from tests.support.held_model import SECONDS, HeldModel, wait_until, with_stall_timeout
 
 POLL_SECONDS = 0.01
@@ -38,7 +37,7 @@ class Process:
 
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> HeldModel:
-    monkeypatch.setattr("service.zero_shot.loading.POLL_SECONDS", POLL_SECONDS)
+    monkeypatch.setattr("service.zero_shot.classifier.WATCHDOG_SECONDS", POLL_SECONDS)
     return with_stall_timeout(monkeypatch, STALL_TIMEOUT)
 
 

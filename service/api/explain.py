@@ -23,10 +23,9 @@ from service.errors import FieldError, GazeError, InvalidRequest
 from service.images.decode import min_short_side_for
 from service.limits.admission import Admission
 from service.zero_shot.batching import POLL_SECONDS, CancelCheck
-from service.zero_shot.classifier import ZeroShotClassifier
+from service.zero_shot.classifier import LoadingClassifier, ZeroShotClassifier
 from service.zero_shot.interpretation.heat_map import METHOD, HeatMap, heat_maps, overlay_of, pictures_to_ask
 from service.zero_shot.interpretation.stability import Views
-from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.ranking import caveats, cosines
 
 _AT_A_TIME = 3

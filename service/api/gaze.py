@@ -19,9 +19,8 @@ from service.api.schemas.requests import GazeRequest
 from service.api.schemas.responses import GazeAnswer
 from service.errors import FieldError, GazeError, InvalidRequest, UnknownList
 from service.images.decode import min_short_side_for
-from service.zero_shot.classifier import EncodedList, ZeroShotClassifier
+from service.zero_shot.classifier import EncodedList, LoadingClassifier, ZeroShotClassifier
 from service.zero_shot.interpretation.stability import Views
-from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList
 from service.zero_shot.preprocessing.preparation import Framing
 from service.zero_shot.ranking import Features, Ranker, Ranking, caveats

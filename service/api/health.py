@@ -15,7 +15,7 @@ from service.api.schemas.responses import Alive, Ready
 from service.errors import NotReady, ShuttingDown
 from service.images.isolation.decoder import Decoder
 from service.zero_shot.batching import InferenceMonitor
-from service.zero_shot.loading import LoadingClassifier
+from service.zero_shot.classifier import LoadingClassifier
 
 log = structlog.get_logger()
 

@@ -6,7 +6,7 @@ from service import __version__
 from service.api.openapi.operation import Operation
 from service.api.schemas.responses import ModelDetails
 from service.errors import NotReady
-from service.zero_shot.loading import LoadingClassifier
+from service.zero_shot.classifier import LoadingClassifier
 
 
 def model_blueprint(loading: LoadingClassifier) -> Blueprint:

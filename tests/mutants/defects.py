@@ -249,7 +249,7 @@ _ZERO_SHOT = (
     ),
     Defect(
         "a model that was stuck now and then is ended although it is well",
-        "zero_shot/loading.py",
+        "zero_shot/classifier.py",
         "                polls = 0\n                continue",
         "                continue",
     ),

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 from service.app import create_app
 from service.settings import Settings
-from service.zero_shot.loading import LoadingClassifier, Report
+from service.zero_shot.classifier import LoadingClassifier, Report
 from service.zero_shot.phrase_lists import built_in_folder, read_lists
 from tests.conftest import REPOSITORY
 from tests.support.deploy_kustomize import Object, built, pod_of

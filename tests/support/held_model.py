@@ -12,9 +12,8 @@ from PIL import Image
 from service.zero_shot import batching as pulses
 from service.zero_shot.backends.base import LoadedModel
 from service.zero_shot.batching import InferenceMonitor
-from service.zero_shot.classifier import ZeroShotClassifier
+from service.zero_shot.classifier import LoadingClassifier, ZeroShotClassifier
 from service.zero_shot.encoder import ClipEncoder
-from service.zero_shot.loading import LoadingClassifier
 from service.zero_shot.preprocessing.preparation import ImageInputs
 from service.zero_shot.preprocessing.tokenizer import PhraseTokenizer
 from tests.support.hash_encoder import SIZE, HashEncoder

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from service.api.openapi.document import document
 from service.app import create_app
 from service.settings import Settings
-from service.zero_shot.loading import LoadingClassifier
+from service.zero_shot.classifier import LoadingClassifier
 from service.zero_shot.phrase_lists import built_in_folder, read_lists
 
 Document = dict[str, Any]

@@ -42,7 +42,7 @@ from service.api.reconcile.terms import Terms
 from service.api.request_context import current_request
 from service.errors import FieldError, InvalidRequest, MalformedRequest, NotFound, NotReady, Overloaded, RequestTooLarge
 from service.limits.admission import Admission
-from service.zero_shot.loading import LoadingClassifier
+from service.zero_shot.classifier import LoadingClassifier
 from service.zero_shot.phrase_lists import PhraseList
 
 _SUGGESTED = 20
