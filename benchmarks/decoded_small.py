@@ -18,7 +18,7 @@ from PIL import Image
 
 from benchmarks.near_ties import drawn
 from service.composition import load_classifier
-from service.images.decode import DecodedImage, ImageLimits, decode, min_short_side_for
+from service.images.decode import MIN_SHORT_SIDES, DecodedImage, ImageLimits, decode
 from service.settings import read_settings
 from service.zero_shot import model_files
 from service.zero_shot.classifier import ZeroShotClassifier
@@ -79,7 +79,7 @@ def main() -> None:
     options = parser.parse_args()
     settings = read_settings()
     classifier = load_classifier(settings, model_files.fetch(settings.model, settings.revision), {})
-    side = min_short_side_for(classifier.model.image_size)
+    side = MIN_SHORT_SIDES * classifier.model.image_size
     lowest = 1.0
     for name, picture in pictures(options.files):
         scale = options.side / max(picture.size)

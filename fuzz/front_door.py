@@ -15,7 +15,7 @@ with atheris.instrument_imports(include=["service.images", "PIL"]):
     from service.errors import GazeError
     from service.images.decode import ImageLimits, decode
     from service.images.decoders import heif
-    from service.images.decoders.base import MAX_CLAIMED_PIXELS
+    from service.images.picture import MAX_CLAIMED_PIXELS
 
 CORPUS = Path(".fuzz/corpus/front-door")
 LIMITS = ImageLimits(max_bytes=100_000, max_pixels=65_536)

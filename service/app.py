@@ -106,10 +106,11 @@ def _around_every_request(
 ) -> None:
     @app.before_request
     def begin() -> Response | None:
+        ranks_by_get = _ranks_by_get()
         client = access.client(request.remote_addr, request.headers.get("X-Forwarded-For", ""))
         RequestContext.begin(request.environ, str(client) if client else None, seconds)
         if pages and request.path not in PROBES:
-            pages.require_own(request.method, request.scheme, request.headers.get, is_costly=_ranks_by_get())
+            pages.require_own(request.method, request.scheme, request.headers.get, is_costly=ranks_by_get)
         if cors.grants(
             request.method, request.headers.get("Origin"), request.headers.get("Access-Control-Request-Method")
         ):
@@ -131,5 +132,6 @@ def _around_every_request(
         # The route, not the path: what is in a path or a query is the caller's own.
         route = request.url_rule.rule if request.url_rule else "none"
         method = request.method if request.url_rule or request.method in ("GET", "HEAD", "POST") else "other"
-        current_request().finish(response, method, route, cors.headers(request.headers.get("Origin")))
+        headers = cors.headers(request.headers.get("Origin"))
+        current_request().finish(response, method, route, headers)
         return response

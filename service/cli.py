@@ -15,8 +15,7 @@ from service import __version__
 from service.bulk.command import bulk
 from service.composition import cache_of, load_classifier, served_lists
 from service.errors import GazeError, InvalidSettings, JobError, StartError, UnknownList
-from service.images.decode import ImageLimits, min_short_side_for
-from service.images.isolation.decoder import PreparedImage
+from service.images.decode import MIN_SHORT_SIDES, ImageLimits, PreparedImage
 from service.images.loader import ImageLoader
 from service.logs import configure_logs
 from service.settings import read_settings
@@ -119,7 +118,7 @@ def look(images: tuple[Path, ...], list_names: str, phrases: tuple[str, ...], to
         click.echo(sentence, err=True)
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
     loader = ImageLoader.create(limits, settings.fetch_policy, slots=1, fast=settings.decode == "fast")
-    min_short_side = min_short_side_for(classifier.model.image_size)
+    min_short_side = MIN_SHORT_SIDES * classifier.model.image_size
     failed = 0
     answers: list[dict[str, Any]] = []
     for path in tqdm(images, unit="image", disable=None if len(images) > 1 else True):

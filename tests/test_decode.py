@@ -15,8 +15,8 @@ from flask.testing import FlaskClient
 from PIL import Image, ImageCms, PngImagePlugin
 
 from service.errors import ImageDimensions
-from service.images.decode import ImageLimits, decode, min_short_side_for
-from service.images.oriented import OrientedImage
+from service.images.decode import MIN_SHORT_SIDES, ImageLimits, decode
+from service.images.picture import OrientedImage
 from service.zero_shot.classifier import ZeroShotClassifier
 from tests.conftest import encoded, noise
 from tests.support.gaze_requests import ask, by_base64
@@ -361,7 +361,7 @@ def test_a_jpeg_keeps_enough_of_its_short_side(size: tuple[int, int], enough: in
 
 
 def test_twice_the_models_picture_is_enough() -> None:
-    assert min_short_side_for(224) == 448
+    assert MIN_SHORT_SIDES * 224 == 448
 
 
 @pytest.mark.parametrize("picture", [noise(399, 600), noise(20, 10)])
@@ -421,7 +421,7 @@ def test_what_the_model_sees_hardly_changes(
     picture: Image.Image, options: dict[str, object], mean: float, largest: int
 ) -> None:
     file = encoded(picture, "JPEG", quality=95, **options)
-    fast, exact = (decode(file, LARGE, min_short_side_for(224), fast=fast).rgb for fast in (True, False))
+    fast, exact = (decode(file, LARGE, MIN_SHORT_SIDES * 224, fast=fast).rgb for fast in (True, False))
     assert fast.size != exact.size
     assert fast.mode == exact.mode == "RGB"
     size = (224, 224 * exact.height // exact.width)

@@ -30,8 +30,8 @@ from service.errors import (
 )
 from service.images.decode import ImageLimits, decode
 from service.images.isolation import decoder as module
+from service.images.isolation.child import PROCESS_BYTES, SMALL_BYTES
 from service.images.isolation.decoder import Decoder
-from service.images.isolation.decoding_process import PROCESS_BYTES, SMALL_BYTES
 from service.zero_shot.preprocessing.preparation import ImageInputs
 from tests.conftest import encoded, noise
 from tests.support.decoding import LIMITS, PREPARE, TIFF, ask, processes
@@ -246,7 +246,7 @@ def test_one_that_was_asked_when_a_defect_came_up_is_killed(decoder: Decoder, mo
         raise ZeroDivisionError
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, "_read_answer", defect)
+        patched.setattr(module, "read_answer", defect)
         with pytest.raises(ZeroDivisionError) as caught:
             ask(decoder, TIFF)
         assert not processes(), caught  # which still holds the frames, and with them the process

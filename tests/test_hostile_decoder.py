@@ -10,9 +10,9 @@ import psutil
 import pytest
 
 from service.errors import UndecodableImage
-from service.images.decode import ImageLimits
+from service.images.decode import ImageLimits, PreparedImage
 from service.images.isolation import decoder as module
-from service.images.isolation.decoder import Decoder, PreparedImage
+from service.images.isolation.decoder import Decoder
 from service.zero_shot.preprocessing.preparation import ImageInputs, Preparation
 from tests.conftest import encoded, noise
 from tests.support.hostile_decoder import PROGRAM, REACH, SAY, saying

@@ -103,6 +103,10 @@ def test_a_large_one_is_decoded_at_the_smallest_size_that_serves(
     assert np.abs(np.asarray(decoded.rgb).astype(int) - small).mean() < 8
 
 
+def test_a_size_of_just_so_many_pixels_serves() -> None:
+    assert decode(encoded(noise(320, 400), "JPEG2000", num_resolutions=5), SMALL, 40).decoded_at == (40, 50)
+
+
 def test_one_within_the_limits_is_decoded_whole() -> None:
     decoded = decode(encoded(noise(400, 300), "JPEG2000"), LIMITS, 30, fast=True)
     assert (decoded.rgb.size, decoded.decoded_at) == ((400, 300), None)

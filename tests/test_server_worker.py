@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from itertools import repeat
 
 import pytest
 
@@ -205,14 +206,25 @@ def test_what_was_held_of_requests_that_are_answered_is_held_no_more() -> None:
                 checked(read_answer(connection), 415, "unsupported_media_type")
 
 
-def test_a_head_that_comes_too_slowly_gets_no_answer(server: str) -> None:
+def test_a_head_that_comes_too_slowly_gets_no_answer_and_a_body_has_more_time(server: str) -> None:
     with ExitStack() as held:
+        with_body = held.enter_context(connect(server))
+        with_body.sendall(f"{POST}Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY[:100])
         connections = [held.enter_context(connect(server)) for _ in range(3)]
         for connection, beginning in zip(connections, (b"", b"GET / HT", HEAD.encode()), strict=True):
             connection.sendall(beginning)
         began = time.monotonic()
         assert [connection.recv(1) for connection in connections] == [b""] * 3
         assert 5 < time.monotonic() - began < 15
+        with_body.sendall(BODY[100:])
+        assert read_answer(with_body).status == 200
+
+
+def test_who_never_stops_sending_after_the_answer_is_cut_off(server: str) -> None:
+    with connect(server) as connection:
+        connection.sendall(f"{POST}Content-Length: {10**12}\r\n\r\n".encode())
+        with pytest.raises(ConnectionError):
+            list(map(connection.sendall, repeat(bytes(1024**2), 600)))
 
 
 @pytest.mark.parametrize(("version", "coding"), [("1.1", "length"), ("1.1", "chunks"), ("1.0", "length")])

@@ -20,7 +20,7 @@ from service.api.schemas import responses
 from service.api.schemas.forms import ExplainForm
 from service.api.schemas.requests import ExplainRequest
 from service.errors import FieldError, GazeError, InvalidRequest
-from service.images.decode import min_short_side_for
+from service.images.decode import MIN_SHORT_SIDES
 from service.limits.admission import Admission
 from service.zero_shot.batching import POLL_SECONDS, CancelCheck
 from service.zero_shot.classifier import LoadingClassifier, ZeroShotClassifier
@@ -97,7 +97,7 @@ def _explained(
     [image, *others] = loader.resolve([query.image])
     if others:
         raise InvalidRequest(errors=(FieldError(query.image.pointer, "This leads to several pictures; give one."),))
-    side = min_short_side_for(classifier.model.image_size)
+    side = MIN_SHORT_SIDES * classifier.model.image_size
     picture = loader.load(image, Views(framing, fit), side, exact=True)
     if isinstance(picture, GazeError):
         raise picture

@@ -18,7 +18,7 @@ from service.api.schemas.forms import GazeForm, GazeParameters
 from service.api.schemas.requests import GazeRequest
 from service.api.schemas.responses import GazeAnswer
 from service.errors import FieldError, GazeError, InvalidRequest, UnknownList
-from service.images.decode import min_short_side_for
+from service.images.decode import MIN_SHORT_SIDES
 from service.zero_shot.classifier import EncodedList, LoadingClassifier, ZeroShotClassifier
 from service.zero_shot.interpretation.stability import Views
 from service.zero_shot.phrase_lists import PhraseList
@@ -124,8 +124,8 @@ class _GazeHandler:
         self._classifier = classifier
         self._context = context
         self._query = query
-        self.loader = RequestImages(services, context, classifier.model.image_size)
         self.check_late = context.deadline.extended(GRACE_SECONDS).check
+        self.loader = RequestImages(services, context, classifier.model.image_size)
 
     def answer(self, images: Sequence[ResolvedImage], served: Sequence[EncodedList], *, whole: bool) -> GazeAnswer:
         """Return the answer to the query. Raises what the image raises, or the first one where every image fails.
@@ -169,7 +169,7 @@ class _GazeHandler:
         return Views(framing, fit or framing.own, several)
 
     def _load(self, images: Sequence[ResolvedImage], views: Views | None) -> list[LoadedImage | GazeError]:
-        side = min_short_side_for(self._classifier.model.image_size)
+        side = MIN_SHORT_SIDES * self._classifier.model.image_size
         if views is None:
             return [self.loader.load(image, self._classifier.preprocess, side) for image in images]
         return [self.loader.load(image, views, views.min_short_side(side), exact=True) for image in images]

@@ -19,8 +19,8 @@ from service.errors import FieldError, GazeError, ImageFetchFailed, ImageTooLarg
 from service.iiif.document import IiifBudget
 from service.iiif.presentation import Broken
 from service.iiif.reader import IiifReader
+from service.images.decode import Prepare, PreparedImage
 from service.images.fetch.fetcher import FETCH_SECONDS
-from service.images.isolation.decoder import Prepare, PreparedImage
 from service.images.loader import EncodedImage, ImageLoader
 from service.limits.admission import Admission
 
@@ -113,7 +113,8 @@ class RequestImages:
                 encoded,
                 prepare,
                 min_short_side,
-                self._free_cores,
+                # A request that is alone has the cores of the others as well.
+                self._services.cores // self._services.admission.taken,
                 exact=exact,
                 check=context.deadline.check,
                 timing=context.stage("decode"),
@@ -121,10 +122,6 @@ class RequestImages:
             return LoadedImage(_info(image.source, decoded), decoded.inputs, decoded.warnings)
         except GazeError as error:
             return self._failed(image.source, error)
-
-    def _free_cores(self) -> int:
-        """How many cores decoding may use: a request that is alone has those of the others as well."""
-        return self._services.cores // self._services.admission.taken
 
     @cached_property
     def _iiif(self) -> IiifReader:

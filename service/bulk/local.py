@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from service.bulk.items import Answer, Failure, Item, NumberedItem, NumberedOutcome
 from service.bulk.rankings import RankingPacker
 from service.bulk.reading import ItemReader
-from service.images.isolation.decoder import PreparedImage
+from service.images.decode import PreparedImage
 from service.images.loader import EncodedImage
 from service.limits.threads import lower_thread_priority
 from service.zero_shot.classifier import ZeroShotClassifier

@@ -11,7 +11,7 @@ from service.bulk.reading import ItemReader, RetryingFetcher
 from service.composition import load_classifier, served_lists
 from service.iiif.document import IiifBudget
 from service.iiif.reader import IiifReader
-from service.images.decode import ImageLimits, min_short_side_for
+from service.images.decode import MIN_SHORT_SIDES, ImageLimits
 from service.images.fetch.fetcher import FETCH_SECONDS, FetchLimits
 from service.images.isolation.decoder import Decoder
 from service.images.loader import ImageLoader
@@ -93,7 +93,7 @@ class Plan:
         reader = ItemReader(
             ImageLoader(self.fetcher(), decoder, fast=self.settings.decode == "fast"),
             lambda uri: iiif.fetch_image(uri, model.image_size, time.monotonic() + IIIF_SECONDS),
-            min_short_side_for(model.image_size),
+            MIN_SHORT_SIDES * model.image_size,
         )
         ranking = RankingPacker(classifier, encoded, self.top_k, self.min_probability)
         warnings = tuple(caveats(model, encoded))

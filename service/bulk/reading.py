@@ -12,9 +12,9 @@ import structlog
 from service.bulk.items import Failure, Item
 from service.errors import GazeError, ImageFetchFailed, ImageFetchTimeout, InternalError, Overloaded
 from service.iiif.document import MOST_BYTES
+from service.images.decode import Prepare, PreparedImage
 from service.images.fetch.addresses import FetchPolicy
 from service.images.fetch.fetcher import FetchLimits, ImageFetcher
-from service.images.isolation.decoder import Prepare, PreparedImage
 from service.images.loader import EncodedImage, ImageLoader
 
 log = structlog.get_logger()

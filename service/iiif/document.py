@@ -14,12 +14,8 @@ from service.parsing.json_extent import json_extent
 
 Document = dict[str, Any]
 
-MOST_BYTES = 16 * 1024 * 1024
-"""Of one document, however much of the budget is left."""
-
-MOST_VALUES = 1_000_000
-"""Of one document: parsed, the smallest values take some twenty times their bytes."""
-
+MOST_BYTES = 16 * 1024 * 1024  # of one document, however much of the budget is left
+MOST_VALUES = 1_000_000  # of one document: parsed, the smallest values take some twenty times their bytes
 _MOST_LABEL_CHARACTERS = 500
 _MOST_PIXELS_A_SIDE = 2**31
 _MOST_DIGITS = 20

@@ -32,28 +32,18 @@ _PROTOCOL = re.compile(r"https?://iiif\.io/api/image/?")
 _SERVICE = re.compile(r"ImageService([123]?)")
 _NAMED_FORMATS = ("preferredFormats", "formats", "extraFormats")
 _FORMATS = ("jpg", "png", "webp", "gif", "tif", "avif", "jp2")
+# How many times the pixels of a size that is made one that is listed may have, which the server need not make.
 _MUCH_LARGER = 4
-"""How many times the pixels of a size that is made one that is listed may have, which the server need not make."""
-
-_MOST_LISTED = 2
-"""How many of the sizes that a server lists are asked for, where it does not give the one before."""
-
+_MOST_LISTED = 2  # how many listed sizes are requested one after another, where a server does not deliver the first
 WHOLE = ("full/full", "full/max")
 """Region and size of all that a server gives of an image, in one version and the other."""
 
 Size = tuple[int, int]
 
-MOST_TILES = 64
-"""Of one picture."""
-
-_MOST_PIXELS = 8_000_000
-"""Of the picture that they are put together to."""
-
-_MOST_KINDS, _MOST_FACTORS = 16, 64
-"""Of what a document names: sizes of tiles, and fractions of each."""
-
-Box = tuple[int, int, int, int]
-"""Left, top, width and height."""
+MOST_TILES = 64  # of one picture
+_MOST_PIXELS = 8_000_000  # of the picture that they are put together to
+_MOST_KINDS, _MOST_FACTORS = 16, 64  # of what a document names: sizes of tiles, and fractions of each
+Box = tuple[int, int, int, int]  # left, top, width and height
 
 
 @dataclass(frozen=True)
@@ -197,7 +187,7 @@ def url_of_part(service: Document, base: str, region: str, rotation: str) -> str
 class ImageInformation:
     """What a server says of an image in its `info.json`.
 
-    bases:      the URIs that sizes are asked for under: the one that it names, and the one that it was found under
+    bases:      URIs below which sizes are requested: the one that it names, and the one where it was found
     version:    of the Image API: 1, 2 or 3
     width, height: of the image itself, in pixels; 0 where it does not say
     sizes:      widths and heights that it has at hand
@@ -220,7 +210,7 @@ class ImageInformation:
     document: Document
 
     @classmethod
-    def read(cls, document: Document, asked: str) -> Self:
+    def read(cls, document: Document, requested: str) -> Self:
         """Read a document that was found under this base URI. Raises ImageFetchFailed where it describes no image."""
         version = _version(document)
         if version is None:
@@ -235,7 +225,7 @@ class ImageInformation:
         scales = (level is not None and level[1] != "0") or "sizeByW" in features
         sizes = [(pixels(size, "width"), pixels(size, "height")) for size in objects(document.get("sizes"))]
         return cls(
-            tuple(dict.fromkeys((_base(document, asked), asked))),
+            tuple(dict.fromkeys((_base(document, requested), requested))),
             version,
             width if height else 0,
             height if width else 0,
@@ -255,14 +245,14 @@ class ImageInformation:
         that is listed comes before one that has to be made, unless it is much larger; none is larger than the image.
         What follows is for servers that do not give what they say they do.
         """
-        asked = [*self._sizes(short_side)]
+        sizes = [*self._sizes(short_side)]
         grid = None
         if self.width:
             grid = smallest_grid(self.document, self.version, self.width, self.height, short_side)
         # Where nothing is made of it, the whole may be a hundred times what the tiles are that serve.
         tiles_first = grid is not None and grid.factor > 1 and not self.scales
         seen: set[str | TileGrid] = set()
-        for request in (*asked, grid if tiles_first else None, *self._whole(), grid):
+        for request in (*sizes, grid if tiles_first else None, *self._whole(), grid):
             if request is not None and request not in seen:
                 seen.add(request)
                 yield request
@@ -337,16 +327,16 @@ def _version(entry: Document) -> int | None:
     return 3 if "id" in entry else 2
 
 
-def _base(document: Document, asked: str) -> str:
-    """Return the base URI that a document gives its image; where it is the one asked for, spelt otherwise, that one.
+def _base(document: Document, requested: str) -> str:
+    """Return the base URI that a document gives its image; of two spellings of the requested one, the longer.
 
     Many a server behind a proxy gives http for https. The longer spelling is the one whose slashes are %2F.
     """
     given = uri(document)
     if given is None:
-        return asked
+        return requested
     given = base_uri(given)
-    scheme, _, found = asked.partition("://")
+    scheme, _, found = requested.partition("://")
     named = given.partition("://")[2]
     return f"{scheme}://{max(found, named, key=len)}" if unquote(found) == unquote(named) else given
 

@@ -1,7 +1,7 @@
 """A IIIF manifest or collection -> its canvases, each with the picture that is painted on it.
 
 Source: IIIF Presentation API 2.1.1 and 3.0.0. Only the manifest or collection itself is looked at;
-what it refers to is told as a `Part`.
+what it refers to is yielded as a `Part`.
 """
 
 import re
@@ -18,13 +18,11 @@ _PARTS = ("items", "members", "collections", "manifests")
 _WRAPPED = {"Choice": ("items", "default", "item"), "SpecificResource": ("source", "full")}
 _MOST_WRAPPINGS = 4
 _PICTURES = ("Image", "StillImage", "")
+# What identifies a canvas, besides http and https, wherever it is read.
 _NAMES = ("urn:", "info:", "tag:", "ark:", "doi:", "hdl:", "did:")
-"""What identifies a canvas, besides http and https, wherever it is read."""
-
 _FRAGMENT = re.compile(r"xywh=(?:pixel:)?(?:(percent):)?([0-9.]+(?:,[0-9.]+){3})")
 
-_Image = tuple[str, bool, str | None]
-"""A picture as Canvas has it: `image`, `is_service` and `own_image`."""
+_Image = tuple[str, bool, str | None]  # a picture as Canvas has it: `image`, `is_service` and `own_image`
 
 
 @dataclass(frozen=True)
@@ -144,7 +142,7 @@ def _canvases(manifest: Document, own: str, found_at: str) -> Iterator[Canvas | 
 
 
 def _canvas(entry: object, manifest: str, pointer: str, found_at: str) -> Canvas | Broken:
-    # What does not say what it is stands where only canvases do.
+    # An entry without a type is in a list of canvases alone.
     if not isinstance(entry, dict) or kind(entry) not in ("Canvas", ""):
         return Broken(pointer, ImageFetchFailed("This entry of the manifest is no canvas."))
     canvas_id = uri(entry) or _name(entry) or pointer
@@ -155,7 +153,7 @@ def _canvas(entry: object, manifest: str, pointer: str, found_at: str) -> Canvas
 
 
 def _name(entry: Document) -> str | None:
-    """Return an id that is no address, and names the same thing wherever it stands; None where there is none."""
+    """Return an id that is no address and is globally unique; None where there is none."""
     named = entry.get("id", entry.get("@id"))
     if not isinstance(named, str) or len(named) > MAX_URL_CHARACTERS or not named.isprintable():
         return None

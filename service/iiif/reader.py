@@ -12,16 +12,13 @@ from service.images.fetch.fetcher import ImageFetcher
 from service.images.loader import EncodedImage, Tile, TiledImage
 
 _FAILURES = (ImageFetchFailed, ImageFetchTimeout, ImageTooLarge, UrlNotAllowed)
-_BETTER_SHARE = 0.6
-"""Of the time there is, for a better address than one that was given."""
-
+_BETTER_SHARE = 0.6  # of the time there is, for a better address than one that was given
 _MOST_ADDRESSES = 24
 _START = 64
 _MARK = b"\xef\xbb\xbf \t\r\n"
 _PRINTABLE = bytes((9, 10, 13, *range(32, 127)))
+# What pages and messages begin with that some servers send in place of a picture, as if all were well.
 _TEXT = (b"<", b"{", b"[")
-"""What pages and messages begin with that some servers send in place of a picture, as if all were well."""
-
 _OVERWORKED = (429, 502, 503, 504)
 
 
@@ -29,7 +26,7 @@ class IiifReader:
     """Reads IIIF documents with the guards of an image's fetcher, for one request or one job.
 
     budget:  what they may cost in all
-    require:    raises where nobody waits any more; asked before each document
+    check:      raises where the request is cancelled; called before each document and each picture
     most_depth: how deep collections may nest, the manifest at the bottom counted
     """
 
@@ -37,25 +34,25 @@ class IiifReader:
         self,
         fetcher: ImageFetcher,
         budget: IiifBudget,
-        require: Callable[[], object] = lambda: None,
+        check: Callable[[], object] = lambda: None,
         most_depth: int = 10,
     ) -> None:
         self._fetcher = fetcher
         self._budget = budget
-        self._require = require
+        self._check = check
         self._most_depth = most_depth
 
     def pictures(self, uri: str, deadline: float = float("inf"), most: int | None = None) -> Iterator[Canvas | Broken]:
         """Yield what any IIIF URI leads to: the one picture of an image's URI, or canvases as they are being fetched.
 
         An image's URI that says so by its form is not fetched yet. Of a manifest or a collection of version 2 or 3, a
-        part that cannot be read is told as Broken, and the others follow; one that is listed twice is read once.
+        part that cannot be read is yielded as Broken, and the others follow; one that is listed twice is read once.
         deadline: on time.monotonic()'s clock
         most:     how many entries are yielded
         Raises what ImageFetcher.fetch_document raises, with the first entry, where its own document cannot be read;
         ImageFetchTimeout at the deadline.
         """
-        self._require()
+        self._check()
         uri = uri.strip()
         if form := ImageUri.parse(uri):
             yield Canvas(None, None, None, uri if form.image else form.base, is_service=not form.image)
@@ -71,7 +68,7 @@ class IiifReader:
         yield from islice(self._walk(document, uri, deadline), most)
 
     def fetch_image(self, image: Canvas | str, short_side: int, deadline: float = float("inf")) -> EncodedImage:
-        """Return a picture at the smallest size whose shorter side has so many pixels, else as it stands.
+        """Return a picture at the smallest size whose shorter side has so many pixels, else at the size of its own URL.
 
         image: a canvas, or any URI of an image of the Image API
         What a server says that it gives and then does not is left for the next best: two dozen addresses at most, and
@@ -79,15 +76,15 @@ class IiifReader:
         they are, and so is a picture with no service.
         Raises what ImageFetcher.fetch and fetch_document raise.
         """
-        self._require()
+        self._check()
         uri = image if isinstance(image, str) else image.image
         form = ImageUri.parse(uri)
         if (form and form.own) or (form is None and isinstance(image, Canvas) and not image.is_service):
             return self._fetcher.fetch(uri, deadline)
         own = image.own_image if isinstance(image, Canvas) else None
-        as_it_stands = uri if form and form.image else own
+        own_url = uri if form and form.image else own
         base = form.base if form else base_uri(uri)
-        if as_it_stands is None:
+        if own_url is None:
             return self._smallest(base, short_side, deadline)
         now = time.monotonic()
         try:
@@ -96,22 +93,22 @@ class IiifReader:
         except _FAILURES:
             if time.monotonic() >= deadline:
                 raise
-        return self._fetcher.fetch(as_it_stands, deadline)
+        return self._fetcher.fetch(own_url, deadline)
 
     def _smallest(self, base: str, short_side: int, deadline: float) -> EncodedImage:
         information = ImageInformation.read(self._document(base + "/info.json", deadline), base)
         refusal: GazeError | None = None
-        for place, request in _asked_in_turn(information, short_side):
-            self._require()
+        for place, request in _attempts(information, short_side):
+            self._check()
             try:
-                return self._asked(information, place, request, deadline)
+                return self._attempt(information, place, request, deadline)
             except _FAILURES as error:
-                if not _is_of_this_address(error) or time.monotonic() >= deadline:
+                if not _is_worth_another_attempt(error) or time.monotonic() >= deadline:
                     raise
                 refusal = refusal if isinstance(refusal, ImageTooLarge) else error
         raise refusal or ImageFetchFailed
 
-    def _asked(
+    def _attempt(
         self, information: ImageInformation, base: str, request: str | TileGrid, deadline: float
     ) -> EncodedImage:
         if isinstance(request, TileGrid):
@@ -135,7 +132,7 @@ class IiifReader:
             if form is None:
                 form, encoded = self._first_form(urls, deadline)
             else:
-                self._require()
+                self._check()
                 encoded = self._picture(urls[form], deadline, left)
             left = max(1, left - len(encoded))
             tiles.append(Tile(encoded, box))
@@ -144,11 +141,11 @@ class IiifReader:
     def _first_form(self, urls: list[str], deadline: float) -> tuple[int, bytes]:
         """Return which of the ways to write a tile its server knows, and that tile."""
         for number, url in enumerate(urls):
-            self._require()
+            self._check()
             try:
                 return number, self._picture(url, deadline)
             except ImageFetchFailed as error:
-                if number == len(urls) - 1 or not _is_of_this_address(error) or time.monotonic() >= deadline:
+                if number == len(urls) - 1 or not _is_worth_another_attempt(error) or time.monotonic() >= deadline:
                     raise
         raise ImageFetchFailed
 
@@ -173,7 +170,7 @@ class IiifReader:
                 yield entry
             elif entry.uri not in seen:
                 seen.add(entry.uri)
-                self._require()
+                self._check()
                 if entry.follows:
                     path.pop()
                 try:
@@ -193,11 +190,11 @@ class IiifReader:
         return entries(part.document or self._document(part.uri, deadline), part.uri)
 
 
-def _asked_in_turn(information: ImageInformation, short_side: int) -> Iterator[tuple[str, str | TileGrid]]:
-    """Yield a base URI and what to ask for below it, until all has been asked for or two dozen addresses have been.
+def _attempts(information: ImageInformation, short_side: int) -> Iterator[tuple[str, str | TileGrid]]:
+    """Yield base URIs and what to request below each, two dozen addresses at most.
 
-    A server that does not know its own address is asked where it was found: at once for what is surest to be there, and
-    for the rest in the end.
+    A server that does not know its own address is reached where it was found: early for what is most likely there, and
+    late for the rest.
     """
     requests = list(information.requests(short_side))
     sure = [number == 0 or request in WHOLE for number, request in enumerate(requests)]
@@ -222,7 +219,7 @@ def _asked_in_turn(information: ImageInformation, short_side: int) -> Iterator[t
         yield place, request
 
 
-def _is_of_this_address(error: GazeError) -> bool:
+def _is_worth_another_attempt(error: GazeError) -> bool:
     """Say whether another address may well do better: the host was neither slow nor overworked."""
     if isinstance(error, ImageFetchFailed):
         return error.host_status not in _OVERWORKED

@@ -3,14 +3,15 @@
 import hashlib
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any
 
+from numpy.typing import NDArray
 from PIL import Image
 
-from service.errors import ImageDimensions, ImageTooLarge, UnsupportedImageFormat
-from service.images.decoders.base import Format, decoder_errors
+from service.errors import ImageTooLarge, UnsupportedImageFormat
 from service.images.decoders.bmp import BMP
 from service.images.decoders.gif import GIF
 from service.images.decoders.heif import HEIF
@@ -19,14 +20,12 @@ from service.images.decoders.jpeg2000 import JPEG_2000
 from service.images.decoders.png import PNG
 from service.images.decoders.tiff import TIFF
 from service.images.decoders.webp import WEBP
-from service.images.oriented import OrientedImage, oriented_size
+from service.images.picture import Format, OrientedImage, decoder_errors, oriented_size
 
 FORMATS = (JPEG, PNG, WEBP, GIF, TIFF, BMP, HEIF, JPEG_2000)
-"""Every format that is read; the first whose beginning a file has is the file's."""
+"""Every format that is read; a file is of the first whose beginning matches its own."""
 
-MAX_ASPECT_RATIO = 100
-"""A longer shape would, once its short side is the model's input, be larger than the picture that was sent."""
-
+# By Pillow, with the first picture that needs it.
 _IMPORTED_LATE = (
     *(
         f"PIL.{name}ImagePlugin"
@@ -35,7 +34,10 @@ _IMPORTED_LATE = (
     *(f"PIL.Image{name}" for name in ("Chops", "Sequence", "Math")),
     *(f"encodings.utf_16{order}" for order in ("", "_le", "_be")),
 )
-"""By Pillow, with the first picture that needs it."""
+
+
+MIN_SHORT_SIDES = 2
+"""A short side of so many times the model's own, once it is resized, hardly shows that there was more."""
 
 
 @dataclass(frozen=True)
@@ -72,17 +74,32 @@ class DecodedImage:
         return self.oriented.whole()
 
 
+Inputs = Mapping[str, NDArray[Any]]
+Prepare = Callable[..., Inputs]  # called with an upright RGB image, and with the cores that are free for it, by name
+
+
+@dataclass(frozen=True)
+class PreparedImage:
+    """What a picture was sent as, its upright size, the SHA-256 of its bytes in hex, and what the model takes of it.
+
+    decoded_at, warnings: as DecodedImage has them
+    """
+
+    width: int
+    height: int
+    format: str
+    sha256: str
+    inputs: Inputs
+    decoded_at: tuple[int, int] | None = None
+    warnings: tuple[str, ...] = ()
+
+
 def import_decoders() -> None:
-    """Import all that would else be imported when the first picture wants it, which a closed process cannot do."""
+    """Import what would else be imported with the first picture that needs it, which a closed process cannot do."""
     for module in _IMPORTED_LATE:
         import_module(module)
     for each in FORMATS:
         each.preload()
-
-
-def min_short_side_for(image_size: int) -> int:
-    """Return the pixels of a short side that will be resized to `image_size` and hardly show that there were more."""
-    return 2 * image_size
 
 
 def is_ordinary(encoded: bytes) -> bool:
@@ -93,7 +110,7 @@ def is_ordinary(encoded: bytes) -> bool:
     harm.
     """
     try:
-        return _format_of(encoded).is_ordinary(encoded)
+        return format_of(encoded).is_ordinary(encoded)
     except (UnsupportedImageFormat, struct.error, zlib.error):
         return False
 
@@ -102,7 +119,7 @@ def decode(
     encoded: bytes,
     limits: ImageLimits,
     min_short_side: int | None = None,
-    before_pixels: Callable[[int], bool] = lambda _bytes: True,
+    before_pixels: Callable[[int], bool] | None = None,
     *,
     fast: bool = False,
     sha256: str | None = None,
@@ -125,34 +142,18 @@ def decode(
     if sha256 is None:
         sha256 = hashlib.sha256(encoded).hexdigest()
     with decoder_errors():
-        picture = _format_of(encoded).open(encoded)
-        whole = picture.size
-        _check_dimensions(whole, limits.max_pixels if min_short_side is None else picture.max_claimed_pixels)
-        picture.check_whole()
-        is_large = whole[0] * whole[1] > limits.max_pixels
-        if min_short_side is not None and (is_large or (fast and picture.is_reduced_early)):
-            picture.reduce(min_short_side, limits.max_pixels)
-        is_reduced = picture.decoded_size != whole
-        _check_dimensions(picture.decoded_size, limits.max_pixels)
-        has_memory = before_pixels(picture.decoder_bytes())
-        image = picture.decode(has_memory=has_memory)
-        oriented = OrientedImage(image, picture.orientation)  # a PNG may say it behind its pixels
+        picture = format_of(encoded).open(encoded)
+        oriented = picture.decode(limits.max_pixels, min_short_side, before_pixels, fast=fast)
     # What the answer says of the size is what was sent.
-    width, height = oriented_size(whole, oriented.turn) if is_reduced else oriented.size
+    is_reduced = picture.decoded_size != picture.size
+    width, height = oriented_size(picture.size, oriented.turn) if is_reduced else oriented.size
     decoded_at = oriented.size if is_reduced else None
     return DecodedImage(oriented, width, height, picture.format, sha256, decoded_at, picture.warnings)
 
 
-def _format_of(encoded: bytes) -> Format:
+def format_of(encoded: bytes) -> Format:
+    """Return the format that a file's beginning is of. Raises UnsupportedImageFormat."""
     for each in FORMATS:
         if each.beginning.match(encoded):
             return each
     raise UnsupportedImageFormat
-
-
-def _check_dimensions(size: tuple[int, int], max_pixels: int) -> None:
-    width, height = size
-    if width < 1 or height < 1 or width * height > max_pixels:
-        raise ImageDimensions(f"The image must have 1 to {max_pixels} pixels.")
-    if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
-        raise ImageDimensions(f"The image's long side may be at most {MAX_ASPECT_RATIO} times its short side.")

@@ -9,14 +9,15 @@ from typing import Self
 
 from PIL import Image
 
-from service.errors import ImageDimensions, UndecodableImage
-from service.images.decode import MAX_ASPECT_RATIO, ImageLimits
+from service.errors import UndecodableImage
+from service.images.decode import ImageLimits, Inputs, Prepare, PreparedImage
 from service.images.fetch.addresses import FetchPolicy
 from service.images.fetch.fetcher import FETCH_SECONDS, FetchLimits, ImageFetcher
-from service.images.isolation.decoder import Decoder, Inputs, Prepare, PreparedImage
+from service.images.isolation.decoder import Decoder
+from service.images.picture import check_dimensions
 
+# Pixels of a side that a tile may have more or less than was requested: servers round in several ways.
 _TILE_TOLERANCE = 1
-"""Pixels of a side that a tile may have more or less than was requested: servers round in several ways."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class ImageLoader:
         encoded: EncodedImage,
         prepare: Prepare,
         min_short_side: int | None = None,
-        cores: Callable[[], int] = lambda: 1,
+        cores: int = 1,
         *,
         exact: bool = False,
         check: Callable[[], object] = lambda: None,
@@ -84,28 +85,24 @@ class ImageLoader:
         """Return what `prepare` makes of one picture; the SHA-256 of tiles is that of their bytes in a row.
 
         min_short_side: as decode() has it; an image in tiles has been reduced by its server
-        cores:          how many may be used, asked once decoding begins
+        cores:          how many may be used
         exact:          whether no picture within the limits is decoded at a fraction of its size
-        check:          raises where nobody waits for the picture any more; called before each decoding
+        check:          raises where the request is cancelled; called before each decoding
         timing:         entered once decoding begins, and left when it ends
         Raises what Decoder.slot and Decode do, and for a tile of another size UndecodableImage.
         """
         timing = timing or nullcontext()
         if isinstance(encoded, TiledImage):
             with timing:
-                return self._load_tiles(encoded, prepare, cores(), check)
+                return self._load_tiles(encoded, prepare, cores, check)
         with self.decoder.slot(encoded) as decode, timing:
             check()
-            return decode(prepare, min_short_side, cores(), fast=self.fast and not exact)
+            return decode(prepare, min_short_side, cores, fast=self.fast and not exact)
 
     def _load_tiles(
         self, image: TiledImage, prepare: Prepare, cores: int, check: Callable[[], object]
     ) -> PreparedImage:
-        if max(image.width, image.height) > MAX_ASPECT_RATIO * min(image.width, image.height):
-            raise ImageDimensions(f"The image's long side may be at most {MAX_ASPECT_RATIO} times its short side.")
-        max_pixels = self.decoder.limits.max_pixels
-        if image.width * image.height > max_pixels:
-            raise ImageDimensions(f"The image must have 1 to {max_pixels} pixels.")
+        check_dimensions((image.width, image.height), self.decoder.limits.max_pixels)
         whole = Image.new("RGB", (image.width, image.height))
         sha256 = hashlib.sha256()
         warnings: dict[str, None] = {}
@@ -135,6 +132,6 @@ class ImageLoader:
 def _fitted(tile: Image.Image, size: tuple[int, int]) -> Image.Image:
     if tile.size == size:
         return tile
-    if any(abs(has - wants) > _TILE_TOLERANCE for has, wants in zip(tile.size, size, strict=True)):
+    if any(abs(actual - expected) > _TILE_TOLERANCE for actual, expected in zip(tile.size, size, strict=True)):
         raise UndecodableImage("A tile of the image has another size than was asked for.")
     return tile.resize(size, Image.Resampling.BICUBIC)

@@ -13,21 +13,14 @@ from service.limits.threads import available_cores
 SLOTS = max(12, 4 * available_cores())
 """How many rankings all workers together work on at a time: what comes last waits as long as all of them take."""
 
-FETCH_SLOTS = 16
-"""How many requests may be fetching images at a time, besides."""
-
+FETCH_SLOTS = 16  # how many requests may be fetching images at a time, besides
 STREAMED_SLOTS = 8
 """How many requests may be read by a thread, because their bodies come in chunks or are too large, besides."""
 
-STREAMED_SLOTS_EACH = 4
-"""How many of these one address may have."""
-
-OTHER_SLOTS = 16
-"""How many other requests may be answered at a time, for lists, pages and mistakes."""
-
+STREAMED_SLOTS_EACH = 4  # how many of these one address may have
+OTHER_SLOTS = 16  # how many other requests may be answered at a time, for lists, pages and mistakes
 RETRY_SECONDS = 1
-_STALL_SECONDS = 1.0
-"""How long no slot must come free until new callers count the semaphore as stalled."""
+_STALL_SECONDS = 1.0  # how long no slot must come free until new callers count the semaphore as stalled
 
 
 class SlotCount:
@@ -70,7 +63,7 @@ class Admission:
     """Slots for requests that cost something: some for those that compute, others for those that fetch.
 
     gunicorn's worker takes a slot before a request costs a thread, and the app for what did not come by that way. A
-    request that fetches an image releases its slot meanwhile, so that slow hosts keep nobody from computing.
+    request that fetches an image releases its slot meanwhile, so that slow hosts do not block inference.
     """
 
     def __init__(self, slots: int, fetch_slots: int = 0, count: SlotCount | None = None) -> None:
@@ -141,7 +134,7 @@ class Admission:
 
 
 class PerClientAdmission:
-    """Slots of which one client has only some at a time, so that nobody can hold all of them.
+    """Slots of which one client has only some at a time, so that none can hold all of them.
 
     slots: how many there are; each: how many of them one client may have
     """
@@ -229,7 +222,7 @@ class FairSemaphore:
                 until = self._until(waiter, deadline)
                 if until is not None and time.monotonic() >= until:
                     self._waiting.remove(waiter)
-                    self._release(0)  # those who wait behind one that wanted more
+                    self._release(0)  # to waiters behind one that wanted more
                     raise Overloaded(retry_after=RETRY_SECONDS)
 
     def _until(self, waiter: tuple[threading.Event, int], deadline: float | None) -> float | None:

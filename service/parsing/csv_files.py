@@ -17,8 +17,8 @@ _BLANKS = " \t\N{NO-BREAK SPACE}"
 _END_OF_FILE = "\x1a"
 _EXCELS_TEXT = re.compile(r'="(.*)"', re.DOTALL)
 
+# Of one field; in front of a quote that nothing closes, all the rest of a file is one.
 _MOST_CHARACTERS = 16 * 1024 * 1024
-"""Of one field; in front of a quote that nothing closes, all the rest of a file is one."""
 
 csv.field_size_limit(_MOST_CHARACTERS)
 
@@ -32,10 +32,10 @@ class BrokenCsv(Exception):
 
 
 class CsvRows:
-    """The rows of a CSV, read as they are asked for.
+    """The rows of a CSV, read lazily.
 
     header:      the names in its first line, in lower case and without what is no letter or digit
-    lines:       those of the row that came last, as they stand
+    lines:       those of the latest row, unchanged
     passed_over: so many rows of nothing but separators were left out so far
     """
 
@@ -43,7 +43,7 @@ class CsvRows:
         """Read the first line. Raises BrokenCsv.
 
         lines: with their ends
-        known: names that the first line may have, by which its separator is told from other characters
+        known: names that the first line may have, by which its separator is recognised
         """
         self.passed_over = 0
         self.lines: list[str] = []

@@ -4,9 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_BLOCK = 32 * 1024
-"""Bytes that are looked at in one go: other threads get on in between."""
-
+_BLOCK = 32 * 1024  # bytes that are looked at in one go: other threads get on in between
 _STRUCTURE = b'"[]{},'
 _REST = bytes(set(range(256)) - set(_STRUCTURE))
 _DEEPER = np.zeros(256, np.int8)

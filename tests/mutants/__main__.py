@@ -37,6 +37,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--out", type=Path, help="a file to which each result is added, as a line of JSON")
     options = parser.parse_args(arguments)
     chosen = [each for each in DEFECTS if options.only in each.name or options.only in each.file]
+    if not chosen:
+        parser.error("no defect has this in its name or file")
     if misplaced := list(_misplaced(chosen)):
         print("\n".join(misplaced), file=sys.stderr)
         return 2

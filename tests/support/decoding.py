@@ -4,8 +4,8 @@ import contextlib
 
 import psutil
 
-from service.images.decode import ImageLimits
-from service.images.isolation.decoder import Decoder, PreparedImage
+from service.images.decode import ImageLimits, PreparedImage
+from service.images.isolation.decoder import Decoder
 from service.zero_shot.preprocessing.preparation import Preparation
 from tests.conftest import encoded, noise
 
@@ -26,6 +26,6 @@ def processes() -> list[psutil.Process]:
     running = []
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.NoSuchProcess):  # a zombie is one too
-            if any("service.images.isolation.decoding_process" in argument for argument in child.cmdline()):
+            if any("service.images.isolation.child" in argument for argument in child.cmdline()):
                 running.append(child)
     return running

@@ -27,7 +27,7 @@ PROGRAM = """
 import os, sys
 sys.path[:] = sys.argv[2:]
 from tests.support.hostile_decoder import take_over
-from service.images.isolation.decoding_process import main
+from service.images.isolation.child import main
 take_over()
 main()
 """

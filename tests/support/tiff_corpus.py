@@ -21,7 +21,7 @@ from PIL import Image
 
 from service.errors import GazeError
 from service.images.decode import ImageLimits, decode
-from service.images.oriented import TO_UPRIGHT, OrientedImage
+from service.images.picture import TO_UPRIGHT, OrientedImage
 from tests.support.tiff_writing import (
     HEIGHT,
     WIDTH,

@@ -15,7 +15,7 @@ from service.api.reconcile.batch import Query, ReconciliationCandidate, Reconcil
 from service.api.reconcile.terms import term_id
 from service.api.request_context import RequestContext
 from service.errors import CallerGone, GazeError, Overloaded
-from service.images.decode import min_short_side_for
+from service.images.decode import MIN_SHORT_SIDES
 from service.images.fetch.fetcher import FETCH_SECONDS
 from service.zero_shot.classifier import EncodedList, ZeroShotClassifier
 from service.zero_shot.phrase_lists import PhraseList
@@ -59,7 +59,7 @@ class Batch:
 
     def _features(self, images: Iterable[str | None]) -> Mapping[str | None, NDArray[np.float32]]:
         """Return the unit features [feature_size] of those images that can be had."""
-        side = min_short_side_for(self._classifier.model.image_size)
+        side = MIN_SHORT_SIDES * self._classifier.model.image_size
         asked = list(dict.fromkeys(filter(None, images)))
         read: dict[str, LoadedImage | GazeError] = {}
         for place, image in enumerate(asked):

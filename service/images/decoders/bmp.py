@@ -1,4 +1,4 @@
-"""BMP: opacity that nobody wrote, the profile, and kinds that are not read."""
+"""BMP: an alpha channel that is all zero, the profile, and kinds that are not read."""
 
 import io
 import re
@@ -7,7 +7,7 @@ import struct
 from PIL import Image, UnidentifiedImageError
 
 from service.errors import UndecodableImage, UnsupportedImageFormat
-from service.images.decoders.base import MIN_BYTES, Format, Picture
+from service.images.picture import MIN_BYTES, Format, Picture
 
 _HEADER = re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL)
 _WITH_PROFILE, _EMBEDDED = b"\x7c\0\0\0", b"DEBM"
@@ -33,7 +33,7 @@ class BmpPicture(Picture):
             raise _error_of(file) from None
 
     def complete(self) -> Image.Image:
-        """Return the bitmap with its profile, and without opacity where it is said and nobody wrote any."""
+        """Return the bitmap with its profile, and opaque where all of its alpha is 0, as many programs leave it."""
         if self.image.mode == "RGBA" and self.image.im.getband(3).getextrema() == (0, 0):
             self.image.putalpha(255)
         profile = _profile(self.file)

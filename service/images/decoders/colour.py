@@ -1,14 +1,13 @@
-"""Colours: ICC profiles, numbers of a file that are made a profile, and samples that use little of their range."""
+"""Colours: from any mode and ICC profile to sRGB; profiles of what files say in numbers; samples that are dim."""
 
+import io
 import struct
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms
 
-Points = tuple[float, ...]
-"""x and y of white, red, green and blue."""
-
+Points = tuple[float, ...]  # x and y of white, red, green and blue
 SRGB: Points = (0.3127, 0.3290, 0.640, 0.330, 0.300, 0.600, 0.150, 0.060)
 _PRIMARIES: dict[int, Points] = {
     9: (0.3127, 0.3290, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046),  # BT.2020
@@ -17,13 +16,9 @@ _PRIMARIES: dict[int, Points] = {
 }
 _EXPONENTS = {4: 2.2, 5: 2.8, 8: 1.0}
 _HDR = (16, 18)  # PQ and HLG
-_UNSAID = 2
-"""The code point of primaries, or of a transfer, that are said elsewhere or not at all."""
-
+_UNSAID = 2  # the code point of primaries, or of a transfer, that are said elsewhere or not at all
 _SAME = 0.005
-_SRGB_EXPONENT = 2.2
-"""What programs write of sRGB, whose curve is near it; a file that says so means sRGB."""
-
+_SRGB_EXPONENT = 2.2  # what programs write of sRGB, whose curve is near it; a file that says so means sRGB
 _SRGB_CURVE = struct.pack(">4sIHH5i", b"para", 0, 3, 0, *(round(each * 65536) for each in (
     2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045,
 )))  # fmt: skip
@@ -32,38 +27,124 @@ _D50 = np.array([0.9642, 1.0, 0.8249])
 
 HDR_WARNING = "The picture says that its brightness is HDR's; it was read as if it were not, and may look flat."
 
-_DIM = 0.26
-"""Of the range of samples: who uses no more has most likely scanned fewer bits than the file has."""
-
-_BANDS = {"L": 1, "LA": 1, "RGB": 3, "RGBA": 3}
-"""Of modes that are light: how many say how much."""
-
+_DIM = 0.26  # of the range of samples: a scan that uses no more most likely has fewer bits than the file
+_BANDS = {"L": 1, "LA": 1, "RGB": 3, "RGBA": 3}  # of modes that are light: how many say how much
 _WIDE, _WIDE_WHITE = "I;16", 65_535
 _BYTE_VALUES = 256
 _LEAST = 0.5
 
-MAX_PLAIN_BYTES = 32_768
-"""Three curves of 4,096 samples, and what such a profile says besides."""
-
+MAX_PLAIN_BYTES = 32_768  # three curves of 4,096 samples, and what such a profile says besides
+# Class, space of the colours, space that they are taken to, a mark, and the number of tags.
 _HEADER = struct.Struct(">12x4s4s4s12x4s88xI")
-"""Class, space of the colours, space that they are taken to, a mark, and the number of tags."""
-
 _TAG = struct.Struct(">4sII")
 _MARK = b"acsp"
 _CLASSES = (b"mntr", b"scnr", b"spac", b"prtr")
 _SPACES = (b"RGB ", b"GRAY")
 _MAX_TAGS = 40
-_MOST_TAGS = 100
-"""As many as Little CMS reads of any profile."""
-
+_MOST_TAGS = 100  # as many as Little CMS reads of any profile
 _MAX_SAMPLES = 4_096
 _FLOAT_PIPELINES = frozenset(b"D2B0 D2B1 D2B2 D2B3 B2D0 B2D1 B2D2 B2D3".split())
 _CURVES = (b"rTRC", b"gTRC", b"bTRC", b"kTRC")
+# What else such profiles hold. Little CMS reads those of them that it needs, and each of these once.
 _OTHER_TAGS = frozenset(
     b"rXYZ gXYZ bXYZ wtpt bkpt chad desc cprt dmnd dmdd lumi meas view vued tech chrm targ calt cicp dscm mmod vcgt "
     b"ndin aarg aagg aabg aapy".split()
 )
-"""What else such profiles hold. Little CMS reads those of them that it needs, and each of these once."""
+_BAND_PIXELS = 1_000_000  # of a picture, how many are looked at in one go
+_SRGB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+_LAB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
+_GREY_MODES = ("1", "L", "LA", "La")
+
+
+class RgbConversion:
+    """Makes RGB of a picture, or of a band of its rows, since no pixel depends on another."""
+
+    def __init__(self, image: Image.Image) -> None:
+        self._white = _white(image) if image.mode.startswith("I") else None
+        self._transparent = image.info.get("transparency")
+        self._icc = image.info.get("icc_profile")
+        self._is_of_grey = isinstance(self._icc, bytes) and self._icc[16:20] == b"GRAY"
+        self._transforms: dict[str, ImageCms.ImageCmsTransform | None] = {}
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """Return the picture, or the band, as RGB."""
+        if self._white is not None:
+            image = _to_eight_bits(image, self._white, self._transparent)
+        if image.mode in ("P", "PA"):
+            image = image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
+        is_grey = image.mode in _GREY_MODES
+        if image.mode in ("LA", "La", "RGBa") or (image.mode in ("L", "RGB", "1") and "transparency" in image.info):
+            image = image.convert("RGBA")
+        if image.mode == "RGBA":
+            # White is the page's, and not of the picture's colours.
+            return _on_white(self._opaque_in_srgb(image, is_grey=is_grey))
+        if image.mode not in ("RGB", "L", "CMYK", "LAB"):
+            image = image.convert("RGB")
+        image = self._in_srgb(image)
+        return image if image.mode == "RGB" else image.convert("RGB")
+
+    def _opaque_in_srgb(self, image: Image.Image, *, is_grey: bool) -> Image.Image:
+        """Return colours in sRGB, with the opacity that they had."""
+        if not isinstance(self._icc, bytes):
+            return image
+        # Of grey, RGB has three times the same; a grey profile has no use for that.
+        colours = image.getchannel(0) if is_grey and self._is_of_grey else image.convert("RGB")
+        in_srgb = self._in_srgb(colours).convert("RGB")
+        in_srgb.putalpha(image.getchannel("A"))
+        return in_srgb
+
+    def _in_srgb(self, image: Image.Image) -> Image.Image:
+        if image.mode not in self._transforms:
+            self._transforms[image.mode] = _transform(image.mode, self._icc)
+        transform = self._transforms[image.mode]
+        return image if transform is None else transform.apply(image)
+
+
+def _white(image: Image.Image) -> float:
+    """Return the sample that is white in a grey picture of 16-bit or 32-bit samples."""
+    width, height = image.im.size
+    rows = max(1, _BAND_PIXELS // width)
+    bands = (image.crop((0, top, width, min(top + rows, height))) for top in range(0, height, rows))
+    brightest = max(float(_finite(band).max()) for band in bands)
+    return max(65535.0 if image.mode.startswith("I;16") or brightest > 255.0 else 255.0, brightest)
+
+
+def _finite(image: Image.Image) -> NDArray[np.float32]:
+    samples = np.array(image, dtype=np.float32)
+    return np.nan_to_num(samples, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _to_eight_bits(image: Image.Image, white: float, transparent: object) -> Image.Image:
+    """Return a grey picture of 16-bit or 32-bit samples as mode L: Pillow's own convert() only clips.
+
+    transparent: the sample that is transparent, which makes it mode LA, or None
+    """
+    samples = _finite(image)
+    alpha = None if transparent is None else Image.fromarray(samples != transparent).convert("L")
+    samples *= 255.0 / white
+    samples += 0.5
+    grey = Image.fromarray(np.clip(samples, 0.0, 255.0, out=samples).astype(np.uint8), mode="L")
+    return grey if alpha is None else Image.merge("LA", (grey, alpha))
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, image).convert("RGB")
+
+
+def _transform(mode: str, icc: object) -> ImageCms.ImageCmsTransform | None:
+    """Return what turns pictures of this mode into sRGB; None where they are, or their profile is broken or alien."""
+    if mode == "LAB":
+        return ImageCms.ImageCmsTransform(_LAB_PROFILE, _SRGB_PROFILE, mode, "RGB")
+    if not isinstance(icc, bytes):
+        return None
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(without_float_pipelines(icc)))
+        if "srgb" in ImageCms.getProfileDescription(profile).lower():
+            return None
+        return ImageCms.ImageCmsTransform(profile, _SRGB_PROFILE, mode, "RGB")
+    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+        return None
 
 
 def name_colours(
@@ -180,7 +261,7 @@ def _used(image: Image.Image) -> float:
 
 
 def without_float_pipelines(profile: bytes) -> bytes:
-    """Return the profile with its float pipelines (multiProcessElements) under names that nobody reads.
+    """Return the profile with its float pipelines (multiProcessElements) under names that are not read.
 
     A pipeline may have any number of stages in eight bytes each, and Little CMS takes 7 ms for each. A profile that has
     them must be complete without them.

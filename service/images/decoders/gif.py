@@ -4,18 +4,18 @@ import re
 
 from PIL import GifImagePlugin, Image
 
-from service.images.decoders.base import PIXEL_BYTES, Format, Picture
+from service.images.picture import PIXEL_BYTES, Format, Picture
 
 
 class FirstPicture(GifImagePlugin.GifImageFile):
-    """A GIF that does not heed what becomes of its first picture when the next one comes.
+    """A GIF whose first frame's disposal method is ignored.
 
-    Pillow makes a picture of that as it opens the file, of as many pixels as are claimed.
+    Pillow allocates a picture for it while it opens the file, of as many pixels as are claimed.
     """
 
     @property
     def disposal_method(self) -> int:
-        """Always 0: nothing is said of it."""
+        """Always 0: unspecified."""
         return 0
 
     @disposal_method.setter

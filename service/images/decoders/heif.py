@@ -12,17 +12,15 @@ from PIL import Image
 
 from service.errors import UndecodableImage
 from service.images.decoders import colour
-from service.images.decoders.base import Format, Picture
 from service.images.decoders.jpeg2000 import boxes
+from service.images.picture import Format, Picture
 
 _MAJOR = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"))
 _AVIF = frozenset((b"avif", b"avis"))
 _MAX_BRANDS = 64
 _NUMBERED = b"colrnclx"
 _MAX_HEAD = 1_048_576
-_VERSION = 4
-"""Bytes before the contents of boxes that have versions."""
-
+_VERSION = 4  # bytes before the contents of boxes that have versions
 _FIRST_FLAG = 1
 _INDEX_BITS = {1: 0x7F, 2: 0x7FFF}
 
@@ -58,11 +56,11 @@ class HeifPicture(Picture):
         planes = 4 if self.image.info.get("chroma") == 420 else 6
         return planes + 6 if self.image.mode in ("RGBA", "RGBa") else planes
 
-    def decode(self, *, has_memory: bool) -> Image.Image:
+    def load(self, *, has_memory: bool) -> Image.Image:
         """Return the picture. Raises MemoryError where there is too little, of which libheif would end the process."""
         if not has_memory:
             raise MemoryError
-        return super().decode(has_memory=has_memory)
+        return super().load(has_memory=has_memory)
 
     def complete(self) -> Image.Image:
         """Return the picture with the profile of its colours."""
@@ -131,9 +129,9 @@ def _properties(encoded: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield kind and contents of each property of the primary picture."""
     for kind, start, end in boxes(encoded, 0, len(encoded)):
         if kind == b"meta":
-            told = {kind: (begin, close) for kind, begin, close in boxes(encoded, start + _VERSION, end)}
-            if b"pitm" in told and b"iprp" in told:
-                yield from _associated(encoded, _primary(encoded, told[b"pitm"][0]), *told[b"iprp"])
+            found = {kind: (begin, close) for kind, begin, close in boxes(encoded, start + _VERSION, end)}
+            if b"pitm" in found and b"iprp" in found:
+                yield from _associated(encoded, _primary(encoded, found[b"pitm"][0]), *found[b"iprp"])
             return
 
 

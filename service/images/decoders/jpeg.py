@@ -11,7 +11,7 @@ from PIL import Image
 
 from service.errors import ImageDimensions, UndecodableImage
 from service.images.decoders import colour
-from service.images.decoders.base import BROKEN, PIXEL_BYTES, Format, Picture
+from service.images.picture import BROKEN, PIXEL_BYTES, Format, Picture
 
 _SIGNATURE = b"\xff\xd8"
 END = b"\xff\xd9"
@@ -26,54 +26,42 @@ INKS_WARNING = (
     "it, and is a negative if it was meant otherwise."
 )
 
+# What ends a scan's data: not an FF among them, not a restart in them, not what fills up to a marker.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-"""What ends a scan's data: not an FF among them, not a restart in them, not what fills up to a marker."""
-
 _SEQUENTIAL, _PROGRESSIVE = (0xC0, 0xC1), 0xC2
 _USUAL_FRAMES = (*_SEQUENTIAL, _PROGRESSIVE)
+# All ways to code a picture; the three are tables and what is reserved.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""All ways to code a picture; the three are tables and what is reserved."""
-
 _READ = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
 _SCAN, _LAST, _NO_MORE = 0xDA, 0xD9, 0
 _MAX_SEGMENTS = 1_000
 _COEFFICIENTS = 64
 _RESTARTS = tuple(bytes([0xFF, 0xD0 + number]) for number in range(8))
-_MOST_OF_A_UNIT = 4_096
-"""More bytes than a minimum coded unit can have: ten blocks of 64 codes of up to 27 bits."""
-
+_MOST_OF_A_UNIT = 4_096  # more bytes than a minimum coded unit can have: ten blocks of 64 codes of up to 27 bits
+# What may follow: whatever code begins there, these make several of it, before a restart and after each.
 _ANYTHING = tuple(
     b"".join(restart + byte * _MOST_OF_A_UNIT for restart in (b"", *_RESTARTS))
     for byte in (b"\x00", b"\x55", b"\xaa", b"\xcc")
 )
-"""What may follow: whatever code begins there, these make several of it, before a restart and after each."""
-
 _BAND_ROWS = 256
 
+# What libjpeg makes of blocks of which it has no data: mid-grey, which in CMYK is inverted.
 _FILLED_UP = frozenset((127, 128))
-"""What libjpeg makes of blocks of which it has no data: mid-grey, which in CMYK is inverted."""
-
-_MOST_SCANS = 4
-"""Of a sequential JPEG that is decoded once more: one for each component."""
-
+_MOST_SCANS = 4  # of a sequential JPEG that is decoded once more: one for each component
 _MAX_ORDINARY_PIXELS = 8_000_000
+# Coefficients, all scans together: each goes over the whole picture again, however few bytes it has.
 _MAX_SCANNED = 300_000_000
-"""Coefficients, all scans together: each goes over the whole picture again, however few bytes it has."""
-
-_MAX_METADATA = 65_536
-"""Bytes of EXIF, XMP, thumbnails and the like; more take Pillow longer to read through."""
-
+_MAX_METADATA = 65_536  # bytes of EXIF, XMP, thumbnails and the like; more take Pillow longer to read through
+# Bytes that libjpeg may take: of the picture, and where it comes in several scans, of its coefficients as well.
 _MAX_DECODED = 70_000_000
-"""Bytes that libjpeg may take: of the picture, and where it comes in several scans, of its coefficients as well."""
-
 _MAX_ORDINARY_SEGMENTS = 100
 _TABLES = (0xC4, 0xDB, 0xDD)
 _COMMENT, _PROFILE = 0xFE, 0xE2
 _ICC = b"ICC_PROFILE\0"
 _ICC_HEAD = len(_ICC) + 2  # the number of the part, and of all parts
 
+# There is a bit at least for each block of 64 pixels; a master of fewer costs more than what was sent is worth.
 _MAX_PIXELS_A_BYTE = 512
-"""There is a bit at least for each block of 64 pixels; a master of fewer costs more than what was sent is worth."""
 
 
 class JpegPicture(Picture):
@@ -100,12 +88,13 @@ class JpegPicture(Picture):
         """Decode it at a half, a quarter or an eighth, if that keeps so many pixels on its short side."""
         self._min_short_side = min_short_side
         self.image.draft(None, (min_short_side, min_short_side))
+        self.decoded_size = self.image.size
 
     def decoder_pixel_bytes(self) -> int:
         """Return what the coefficients of all scans take, which libjpeg keeps of a progressive one."""
         return 2 * len(self.image.getbands()) if self.image.info.get("progressive") else 0
 
-    def decode(self, *, has_memory: bool) -> Image.Image:
+    def load(self, *, has_memory: bool) -> Image.Image:
         """Return the picture, decoded once more where it is in doubt whether all data are there.
 
         One that lacks nothing but its end gets one. What inks are, Adobe's marker alone says.

@@ -16,22 +16,20 @@ from PIL import Image, ImageChops, Jpeg2KImagePlugin
 
 from service.errors import UndecodableImage
 from service.images.decoders import colour
-from service.images.decoders.base import Format, Picture
+from service.images.picture import Format, Picture
 
 _MAX_BOXES = 1_000
 _MAX_COLOURS = 1_024
 _BITS = 8
 
 _DARK_BILEVEL = 0
+# Pillow's names of the colours that are said by number.
 _ENUMERATED = {_DARK_BILEVEL: "L", 12: "CMYK", 15: "L", 16: "RGB", 17: "L", 18: "YCbCr"}
-"""Pillow's names of the colours that are said by number."""
-
 _PROFILED = {b"GRAY": "L", b"RGB ": "RGB", b"CMYK": "CMYK"}
 _BY_NUMBER, _BY_PROFILE = 1, (2, 3)
 
+# What a channel may be: the opacity's kind says whether colours are premultiplied.
 _COLOUR, _OPACITY, _MULTIPLIED = 0, 1, 2
-"""What a channel may be: colours that are multiplied by opacity already are told by the opacity's kind."""
-
 _START = b"\xff\x4f\xff\x51"
 _START_OF_DATA, _END = b"\xff\x93", b"\xff\xd9"
 _CODING_STYLE, _START_OF_TILE = 0x52, 0x90
@@ -41,17 +39,14 @@ _MAX_SEGMENTS = 100
 _GRID = 6
 _LEVELS = 9
 _COMPONENTS = 38
-_LEAST_OF_A_TILE = 14
-"""Bytes of the two markers that a tile begins with."""
-
+_LEAST_OF_A_TILE = 14  # bytes of the two markers that a tile begins with
 _MAX_BITS = 16
 
 
 _WHERE_ZERO = [255] + [0] * 255
 _WHERE_BRIGHT = [0] * 128 + [255] * 128
 
-_MAX_PIXELS_A_BYTE = 512
-"""A master of fewer bytes costs more than what was sent is worth."""
+_MAX_PIXELS_A_BYTE = 512  # a master of fewer bytes costs more than what was sent is worth
 
 
 class Jpeg2000Picture(Picture):
@@ -75,6 +70,7 @@ class Jpeg2000Picture(Picture):
         if self.size[0] * self.size[1] <= _MAX_PIXELS_A_BYTE * len(self.file):
             self._min_short_side = min_short_side
             _reduce(self.image, self.file, min_short_side)
+            self.decoded_size = self.image.size
 
     def decoder_bytes(self) -> int:
         """Return what OpenJPEG takes as well, as measured.

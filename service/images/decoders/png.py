@@ -15,33 +15,24 @@ from PIL import Image, ImageChops
 
 from service.errors import UndecodableImage
 from service.images.decoders import colour
-from service.images.decoders.base import Format, Picture
+from service.images.picture import Format, Picture
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _PICTURE = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+# Chunks that a picture can do without, and that say how it is to be seen.
 _SEEN = (b"tRNS", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"eXIf")
-"""Chunks that a picture can do without, and that say how it is to be seen."""
-
-_DEPTH = 24
-"""Where the header says it."""
-
+_DEPTH = 24  # where the header says it
 _MIN_GAMMA = 0.2
 _CODE_POINTS, _CODE_POINTS_BYTES = b"cICP", 16
 _CUT_SHORT = b""
-_AROUND = 12
-"""Bytes of a chunk's length, its kind and its checksum."""
-
+_AROUND = 12  # bytes of a chunk's length, its kind and its checksum
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+# Keywords of the texts in which programs put EXIF and XMP, where Pillow looks for the orientation.
 _SAY_ORIENTATION = (b"Raw profile type exif", b"XML:com.adobe.xmp")
-"""Keywords of the texts in which programs put EXIF and XMP, where Pillow looks for the orientation."""
-
-_MAX_UNPACKED = 1_048_576
-"""Bytes of a profile or a text, unpacked, that Pillow takes."""
-
+_MAX_UNPACKED = 1_048_576  # bytes of a profile or a text, unpacked, that Pillow takes
+# The bit of a chunk's first letter that makes it a small one: a reader that does not know the chunk may skip it.
 _ANCILLARY = 0x20
-"""The bit of a chunk's first letter that makes it a small one: who does not know the chunk can do without."""
-
 _LEFT_OUT = "A part of the PNG that says how its pixels are to be seen is broken or too large, and was left out: {}."
 _SAID_BY = {
     b"tRNS": "transparency",
@@ -53,23 +44,14 @@ _SAID_BY = {
 }
 
 _MAX_ORDINARY_PIXELS = 8_000_000
-_MAX_ROWS = 50_000_000
-"""Bytes of the rows; of more, to unpack them and to undo their filters takes over half a second."""
-
-_MAX_PACKED_METADATA = 16_384
-"""Bytes of notes, profile and the like, where each byte may unpack to a thousand."""
-
+_MAX_ROWS = 50_000_000  # bytes of the rows; of more, to unpack them and to undo their filters takes over half a second
+_MAX_PACKED_METADATA = 16_384  # bytes of notes, profile and the like, where each byte may unpack to a thousand
+# How many chunks there may be, and how many bytes a further one must have on the average: Pillow reads them singly.
 _MAX_CHUNKS, _MIN_CHUNK = 100, 1_024
-"""How many chunks there may be, and how many bytes a further one must have on the average: Pillow reads them singly."""
-
-_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-"""By the header's number of the kind of colours."""
-
-_DEEP = 16
-"""Bits of samples of which Pillow keeps a half, so that it decodes twice what has a transparent value."""
-
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the header's number of the kind of colours
+_DEEP = 16  # bits of samples of which Pillow keeps a half, so that it decodes twice what has a transparent value
+# The raw mode by which Pillow takes the low bytes of big-endian samples: as if they were little-endian.
 _LOW_BYTES = "RGB;16L"
-"""How Pillow is told to take the low bytes of samples that lie with the high byte first: as if it were the other."""
 
 
 class PngPicture(Picture):
@@ -139,7 +121,7 @@ def _chunks(encoded: bytes) -> Iterator[tuple[bytes, memoryview]]:
 def _complete_transparency(image: Image.Image, encoded: bytes) -> None:
     """Give the loaded picture of a PNG what its transparent value means for samples of other than 8 bits.
 
-    Pillow gives that value as it stands in the file, while it brings samples of 1, 2, 4 and 16 bits to 8.
+    Pillow gives that value as it is in the file, while it brings samples of 1, 2, 4 and 16 bits to 8.
     """
     transparent = image.info.get("transparency")
     if isinstance(transparent, int) and image.mode in ("1", "L"):

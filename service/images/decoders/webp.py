@@ -2,7 +2,7 @@
 
 import re
 
-from service.images.decoders.base import Format, Picture
+from service.images.picture import Format, Picture
 
 _KIND, _EXTENDED, _FLAGS = slice(8, 16), b"WEBPVP8X", 20
 _ANIMATED, _TRANSPARENT = 0x02, 0x10
@@ -33,4 +33,9 @@ def _with_bare_canvas(file: bytes) -> bytes:
     return file[:_FLAGS] + bytes([file[_FLAGS] | _TRANSPARENT]) + file[_FLAGS + 1 :]
 
 
-WEBP = Format(re.compile(rb"RIFF....WEBP", re.DOTALL), (".webp",), WebpPicture)
+WEBP = Format(
+    re.compile(rb"RIFF....WEBP", re.DOTALL),
+    (".webp",),
+    WebpPicture,
+    sets_aside=2 * 4 * 16_384**2,  # libwebp's two canvases
+)

@@ -100,7 +100,7 @@ def _host_and_port(text: str) -> tuple[str, int | None] | None:
 
 
 def is_public(address: IPAddress) -> bool:
-    """Say whether anyone on the Internet may be meant by this address, and nobody nearer."""
+    """Say whether this address is one of the public Internet, and of no nearer network."""
     if isinstance(address, ipaddress.IPv4Address):
         return not any(address in network for network in _NOT_PUBLIC)
     if address not in _PUBLIC_IPV6 or any(address in network for network in _NOT_PUBLIC_IPV6):
@@ -119,7 +119,7 @@ def _meant(address: IPAddress) -> tuple[IPAddress, ...]:
     """Return the address, and every IPv4 address that a router or a tunnel could turn it into."""
     if isinstance(address, ipaddress.IPv4Address):
         return (address,)
-    # Where ISATAP, NAT64 and what is older have it; a network may use NAT64 with a prefix that nobody else knows.
+    # Where ISATAP, NAT64 and what is older have it; a network may use NAT64 with a prefix of its own.
     last_quarter = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
     six_to_four = (address.sixtofour,) if address.sixtofour else ()
     return (address, last_quarter, *six_to_four, *(address.teredo or ()))

@@ -26,16 +26,14 @@ from service.images.fetch.urls import encoded, redirected
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-FETCH_SECONDS = 15.0
-"""How long one URL may take, from look-up to last byte, and all that one IIIF URI leads to."""
-
+FETCH_SECONDS = 15.0  # how long one URL may take, from look-up to last byte, and all that one IIIF URI leads to
 MAX_REDIRECTS = 10
 MAX_URL_CHARACTERS = 2_083
 _REDIRECTS = (301, 302, 303, 307, 308)
 _AUTHORITY = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]*)?")
 _BLOCK = 64 * 1024
 _FRAMING = 1024 * 1024  # head, sizes of chunks and trailers of an answer, in bytes
-_GLANCE = 0.001  # seconds for what comes after an answer's end, which nobody should send
+_GLANCE = 0.001  # seconds for what comes after an answer's end, which should not come
 _MAX_ADDRESSES = 4
 _RESOLVER_WAITS = 1.0  # for a name server: a resolver that gives up sooner was answered
 _TRANSIENT_STATUSES = frozenset((408, 425, 429, *range(500, 600))) - {501, 505}
@@ -52,8 +50,8 @@ class FetchLimits:
 
 
 @dataclass(frozen=True)
-class _Wanted:
-    """What is fetched: its name in what callers are told, the media types asked for, and what it may have at most."""
+class _Resource:
+    """What is fetched: its name in error messages, the media types to accept, and its limit."""
 
     name: str
     accept: str
@@ -81,7 +79,7 @@ class _Wanted:
         return ImageFetchTimeout(f"The {self.name}'s host took too long.")
 
 
-_DOCUMENT = _Wanted("document", "application/ld+json, application/json", 0, ImageFetchFailed)
+_DOCUMENT = _Resource("document", "application/ld+json, application/json", 0, ImageFetchFailed)
 
 
 def resolve(host: str, port: int) -> list[IPAddress]:
@@ -95,7 +93,7 @@ class ImageFetcher:
 
     def __init__(self, policy: FetchPolicy, limits: FetchLimits, resolve: Resolve = resolve) -> None:
         self._policy = policy
-        self._image = _Wanted("image", "image/*", limits.max_bytes, ImageTooLarge)
+        self._image = _Resource("image", "image/*", limits.max_bytes, ImageTooLarge)
         self._seconds = limits.seconds
         self._resolve = resolve
         self._tls = ssl.create_default_context()
@@ -123,38 +121,38 @@ class ImageFetcher:
         """
         return self._fetch(url, deadline, replace(_DOCUMENT, max_bytes=max_bytes))
 
-    def _fetch(self, url: str, deadline: float, wanted: _Wanted) -> bytes:
+    def _fetch(self, url: str, deadline: float, resource: _Resource) -> bytes:
         deadline = min(deadline, time.monotonic() + self._seconds)
         for _ in range(MAX_REDIRECTS + 1):
-            outcome = self._fetch_once(url, deadline, wanted)
+            outcome = self._fetch_once(url, deadline, resource)
             if isinstance(outcome, bytes):
                 return outcome
             url = outcome
-        raise wanted.failed(f"redirected more than {MAX_REDIRECTS} times")
+        raise resource.failed(f"redirected more than {MAX_REDIRECTS} times")
 
-    def _fetch_once(self, url: str, deadline: float, wanted: _Wanted) -> bytes | str:
+    def _fetch_once(self, url: str, deadline: float, resource: _Resource) -> bytes | str:
         """Return the bytes, or the URL that their host redirects to."""
         parts, host, port = self._vetted(url)
-        addresses = self._addresses(host, port, deadline, wanted)
+        addresses = self._addresses(host, port, deadline, resource)
         with (
-            _failures_told(wanted),
+            _fetch_errors(resource),
             self._connected(parts.scheme, host, port, addresses, deadline) as connected,
         ):
             connected.settimeout(_left(deadline))
-            connected.sendall(_request(parts, wanted.accept))
-            received = _Received(connected, wanted, deadline)
-            answer = http.client.HTTPResponse(received, method="GET")  # type: ignore[arg-type]  # all it wants is a file
+            connected.sendall(_request(parts, resource.accept))
+            received = _Received(connected, resource, deadline)
+            answer = http.client.HTTPResponse(received, method="GET")  # type: ignore[arg-type]  # it only calls makefile()
             answer.begin()
             location: str | None = answer.headers["Location"]
             if answer.status in _REDIRECTS and location:
-                return _redirected(parts.geturl(), location, wanted)
+                return _redirected(parts.geturl(), location, resource)
             if answer.status != 200:
-                raise wanted.failed(f"answered with status {answer.status}", answer.status)
-            body = _read(answer, wanted)
+                raise resource.failed(f"answered with status {answer.status}", answer.status)
+            body = _read(answer, resource)
             if answer.headers["Content-Encoding"] and received.has_more():
-                # What is packed may have been counted unpacked, and be cut.
-                raise wanted.failed("sent more than it announced")
-            # Whatever else comes belongs to no answer, and goes with the connection.
+                # The announced length may be that of the decompressed data, which would cut the compressed ones.
+                raise resource.failed("sent more than it announced")
+            # Anything after the answer is discarded with the connection.
             return body
 
     def _vetted(self, url: str) -> tuple[SplitResult, str, int]:
@@ -163,7 +161,7 @@ class ImageFetcher:
         try:
             if len(url) > MAX_URL_CHARACTERS:
                 raise ValueError
-            # From here on there is one text, for whoever vets, resolves, connects and asks.
+            # From here on, one text is vetted, resolved, connected to and requested.
             url = encoded(url)
             if not url.isascii() or not url.isprintable() or " " in url:
                 raise ValueError
@@ -180,14 +178,14 @@ class ImageFetcher:
             raise UrlNotAllowed("This is no URL that can be fetched.")
         return parts, host, port or (443 if parts.scheme == "https" else 80)
 
-    def _addresses(self, host: str, port: int, deadline: float, wanted: _Wanted) -> list[IPAddress]:
+    def _addresses(self, host: str, port: int, deadline: float, resource: _Resource) -> list[IPAddress]:
         """Return the addresses of the host to connect to; all that its name has must be allowed."""
         found: Future[list[IPAddress]] = Future()
 
         def look_up() -> None:
             try:
                 found.set_result(self._resolve(host, port))
-            except Exception as error:  # noqa: BLE001  # whatever it is, who waits must hear of it
+            except Exception as error:  # noqa: BLE001  # any of them is raised where the result is awaited
                 found.set_exception(error)
 
         # getaddrinfo knows no timeout, so it is left behind in a thread of its own when it takes too long.
@@ -196,13 +194,13 @@ class ImageFetcher:
         try:
             addresses = found.result(_left(deadline))
         except TimeoutError:
-            raise wanted.timed_out() from None
+            raise resource.timed_out() from None
         except (OSError, UnicodeError) as error:
             if error.args[:1] == (socket.EAI_AGAIN,) and time.monotonic() - begun >= _RESOLVER_WAITS:
-                raise wanted.timed_out() from None
-            raise wanted.unresolved() from None
+                raise resource.timed_out() from None
+            raise resource.unresolved() from None
         if not addresses:
-            raise wanted.unresolved()
+            raise resource.unresolved()
         if not all(self._policy.allows(host, port, address) for address in addresses):
             raise UrlNotAllowed("The URL's host, address or port is not one that this service may connect to.")
         return addresses[:_MAX_ADDRESSES]
@@ -228,10 +226,10 @@ class ImageFetcher:
 class _Wire(io.RawIOBase):
     """What a host sends: so many bytes in all, until one deadline, however it is made up."""
 
-    def __init__(self, connected: socket.socket, wanted: _Wanted, deadline: float) -> None:
+    def __init__(self, connected: socket.socket, resource: _Resource, deadline: float) -> None:
         self._connected = connected
-        self._wanted = wanted
-        self._to_come = wanted.max_bytes + _FRAMING
+        self._resource = resource
+        self._bytes_left = resource.max_bytes + _FRAMING
         self.deadline = deadline
 
     def readable(self) -> bool:
@@ -243,24 +241,24 @@ class _Wire(io.RawIOBase):
             raise TimeoutError
         self._connected.settimeout(_left(self.deadline))
         received = self._connected.recv_into(buffer)
-        self._to_come -= received
-        if self._to_come < 0:
-            raise self._wanted.too_large()
+        self._bytes_left -= received
+        if self._bytes_left < 0:
+            raise self._resource.too_large()
         return received
 
 
 class _Received(io.BufferedReader):
     """An answer as http.client reads it, which can still be looked at once it was read to what it says is its end."""
 
-    def __init__(self, connected: socket.socket, wanted: _Wanted, deadline: float) -> None:
-        self._wire = _Wire(connected, wanted, deadline)
+    def __init__(self, connected: socket.socket, resource: _Resource, deadline: float) -> None:
+        self._wire = _Wire(connected, resource, deadline)
         super().__init__(self._wire, _BLOCK)
 
     def makefile(self, _mode: str) -> Self:
         return self
 
     def close(self) -> None:
-        """Do nothing: the connection is closed by who opened it."""
+        """Do nothing: the socket's owner closes it."""
 
     def has_more(self) -> bool:
         """Say whether anything more is here."""
@@ -270,21 +268,21 @@ class _Received(io.BufferedReader):
         return False
 
 
-def _read(answer: http.client.HTTPResponse, wanted: _Wanted) -> bytes:
+def _read(answer: http.client.HTTPResponse, resource: _Resource) -> bytes:
     headers = urllib3.HTTPHeaderDict(answer.headers.items())
     announced = headers.get("Content-Length", "")
-    if announced.isdecimal() and int(announced[:20]) > wanted.max_bytes:
-        raise wanted.too_large()
+    if announced.isdecimal() and int(announced[:20]) > resource.max_bytes:
+        raise resource.too_large()
     if "," in headers.get("Content-Encoding", ""):
-        # Nobody asked for any. What is packed twice can take hours to unpack, into nothing.
-        raise wanted.failed("sent it in more than one Content-Encoding")
+        # None was requested. Data compressed twice can take hours to decompress, into nothing.
+        raise resource.failed("sent it in more than one Content-Encoding")
     response = urllib3.HTTPResponse(answer, headers, answer.status, preload_content=False, original_response=answer)
     blocks: list[bytes] = []
     size = 0
     for block in response.stream(_BLOCK, decode_content=True):
         size += len(block)
-        if size > wanted.max_bytes:
-            raise wanted.too_large()
+        if size > resource.max_bytes:
+            raise resource.too_large()
         blocks.append(block)
     return b"".join(blocks)
 
@@ -302,11 +300,11 @@ def _request(parts: SplitResult, accept: str) -> bytes:
     return "\r\n".join((f"GET {target} HTTP/1.1", *headers, "", "")).encode("ascii")
 
 
-def _redirected(url: str, location: str, wanted: _Wanted) -> str:
+def _redirected(url: str, location: str, resource: _Resource) -> str:
     try:
         return redirected(url, location)
     except ValueError:
-        raise UrlNotAllowed(f"The {wanted.name}'s host redirected to what is no URL.") from None
+        raise UrlNotAllowed(f"The {resource.name}'s host redirected to what is no URL.") from None
 
 
 def _left(deadline: float) -> float:
@@ -315,12 +313,12 @@ def _left(deadline: float) -> float:
 
 
 @contextmanager
-def _failures_told(wanted: _Wanted) -> Iterator[None]:
+def _fetch_errors(resource: _Resource) -> Iterator[None]:
     try:
         yield
     except (TimeoutError, urllib3.exceptions.TimeoutError):
-        raise wanted.timed_out() from None
+        raise resource.timed_out() from None
     except ssl.SSLCertVerificationError:
-        raise wanted.failed("has no certificate that can be trusted") from None
+        raise resource.failed("has no certificate that can be trusted") from None
     except (HTTPError, http.client.HTTPException, OSError, ValueError):
-        raise wanted.unreachable(f"The {wanted.name} could not be fetched from its host.") from None
+        raise resource.unreachable(f"The {resource.name} could not be fetched from its host.") from None

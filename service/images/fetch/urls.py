@@ -1,4 +1,4 @@
-"""A URL as people write it -> the same in ASCII alone, as browsers encode it, so that one text is vetted and asked for.
+"""A URL as people write it -> the same in ASCII alone, as browsers encode it, so that one text is vetted and requested.
 
 Source: the WHATWG's URL Standard. Stricter than that: control characters within a URL, backslashes before its path, and
 hosts that turn into an address only once they are encoded, are refused.
@@ -46,7 +46,7 @@ def redirected(url: str, location: str) -> str:
     """Return where a `Location` leads to from a URL, encoded as `encoded` does. Raises ValueError as that does.
 
     location: each byte of the header as one character, as http.client gives it; UTF-8 is read as such, and other
-    bytes outside ASCII are asked for as they came
+    bytes outside ASCII are requested as they came
     """
     sent = location.encode("latin-1")
     try:

@@ -11,19 +11,16 @@ and not with the wait for memory, and it takes pickles from a process that reads
 import contextlib
 import ctypes
 import hashlib
-import math
 import pickle
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, Protocol
 
-import numpy as np
 import structlog
-from numpy.typing import NDArray
 from PIL import Image
 
 from service.errors import (
@@ -32,55 +29,28 @@ from service.errors import (
     ImageTooLarge,
     Overloaded,
     UndecodableImage,
-    UnsupportedImageFormat,
 )
-from service.images.decode import ImageLimits, decode, is_ordinary
-from service.images.decoders.base import NEEDS_MEMORY, PIXEL_BYTES
-from service.images.isolation.decoding_process import PROCESS_BYTES, SMALL_BYTES, WORKING_BYTES
-from service.images.isolation.frames import Frames
-from service.images.isolation.processes import DECODING_PROGRAM, DecodingProcess
+from service.images.decode import ImageLimits, Prepare, PreparedImage, decode, format_of, is_ordinary
+from service.images.isolation.child import PROCESS_BYTES, SMALL_BYTES, WORKING_BYTES
+from service.images.isolation.process import (
+    DECODING_PROGRAM,
+    DecodingProcess,
+    Shapes,
+    number,
+    read_answer,
+)
+from service.images.picture import NEEDS_MEMORY, PIXEL_BYTES
 from service.limits.admission import FairSemaphore
 
 log = structlog.get_logger()
 
-DECODE_SECONDS = 8.0
-"""How long one picture may take in a process of its own, the wait for the process included."""
-
-Inputs = Mapping[str, NDArray[Any]]
-Prepare = Callable[..., Inputs]
-"""Called with an upright RGB image, and with the cores that are free for it, by name."""
-
-Shapes = Mapping[str, tuple[str, tuple[int, ...]]]
-"""The type and the shape of arrays, by name, as numpy's array interface spells them."""
-
-_ERRORS = {error.code: error for error in (ImageTooLarge, UnsupportedImageFormat, ImageDimensions, UndecodableImage)}
-_SLOT_BYTES = 200_000_000
-"""What all that decodes may take, for each that may do so at a time."""
-
+DECODE_SECONDS = 8.0  # how long one picture may take in a process of its own, the wait for the process included
+_SLOT_BYTES = 200_000_000  # what all that decodes may take, for each that may do so at a time
 _ORDINARY_BYTES = 70_000_000
+# How many may wait for a process behind those that take long: each of them has one of the service's places.
 _MAX_WAITING = 2
-"""How many may wait for a process behind those that take long: each of them has one of the service's places."""
-
-_WEBP_CANVASES = 2 * 4 * 16_384**2
-_MAX_SENTENCE, _MAX_WARNINGS = 500, 10  # characters of the one, and how many of the other
 
 _LIBC = ctypes.CDLL(None)
-
-
-@dataclass(frozen=True)
-class PreparedImage:
-    """What a picture was sent as, its upright size, the SHA-256 of its bytes in hex, and what the model takes of it.
-
-    decoded_at, warnings: as DecodedImage has them
-    """
-
-    width: int
-    height: int
-    format: str
-    sha256: str
-    inputs: Inputs
-    decoded_at: tuple[int, int] | None = None
-    warnings: tuple[str, ...] = ()
 
 
 class Decode(Protocol):
@@ -147,7 +117,7 @@ class Decoder:
         self, encoded: bytes, prepare: Prepare, min_short_side: int | None = None, cores: int = 1, *, fast: bool = False
     ) -> PreparedImage:
         image = decode(encoded, self.limits, min_short_side, fast=fast)
-        inputs = prepare(image.rgb, cores=cores)
+        inputs = prepare(image.oriented.whole(), cores=cores)
         return PreparedImage(
             image.width, image.height, image.format, image.sha256, inputs, image.decoded_at, image.warnings
         )
@@ -167,8 +137,8 @@ class Decoder:
         portable = _pickled(prepare)
         expected = _inputs_of(portable) if portable else None
         with self._process(_module_of(prepare) if expected else "", deadline) as process:
-            wanted = {"prepare": prepare if expected else None, "min_short_side": min_short_side, "fast": fast}
-            prepared = self._ask(process, encoded, wanted, expected, deadline)
+            request = {"prepare": prepare if expected else None, "min_short_side": min_short_side, "fast": fast}
+            prepared = self._ask(process, encoded, request, expected, deadline)
         if expected:
             return prepared
         return replace(prepared, inputs=prepare(Image.fromarray(prepared.inputs["rgb"]), cores=cores))
@@ -181,25 +151,25 @@ class Decoder:
         self,
         process: DecodingProcess,
         encoded: bytes,
-        wanted: Mapping[str, Any],
+        request: Mapping[str, Any],
         expected: Shapes | None,
         deadline: float,
     ) -> PreparedImage:
         """Return what a process makes of the picture: `expected`, or without it, its RGB samples [height, width, 3]."""
         frames, given, own = process.frames, SMALL_BYTES, 2 * len(encoded)
         # Where more is set aside to open a file, it is limited once that is known; so it has to ask.
-        set_aside = _set_aside(encoded)
-        wanted = {**wanted, "limits": self.limits, "given": 0 if set_aside else given}
+        set_aside = format_of(encoded).sets_aside
+        request = {**request, "limits": self.limits, "given": 0 if set_aside else given}
         with ExitStack() as memory:
             memory.enter_context(self._memory.acquired(deadline, PROCESS_BYTES + given))
             process.begun = time.monotonic()
             process.limit(own + given + set_aside, self._seconds)
-            frames.send(pickle.dumps(wanted))
+            frames.send(pickle.dumps(request))
             frames.send(encoded)
             sha256 = hashlib.sha256(encoded).hexdigest()  # meanwhile
             answer = frames.receive_fields()
             if "needed" in answer:
-                needed = _number(answer["needed"])
+                needed = number(answer["needed"])
                 if needed > given:
                     process.is_spent = True
                     given = min(PROCESS_BYTES + needed, self._others_bytes) - PROCESS_BYTES
@@ -214,7 +184,7 @@ class Decoder:
                     raise ImageDimensions(NEEDS_MEMORY)
                 frames.send_fields(enough=given >= needed)
                 answer = frames.receive_fields()
-            return _read_answer(answer, frames, sha256, self.limits.max_pixels, expected)
+            return read_answer(answer, frames, sha256, self.limits.max_pixels, expected)
 
     @contextmanager
     def _process(self, module: str, deadline: float) -> Iterator[DecodingProcess]:
@@ -271,11 +241,6 @@ def _end(processes: list[DecodingProcess]) -> None:
         processes.pop().kill()
 
 
-def _set_aside(encoded: bytes) -> int:
-    """Return what a decoder sets aside to open a file, and writes to only when it decodes: libwebp two canvases."""
-    return _WEBP_CANVASES if encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP" else 0
-
-
 def _pickled(prepare: Prepare) -> bytes | None:
     """Return what another process can run as well, or None."""
     try:
@@ -295,74 +260,3 @@ def _inputs_of(pickled: bytes) -> Shapes | None:
     wide, high = (prepare(Image.new("RGB", size)) for size in ((64, 48), (48, 64)))
     shapes = {name: (values.dtype.str, values.shape) for name, values in wide.items()}
     return shapes if shapes == {name: (values.dtype.str, values.shape) for name, values in high.items()} else None
-
-
-def _read_answer(
-    answer: Mapping[str, Any], frames: Frames, sha256: str, max_pixels: int, expected: Shapes | None
-) -> PreparedImage:
-    """Return what a process said of a picture, and what it made of it.
-
-    It may have been taken over by what it read, so each field is checked, and no array is received that was not
-    `expected`; without it, the RGB samples alone, of no more than `max_pixels`. Raises EOFError where it says anything
-    else, as if it had died, or else what it says to be wrong with the picture.
-    """
-    if "error" in answer:
-        raise _error(answer["error"])(_sentence(answer.get("detail")))
-    width, height = _number(answer.get("width")), _number(answer.get("height"))
-    decoded_at = answer.get("decoded_at")
-    if decoded_at is not None:
-        decoded_at = _size(decoded_at)
-    seen_width, seen_height = decoded_at or (width, height)
-    if seen_width * seen_height > max_pixels:
-        raise EOFError
-    shapes = expected or {"rgb": ("|u1", (seen_height, seen_width, 3))}
-    if answer.get("inputs") != {name: [dtype, list(shape)] for name, (dtype, shape) in shapes.items()}:
-        raise EOFError
-    warnings = answer.get("warnings")
-    if not isinstance(warnings, list) or len(warnings) > _MAX_WARNINGS:
-        raise EOFError
-    return PreparedImage(
-        width=width,
-        height=height,
-        format=_sentence(answer.get("format")),
-        sha256=sha256,
-        inputs={name: _array(frames, dtype, shape) for name, (dtype, shape) in shapes.items()},
-        decoded_at=decoded_at,
-        warnings=tuple(_sentence(warning) for warning in warnings),
-    )
-
-
-def _array(frames: Frames, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    size = np.dtype(dtype).itemsize * math.prod(shape)
-    contents = frames.receive(size)
-    if len(contents) < size:
-        raise EOFError
-    values = np.frombuffer(contents, dtype).reshape(shape)
-    if not np.isfinite(values).all():
-        raise EOFError
-    return values
-
-
-def _error(code: object) -> type[GazeError]:
-    if not isinstance(code, str) or code not in _ERRORS:
-        raise EOFError
-    return _ERRORS[code]
-
-
-def _sentence(text: object) -> str:
-    if not isinstance(text, str) or not text.isprintable() or len(text) > _MAX_SENTENCE:
-        raise EOFError
-    return text
-
-
-def _size(pair: object) -> tuple[int, int]:
-    if not isinstance(pair, list) or len(pair) != 2:
-        raise EOFError
-    return _number(pair[0]), _number(pair[1])
-
-
-def _number(number: object) -> int:
-    """Return a number of pixels or bytes that a process said."""
-    if type(number) is not int or not 0 < number < 2**63:
-        raise EOFError
-    return number

@@ -1,6 +1,6 @@
 """Closing a process that is about to read hostile files: no file, no socket, no other process, no new program.
 
-Landlock and seccomp are Linux's own, and are asked for by their system calls: there is no library of them that is
+Landlock and seccomp are Linux's own, and are called by their system calls' numbers: there is no library of them that is
 released and needs nothing else installed. Each is left out where the kernel has none of it.
 """
 
@@ -17,9 +17,8 @@ _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
 # landlock(7)
 _CREATE_RULESET, _RESTRICT_SELF = 444, 446
 _VERSION = 1
+# All that can be done with files, by the version from which on Landlock knows it.
 _FILE_RIGHTS = {1: 0x1FFF, 2: 0x3FFF, 3: 0x7FFF, 5: 0xFFFF}
-"""All that can be done with files, by the version from which on Landlock knows it."""
-
 _NET_FROM, _SCOPES_FROM = 4, 6
 _TCP, _SOCKETS_AND_SIGNALS = 0b11, 0b11
 
@@ -32,48 +31,20 @@ _NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16
 _NEW_LIMITS = _ARGUMENTS + 8 * 2
 _PROT_EXEC, _FIONBIO, _CLONE_THREAD = 4, 0x5421, 0x1_0000
 
+# Each with its number in audit(7), that of seccomp(2), and the column below.
 _MACHINES = {"x86_64": (0xC000_003E, 317, 0), "aarch64": (0xC000_00B7, 277, 1)}
-"""Each with its number in audit(7), that of seccomp(2), and the column below."""
+_HARMLESS = """
+    read 0 63, write 1 64, fstat 5 80, poll 7 -, lseek 8 62, munmap 11 215, brk 12 214, rt_sigaction 13 134,
+    rt_sigprocmask 14 135, rt_sigreturn 15 139, sched_yield 24 124, mremap 25 216, madvise 28 233, nanosleep 35 101,
+    getpid 39 172, sendto 44 206, recvfrom 45 207, exit 60 93, gettimeofday 96 169, getrusage 98 165, sysinfo 99 179,
+    sigaltstack 131 132, gettid 186 178, futex 202 98, sched_getaffinity 204 123, restart_syscall 219 128,
+    clock_gettime 228 113, clock_getres 229 114, clock_nanosleep 230 115, exit_group 231 94, ppoll 271 73,
+    set_robust_list 273 99, getcpu 309 168, getrandom 318 278, membarrier 324 283, rseq 334 293
+"""
+"""System calls that reach nothing but this process's memory, its clock and what it has open already.
 
-_HARMLESS = {
-    "read": (0, 63),
-    "write": (1, 64),
-    "fstat": (5, 80),
-    "poll": (7, None),
-    "lseek": (8, 62),
-    "munmap": (11, 215),
-    "brk": (12, 214),
-    "rt_sigaction": (13, 134),
-    "rt_sigprocmask": (14, 135),
-    "rt_sigreturn": (15, 139),
-    "sched_yield": (24, 124),
-    "mremap": (25, 216),
-    "madvise": (28, 233),
-    "nanosleep": (35, 101),
-    "getpid": (39, 172),
-    "sendto": (44, 206),
-    "recvfrom": (45, 207),
-    "exit": (60, 93),
-    "gettimeofday": (96, 169),
-    "getrusage": (98, 165),
-    "sysinfo": (99, 179),
-    "sigaltstack": (131, 132),
-    "gettid": (186, 178),
-    "futex": (202, 98),
-    "sched_getaffinity": (204, 123),
-    "restart_syscall": (219, 128),
-    "clock_gettime": (228, 113),
-    "clock_getres": (229, 114),
-    "clock_nanosleep": (230, 115),
-    "exit_group": (231, 94),
-    "ppoll": (271, 73),
-    "set_robust_list": (273, 99),
-    "getcpu": (309, 168),
-    "getrandom": (318, 278),
-    "membarrier": (324, 283),
-    "rseq": (334, 293),
-}
-"""System calls that reach nothing but this process's memory, its clock and what it has open already."""
+Each with its number on x86-64 and on aarch64, which has not all of them.
+"""
 
 _CLONE, _CLONE3 = (56, 220), 435
 _CLOSE, _MMAP, _MPROTECT, _IOCTL, _PRLIMIT = (3, 57), (9, 222), (10, 226), (16, 29), (302, 261)
@@ -91,7 +62,7 @@ def close_process() -> list[str]:
     """Close this process for good, and return what the system has not got: "landlock", "seccomp", or nothing.
 
     What is imported, loaded or opened later fails. What is open already can be used, but for standard input, which not
-    even closes: a process that was told to end with its parent hears of that end there. Threads can be started.
+    even closes: there, a process that ends with its parent is signalled that end. Threads can be started.
     """
     missing = []
     if not _prctl(_PR_SET_NO_NEW_PRIVS, 1):
@@ -158,9 +129,10 @@ def _filter(arch: int, column: int) -> Iterator[bytes]:
     yield _instruction(_EQUALS, arch, 1, 0)
     yield _instruction(_RETURN, _KILL)
     yield _instruction(_LOAD, _NUMBER)
-    for numbers in _HARMLESS.values():
-        if (number := numbers[column]) is not None:
-            yield _instruction(_EQUALS, number, 0, 1)
+    for call in _HARMLESS.split(","):
+        number = call.split()[1 + column]
+        if number != "-":
+            yield _instruction(_EQUALS, int(number), 0, 1)
             yield _instruction(_RETURN, _ALLOW)
     # No code but what is mapped already; non-blocking or not; standard input stays open; limits are read and not set.
     # Threads, and no processes; clone3 keeps its flags where a filter cannot read them, and glibc then takes clone.

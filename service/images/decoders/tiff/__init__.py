@@ -20,7 +20,7 @@ import re
 from functools import partial
 from importlib import import_module
 
-from service.images.decoders.base import Format, Picture
+from service.images.picture import Format, Picture
 
 
 def _opened(file: bytes) -> Picture:

@@ -1,4 +1,4 @@
-"""Bytes of a strip or a tile -> its rows. None yields more than is asked for, and none fills up what is missing.
+"""Bytes of a strip or a tile -> its rows. None yields more than requested, and none fills up what is missing.
 
 imagecodecs' bindings are imported one by one: its own way loads each with the first picture that needs it.
 """
@@ -23,25 +23,13 @@ from service.images.decoders.jpeg import as_if_more
 from service.images.decoders.tiff import page as pages
 from service.images.decoders.tiff.page import Colours, Page, unread
 
-Samples = NDArray[Any]
-"""[rows, columns, channels]"""
-
-_LZMA_BYTES = 64_000_000
-"""What its dictionary may take."""
-
+Samples = NDArray[Any]  # [rows, columns, channels]
+_LZMA_BYTES = 64_000_000  # what its dictionary may take
 _MAX_SCANS = 20
-_MAX_SCANNED_PIXELS = 200_000_000
-"""Of a JPEG, all scans together: each goes over the whole segment again."""
-
-_TABLES_BYTES = 16_384
-"""Of the JPEG tables that all segments share; they are read again for each."""
-
-_MAX_CODESTREAM_TILES = 1_024
-"""Of a JPEG 2000; OpenJPEG takes some kilobytes for each before it decodes the first."""
-
-_INPUT_BYTES = 65_536
-"""Of packed data at a time."""
-
+_MAX_SCANNED_PIXELS = 200_000_000  # of a JPEG, all scans together: each goes over the whole segment again
+_TABLES_BYTES = 16_384  # of the JPEG tables that all segments share; they are read again for each
+_MAX_CODESTREAM_TILES = 1_024  # of a JPEG 2000; OpenJPEG takes some kilobytes for each before it decodes the first
+_INPUT_BYTES = 65_536  # of packed data at a time
 _FRAMES = (0xC0, 0xC1, 0xC2)  # sequential, extended sequential, progressive
 _LOSSLESS_FRAMES = (0xC3, 0xC7, 0xCB, 0xCF)
 _BARE_MARKERS = (0x01, *range(0xD0, 0xD9))
@@ -171,7 +159,7 @@ def _of_size(page: Page, data: bytes, size: tuple[int, int]) -> Samples:
 def _check_codestream(jpeg_2000: bytes, channels: int) -> None:
     """Raise UndecodableImage where the data were cut, or a header asks for more memory than its picture.
 
-    OpenJPEG takes a kilobyte for each component of each tile before it is seen how many are wanted.
+    OpenJPEG takes a kilobyte for each component of each tile before it compares their number with the requested one.
 
     Source: ITU-T T.800, A.5.1.
     """

@@ -1,4 +1,4 @@
-"""The container: a header, and directories of tags, each read no further than it is asked for."""
+"""The container: a header, and directories of tags, each read lazily."""
 
 import struct
 from collections.abc import Iterator
@@ -10,23 +10,19 @@ from numpy.typing import NDArray
 
 from service.errors import UndecodableImage
 
-_MAX_TAGS = 1_000
-"""Of a directory; the richest known have some 200."""
-
-_MAX_DIRECTORIES = 1_000
-"""That are looked at in a file, with those below others."""
-
+_MAX_TAGS = 1_000  # of a directory; the richest known have some 200
+_MAX_DIRECTORIES = 1_000  # that are looked at in a file, with those below others
 _SUB_DIRECTORIES = 330
 
+# Tags that are ever read.
 _KNOWN = (
     *(*range(254, 260), 262, 266, *range(273, 275), *range(277, 282), 284, 317, *range(320, 326), _SUB_DIRECTORIES),
     *(270, 332, 334, *range(338, 342), 347, *range(529, 533), 292, 32_997, 34_675, 42_113, 50_706),
 )
-"""Tags that are ever asked for."""
-
 _IS_KNOWN = np.zeros(65_536, np.bool_)
 _IS_KNOWN[list(_KNOWN)] = True
 
+# numpy's names of TIFF's types of values; a rational is two numbers.
 _KINDS = {
     **dict.fromkeys((1, 2, 7), "u1"),
     **dict.fromkeys((4, 5, 13), "u4"),
@@ -39,8 +35,6 @@ _KINDS = {
     12: "f8",
     17: "i8",
 }
-"""numpy's names of TIFF's types of values; a rational is two numbers."""
-
 _RATIONAL = (5, 10)
 
 
@@ -144,7 +138,7 @@ class Directory:
 
 
 class Directories:
-    """All directories of a file, as far as they are asked for, each once, a thousand at most."""
+    """All directories of a file, read lazily, each once, a thousand at most."""
 
     def __init__(self, encoded: bytes) -> None:
         self._encoded = encoded

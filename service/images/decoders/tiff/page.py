@@ -8,15 +8,9 @@ import numpy as np
 from service.errors import UndecodableImage
 from service.images.decoders.tiff.directory import Directory
 
-_MAX_SAMPLES = 1_024
-"""Of a pixel."""
-
-_MAX_PIXEL_BYTES = 128
-"""Of one segment: all of them are unpacked for the few that are seen."""
-
-_REDUCED, _MASK = 1, 4
-"""Of NewSubfileType's bits."""
-
+_MAX_SAMPLES = 1_024  # of a pixel
+_MAX_PIXEL_BYTES = 128  # of one segment: all of them are unpacked for the few that are seen
+_REDUCED, _MASK = 1, 4  # of NewSubfileType's bits
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _IS_MASK, _CMYK, _YCBCR = range(7)
 _CIE_LAB, _ICC_LAB = 8, 9
 
@@ -27,9 +21,7 @@ NO_COMPRESSION, CCITT_RLE, CCITT_3, CCITT_4, LZW, JPEG, DEFLATE = 1, 2, 3, 4, 5,
 PACKBITS, OLD_DEFLATE, LZMA, ZSTD, WEBP = 32_773, 32_946, 34_925, 50_000, 50_001
 JPEG_2000 = (33_005, 34_712)
 CCITT = (CCITT_RLE, CCITT_3, CCITT_4)
-OF_IMAGES = (JPEG, WEBP, *JPEG_2000)
-"""Compressions that say size and colours of their own."""
-
+OF_IMAGES = (JPEG, WEBP, *JPEG_2000)  # compressions that say size and colours of their own
 _WITH_PREDICTOR = (LZW, DEFLATE, OLD_DEFLATE, LZMA, ZSTD)
 _READ = (NO_COMPRESSION, *CCITT, *_WITH_PREDICTOR, PACKBITS, *OF_IMAGES)
 _NAMES = {
@@ -284,7 +276,7 @@ def _check_samples(page: Page) -> None:
 def _check_predictor(page: Page) -> None:
     if page.predictor == 1:
         return
-    # Where the compression knows none, programs differ in whether they heed it.
+    # Where the compression has none, programs differ in whether they apply it.
     known = (2, 3) if page.kind == "f" else (2,)
     if page.compression not in _WITH_PREDICTOR or page.predictor not in known or page.bits not in (8, 16, 32, 64):
         raise unread("a predictor that does not go with the rest")

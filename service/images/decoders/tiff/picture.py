@@ -5,7 +5,6 @@ import sys
 from PIL import Image
 
 from service.errors import UndecodableImage, UnsupportedImageFormat
-from service.images.decoders.base import BROKEN, MIN_BYTES, PIXEL_BYTES, Picture
 from service.images.decoders.colour import range_warnings
 from service.images.decoders.tiff.directory import Directories, Directory
 from service.images.decoders.tiff.page import (
@@ -21,12 +20,13 @@ from service.images.decoders.tiff.page import (
 )
 from service.images.decoders.tiff.samples import Conversion, conversion_of
 from service.images.decoders.tiff.segments import Segments
+from service.images.picture import BROKEN, MIN_BYTES, PIXEL_BYTES, Picture
 
 _PROFILE_BYTES = 16 * 1024**2
 _TOLD_BYTES = 65_536
 
+# What a scanner of slides says of itself. Its copies are not marked, but in tiles; its label and thumbnail are not.
 _SLIDE = b"Aperio"
-"""What a scanner of slides says of itself. Its copies are not marked, but in tiles; its label and thumbnail are not."""
 
 
 class TiffPicture(Picture):
@@ -47,15 +47,10 @@ class TiffPicture(Picture):
         directories = Directories(encoded)
         self._directories = directories
         self._directory, self._copies = _found(directories)
-        self.size = size_of(self._directory)
+        self.size = self.decoded_size = size_of(self._directory)
         self._orientation = self._directory.number(274, 1)
         self._page: Page | None = None
         self._segments: Segments | None = None
-
-    @property
-    def decoded_size(self) -> tuple[int, int]:
-        """Width and height of what is decoded."""
-        return size_of(self._directory) if self._page is None else (self._page.width, self._page.height)
 
     @property
     def orientation(self) -> int:
@@ -64,13 +59,13 @@ class TiffPicture(Picture):
 
     def reduce(self, min_short_side: int, max_pixels: int) -> None:
         """Decode the smallest copy with so many pixels on its short side, and no more than `max_pixels`, if any."""
-        page_of(self._directory)  # what can't be read is not told by its copy
+        page_of(self._directory)  # a kind that isn't read is refused, whatever its copy is
         copies = [copy for copy in self._copies if _is_copy(size_of(copy), self.size) and not is_mask(copy)]
         for copy in sorted(copies, key=size_of):
             width, height = size_of(copy)
             if min(width, height) >= min_short_side and width * height <= max_pixels:
                 try:
-                    self._page = page_of(copy)
+                    self._page, self.decoded_size = page_of(copy), (width, height)
                 except UndecodableImage:
                     continue
                 return
@@ -81,7 +76,7 @@ class TiffPicture(Picture):
         self._segments = Segments(page)
         return PIXEL_BYTES * page.width * page.height + self._segments.bytes_at_a_time
 
-    def decode(self, *, has_memory: bool) -> Image.Image:
+    def load(self, *, has_memory: bool) -> Image.Image:
         """Return the picture, in 8 bits. Raises what the codecs do."""
         try:
             return self._decoded()
@@ -100,7 +95,7 @@ class TiffPicture(Picture):
             rows, columns = seen.shape[:2]
             image.paste(Image.frombytes(conversion.mode, (columns, rows), seen.tobytes()), (band.left, band.top))
         if page.alpha and page.alpha[0] is Alpha.UNSAID and image.getchannel("A").getextrema() == (0, 0):
-            image = image.convert(image.mode.removesuffix("A"))  # who writes no opacity means no transparency
+            image = image.convert(image.mode.removesuffix("A"))  # an alpha channel of zeros means none
         profile = self._directory.contents(34_675, _PROFILE_BYTES)
         if profile:
             image.info["icc_profile"] = profile
@@ -145,7 +140,7 @@ def _found(directories: Directories) -> tuple[Directory, list[Directory]]:
 def _is_slide(directory: Directory) -> bool:
     try:
         return directory.contents(270, _TOLD_BYTES).startswith(_SLIDE)
-    except UndecodableImage:  # a description that is not there matters to nobody
+    except UndecodableImage:  # a broken description does not matter
         return False
 
 

@@ -11,9 +11,7 @@ from service.images.decoders.tiff.codecs import Samples
 from service.images.decoders.tiff.page import JPEG, Alpha, Colours, Page, unread
 from service.images.decoders.tiff.segments import Band
 
-Bytes = NDArray[np.uint8]
-"""[rows, columns, channels]"""
-
+Bytes = NDArray[np.uint8]  # [rows, columns, channels]
 MODES = {
     Colours.GREY: "L",
     Colours.PALETTE: "RGB",
@@ -128,7 +126,7 @@ class Conversion:
 
     def _undone(self, band: Samples, seen: Bytes) -> Bytes:
         """Return colours as they were before they were multiplied by alpha."""
-        assert self.page.alpha  # noqa: S101  # who calls has seen it
+        assert self.page.alpha  # noqa: S101  # the caller has checked it
         white = 255.0
         colours = seen.astype(np.float32)
         alpha = _finite(band[..., self.page.colours.samples, np.newaxis]) * np.float32(1.0 / self.alpha_white)
@@ -226,7 +224,7 @@ def _finite(samples: Samples) -> NDArray[np.float32]:
     """Return floats of the machine's byte order, 0 where a sample is no number or infinite."""
     with np.errstate(over="ignore", invalid="ignore"):
         floats: NDArray[np.float32] = samples.astype(np.float32)
-        # The sum tells it for a part of the time that looking at each takes.
+        # The sum shows it in a fraction of the time of checking each.
         if not np.isfinite(floats.sum()):
             np.nan_to_num(floats, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     return floats

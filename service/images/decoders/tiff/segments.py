@@ -8,26 +8,19 @@ from imagecodecs._imcd import bitorder_decode, delta_decode, floatpred_decode, p
 from numpy.typing import NDArray
 
 from service.errors import ImageDimensions, UndecodableImage
-from service.images.decoders.base import NEEDS_MEMORY
 from service.images.decoders.tiff import codecs
 from service.images.decoders.tiff.codecs import Samples
 from service.images.decoders.tiff.page import CCITT, OF_IMAGES, Page, unread
+from service.images.picture import NEEDS_MEMORY
 
-_BAND_PIXELS = 250_000
-"""Of a segment's samples at a time."""
-
-_SPARE_PIXELS = 4_000_000
-"""By which tiles may go beyond the picture, besides as much again as the picture has."""
-
-_SHARED_BYTES = 1_024
-"""Of each segment that may be another's too: writers store an empty tile once."""
+_BAND_PIXELS = 250_000  # of a segment's samples at a time
+_SPARE_PIXELS = 4_000_000  # by which tiles may go beyond the picture, besides as much again as the picture has
+_SHARED_BYTES = 1_024  # of each segment that may be another's too: writers store an empty tile once
 
 
+# Of all samples that are seen, as wide as they are in the file: to go over them takes seconds.
 _MAX_SAMPLE_BYTES = 400_000_000
-"""Of all samples that are seen, as wide as they are in the file: to go over them takes seconds."""
-
-_KEPT_BYTES = 16_000_000
-"""Of decoded segments that are in several places."""
+_KEPT_BYTES = 16_000_000  # of decoded segments that are in several places
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,12 @@ parent comes to, and even where this process is stopped.
 
 import contextlib
 import fcntl
+import json
 import os
 import pickle
 import signal
 import socket
+import struct
 import sys
 import time
 from collections.abc import Mapping
@@ -25,15 +27,11 @@ import numpy as np
 
 from service.errors import GazeError, ImageDimensions
 from service.images.decode import DecodedImage, decode, import_decoders
-from service.images.decoders.base import NEEDS_MEMORY
-from service.images.isolation.frames import Frames
 from service.images.isolation.sandbox import close_process
-from service.images.oriented import OrientedImage
+from service.images.picture import NEEDS_MEMORY, OrientedImage
 
 IDLE_SECONDS = 60.0
-PROCESS_BYTES = 45_000_000
-"""What a process has in memory before it is asked for anything."""
-
+PROCESS_BYTES = 45_000_000  # what a process has in memory before its first request
 SMALL_BYTES = 150_000_000
 """What it may take beside that to read what a picture says of itself, and to decode it where nothing more is needed."""
 
@@ -42,14 +40,93 @@ WORKING_BYTES = 64_000_000
 
 _OUT_OF_MEMORY_SCORE = 900
 _F_SETSIG = 10  # as fcntl(2) numbers it
+_LENGTH = struct.Struct(">Q")
+_MAX_FIELDS_BYTES = 65_536
+
+
+class Frames:
+    """One end of the connection between the service and a child: JSON and bytes, each preceded by its length.
+
+    Nothing of what comes back is code, because it comes from a process that reads hostile files; and nothing is longer
+    than the service expects it to be. Raises TimeoutError at the deadline, EOFError or OSError when the other end is
+    gone.
+    deadline: on time.monotonic()'s clock; None waits for ever
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self.deadline: float | None = None
+
+    def send(self, contents: bytes | memoryview) -> None:
+        """Send bytes."""
+        self._set_timeout()
+        self._connection.sendall(_LENGTH.pack(len(contents)))
+        self._set_timeout()
+        self._connection.sendall(contents)
+
+    def receive(self, most: int | None = None) -> bytearray:
+        """Return the next bytes that were sent. Raises EOFError, before it takes memory, if they are more than `most`.
+
+        most: None where the other end is trusted
+        """
+        length = _LENGTH.unpack(self._exactly(_LENGTH.size))[0]
+        if most is not None and length > most:
+            raise EOFError
+        return self._exactly(length)
+
+    def send_fields(self, **fields: Any) -> None:
+        """Send names with values that JSON has."""
+        self.send(json.dumps(fields).encode())
+
+    def receive_fields(self) -> dict[str, Any]:
+        """Return what `send_fields` sent. Raises EOFError if it is no such thing, as if the other end had died."""
+        try:
+            fields = json.loads(self.receive(_MAX_FIELDS_BYTES))
+        except (ValueError, RecursionError):
+            raise EOFError from None
+        if not isinstance(fields, dict):
+            raise EOFError
+        return fields
+
+    def is_silent(self) -> bool:
+        """Say whether there is nothing to be received, which the other end sent unasked or by ending."""
+        self._connection.settimeout(0)
+        try:
+            self._connection.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
+    def _exactly(self, length: int) -> bytearray:
+        received = bytearray(length)
+        rest = memoryview(received)
+        while rest:
+            self._set_timeout()
+            count = self._connection.recv_into(rest)
+            if not count:
+                raise EOFError
+            rest = rest[count:]
+        return received
+
+    def _set_timeout(self) -> None:
+        left = None if self.deadline is None else self.deadline - time.monotonic()
+        if left is not None and left <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left)
 
 
 def main() -> None:
-    """Decode until nobody asks any more."""
+    """Decode until no more requests come."""
     _end_with_parent()
     Path("/proc/self/oom_score_adj").write_text(f"{_OUT_OF_MEMORY_SCORE}\n", encoding="ascii")
     frames = Frames(socket.socket(fileno=int(sys.argv[1])))
-    with contextlib.suppress(EOFError, OSError):  # nobody asks any more, TimeoutError among them
+    with contextlib.suppress(EOFError, OSError):  # no more requests, TimeoutError among them
         frames.deadline = time.monotonic() + IDLE_SECONDS
         for module in frames.receive_fields()["modules"]:
             import_module(module)
@@ -61,21 +138,21 @@ def main() -> None:
 
 
 def _answer(frames: Frames) -> None:
-    asked = pickle.loads(frames.receive())  # noqa: S301  # from the parent
+    request = pickle.loads(frames.receive())  # noqa: S301  # from the parent
     encoded = bytes(frames.receive())
     frames.deadline = None
-    prepare = asked["prepare"] or _samples
+    prepare = request["prepare"] or _samples
 
     def ask_for_memory(decoder_bytes: int) -> bool:
         needed = decoder_bytes + WORKING_BYTES
-        if needed <= asked["given"]:
+        if needed <= request["given"]:
             return True
         frames.send_fields(needed=needed)
         return bool(frames.receive_fields()["enough"])
 
     try:
         decoded = decode(
-            encoded, asked["limits"], asked["min_short_side"], ask_for_memory, fast=asked["fast"], sha256=""
+            encoded, request["limits"], request["min_short_side"], ask_for_memory, fast=request["fast"], sha256=""
         )  # the parent says the sum itself
         inputs = prepare(decoded.oriented)
     except GazeError as error:

@@ -1,18 +1,23 @@
-"""Decoding processes as the one that starts them has them: their start, their limits and their end."""
+"""A decoding process as its parent has it: its start, its limits, its end, and its answers, none of them trusted."""
 
+import math
 import os
 import resource
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 
-from service.images.isolation.decoding_process import IDLE_SECONDS
-from service.images.isolation.frames import Frames
+from service.errors import ImageDimensions, ImageTooLarge, UndecodableImage, UnsupportedImageFormat
+from service.images.decode import PreparedImage
+from service.images.isolation.child import IDLE_SECONDS, Frames
 from service.images.isolation.sandbox import hide_process
 
 log = structlog.get_logger()
@@ -21,20 +26,26 @@ DECODING_PROGRAM = """
 import os, sys
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # threads of numpy's would each take memory and do nothing
 sys.path[:] = sys.argv[2:]
-from service.images.isolation.decoding_process import main
+from service.images.decode import PreparedImage
+from service.images.isolation.child import main
 main()
 """
 """For Python without its site and its variables, so that modules come from where the service's own come from."""
 
 _SOURCE = str(Path(__file__).parents[3])
+# What a process has in its environment: where Python's own libraries are, on systems that say it so.
 _PASSED_ON = ("LD_LIBRARY_PATH",)
-"""What a process has in its environment: where Python's own libraries are, on systems that say it so."""
-
 _PAGE = resource.getpagesize()
 _TICKS = os.sysconf("SC_CLK_TCK")
 _SOON_IDLE_SECONDS = 8.0
 
 _told_of: set[str] = set()
+
+_ERRORS = {error.code: error for error in (ImageTooLarge, UnsupportedImageFormat, ImageDimensions, UndecodableImage)}
+_MAX_SENTENCE, _MAX_WARNINGS = 500, 10  # characters of the one, and how many of the other
+
+Shapes = Mapping[str, tuple[str, tuple[int, ...]]]
+"""The type and the shape of arrays, by name, as numpy's array interface spells them."""
 
 
 class DecodingProcess:
@@ -120,3 +131,64 @@ class DecodingProcess:
     def _cpu_seconds(self) -> float:
         user, system = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[11:13]
         return (int(user) + int(system)) / _TICKS
+
+
+def read_answer(
+    answer: Mapping[str, Any], frames: Frames, sha256: str, max_pixels: int, expected: Shapes | None
+) -> PreparedImage:
+    """Return what a process said of a picture, and what it made of it.
+
+    It may have been taken over by what it read, so each field is checked, and no array is received that was not
+    `expected`; without it, the RGB samples alone, of no more than `max_pixels`. Raises EOFError where it says anything
+    else, as if it had died, or else what it says to be wrong with the picture.
+    """
+    if "error" in answer:
+        _require(isinstance(answer["error"], str) and answer["error"] in _ERRORS)
+        raise _ERRORS[answer["error"]](_sentence(answer.get("detail")))
+    width, height = number(answer.get("width")), number(answer.get("height"))
+    decoded_at = answer.get("decoded_at")
+    if decoded_at is not None:
+        _require(isinstance(decoded_at, list) and len(decoded_at) == 2)
+        decoded_at = number(decoded_at[0]), number(decoded_at[1])
+    seen_width, seen_height = decoded_at or (width, height)
+    _require(seen_width * seen_height <= max_pixels)
+    shapes = expected or {"rgb": ("|u1", (seen_height, seen_width, 3))}
+    _require(answer.get("inputs") == {name: [dtype, list(shape)] for name, (dtype, shape) in shapes.items()})
+    warnings = answer.get("warnings")
+    _require(isinstance(warnings, list) and len(warnings) <= _MAX_WARNINGS)
+    return PreparedImage(
+        width=width,
+        height=height,
+        format=_sentence(answer.get("format")),
+        sha256=sha256,
+        inputs={name: _array(frames, dtype, shape) for name, (dtype, shape) in shapes.items()},
+        decoded_at=decoded_at,
+        warnings=tuple(map(_sentence, warnings or ())),
+    )
+
+
+def number(said: object) -> int:
+    """Return a number of pixels or bytes that a process said. Raises EOFError where it is none."""
+    if type(said) is not int or not 0 < said < 2**63:
+        raise EOFError
+    return said
+
+
+def _array(frames: Frames, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    size = np.dtype(dtype).itemsize * math.prod(shape)
+    contents = frames.receive(size)
+    _require(len(contents) == size)
+    values = np.frombuffer(contents, dtype).reshape(shape)
+    _require(bool(np.isfinite(values).all()))
+    return values
+
+
+def _sentence(text: object) -> str:
+    if not isinstance(text, str) or not text.isprintable() or len(text) > _MAX_SENTENCE:
+        raise EOFError
+    return text
+
+
+def _require(holds: bool) -> None:  # as in assert
+    if not holds:
+        raise EOFError

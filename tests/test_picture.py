@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from service.images.decode import ImageLimits, decode
-from service.images.oriented import TO_UPRIGHT
+from service.images.picture import TO_UPRIGHT
 from tests.conftest import encoded, noise
 from tests.support.profiled_pictures import GREY_PAPER, LINEAR_GREY, WIDE_RGB
 
@@ -57,7 +57,7 @@ def test_parts_are_those_of_the_whole(name: str, orientation: int, monkeypatch: 
     file = file_of(name, orientation)
     parts = decode(file, LIMITS).oriented
     # One band as large as the picture is the straight path: converted as a whole, then turned as a whole.
-    monkeypatch.setattr("service.images.oriented._BAND_PIXELS", SIZE[0] * SIZE[1])
+    monkeypatch.setattr("service.images.picture._BAND_PIXELS", SIZE[0] * SIZE[1])
     flat = decode(file_of(name, 1), LIMITS).rgb
     whole = flat if orientation == 1 else flat.transpose(TO_UPRIGHT[orientation])
     monkeypatch.undo()
