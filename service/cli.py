@@ -201,7 +201,7 @@ def _said_of(prediction: Prediction) -> dict[str, Any]:
 
 
 def _is_utf8(text: str) -> bool:
-    # Bytes of the command line that are not UTF-8 come as surrogates.
+    # Bytes of the command line that are not UTF-8 arrive as surrogates.
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 

@@ -1,4 +1,10 @@
-"""Lift."""
+"""Lift: how much a picture raises a phrase over what the same list gives for neutral pictures, which show nothing.
+
+Some phrases win on any picture, because they are common or close to everything in the model's space; neutral pictures
+reveal them. To a model a neutral picture is nothing special, though: it recognises a grey ground. So a picture that is
+itself nearly a neutral one is compared with that one, and all others with all of them. Neutral pictures are drawn here,
+the same at every start: greys, gradients, noise, and blank canvas and paper.
+"""
 
 from dataclasses import dataclass
 
