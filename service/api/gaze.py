@@ -23,7 +23,7 @@ from service.zero_shot.classifier import EncodedList, LoadingClassifier, ZeroSho
 from service.zero_shot.interpretation.stability import Views
 from service.zero_shot.phrase_lists import PhraseList
 from service.zero_shot.preprocessing.preparation import Framing
-from service.zero_shot.ranking import Features, Ranker, Ranking, caveats
+from service.zero_shot.ranking import Features, Ranker, Ranking, ViewFeatures, caveats
 
 _ANSWER = TypeAdapter(GazeAnswer)
 
@@ -174,19 +174,22 @@ class _GazeHandler:
             return [self.loader.load(image, self._classifier.preprocess, side) for image in images]
         return [self.loader.load(image, views, views.min_short_side(side), exact=True) for image in images]
 
-    def _features(self, pictures: Sequence[LoadedImage], has_views: bool) -> Iterator[Mapping[str, Features]]:
-        """Return the unit features of each picture's views by name, the one that is ranked by first."""
+    def _features(self, pictures: Sequence[LoadedImage], has_views: bool) -> Iterator[ViewFeatures]:
+        """Return the unit features of each picture, or of its views by name, the one that is ranked by first."""
         if has_views:
             return iter([self._features_of_views(picture) for picture in pictures])
-        features = self._classifier.encode_images([picture.inputs for picture in pictures], self.check_late)
-        return iter([{"own": each} for each in features])
+        return iter(self._classifier.encode_images([picture.inputs for picture in pictures], self.check_late))
 
     def _features_of_views(self, picture: LoadedImage) -> Mapping[str, Features]:
         views = [Image.fromarray(view) for view in picture.inputs.values()]
         return dict(zip(picture.inputs, self._classifier.encode_views(views, self.check_late), strict=True))
 
     def _result(
-        self, picture: LoadedImage, views: Mapping[str, Features], lists: Sequence[EncodedList], ranker: Ranker
+        self,
+        picture: LoadedImage,
+        views: ViewFeatures,
+        lists: Sequence[EncodedList],
+        ranker: Ranker,
     ) -> responses.Result:
         ranked = {}
         for encoded in lists:

@@ -28,8 +28,8 @@ ITEMS_A_TASK = 64
 CORES = 2
 """Default for an actor without a GPU."""
 
-# As in service/__init__.py. Ray would give numpy the actor's cores, with which a long list's similarities differ in their
-# last bit, and imports it before us.
+# As in service/__init__.py. Ray imports numpy before us, with the actor's number of threads, with which a long list's
+# similarities differ in their last bit.
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 
 # Before Ray is imported, which would otherwise report usage statistics.

@@ -19,8 +19,8 @@ _QUOTED = re.compile(r'[",\r\n]')
 def csv_line(cells: Iterable[Value]) -> str:
     """Return one line with its line end, in which spreadsheets see no formula.
 
-    A text that begins like one, even after apostrophes, is prefixed with an apostrophe. Readers restore texts by removing
-    one leading apostrophe. Numbers are unchanged.
+    A text that begins like one, even after apostrophes, is prefixed with an apostrophe. Readers restore a text by
+    removing one leading apostrophe. Numbers are unchanged.
     """
     return ",".join(quoted(_guarded(cell) if isinstance(cell, str) else shown(cell)) for cell in cells) + "\r\n"
 
@@ -35,7 +35,7 @@ def _guarded(text: str) -> str:
 
 
 BETWEEN_ITEMS = "|"
-"""Separates the values of a repeated cell: CollectionSpace's own; configurable in Omeka S and CollectiveAccess."""
+"""Separates the values of a repeated cell: CollectionSpace's own; Omeka S and CollectiveAccess must be told it."""
 
 COLLECTIONSPACE_TYPE = "machine suggestion"
 OMEKA_PRIVATE = 0

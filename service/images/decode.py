@@ -141,8 +141,9 @@ def decode(
         raise ImageTooLarge(f"The image has more than the {limits.max_bytes} bytes that this service takes.")
     if sha256 is None:
         sha256 = hashlib.sha256(encoded).hexdigest()
+    image_format = format_of(encoded)
     with decoder_errors():
-        picture = format_of(encoded).open(encoded)
+        picture = image_format.open(encoded)
         oriented = picture.decode(limits.max_pixels, min_short_side, before_pixels, fast=fast)
     # What the answer says of the size is what was sent.
     is_reduced = picture.decoded_size != picture.size

@@ -3,8 +3,7 @@
 import difflib
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +28,8 @@ Report = Callable[[str, int, int], None]
 RETRY_SECONDS = 5
 WATCHDOG_SECONDS = 1.0
 """Between two polls of the monitor."""
+
+_OUT_OF_MEMORY = "The device has too little free memory for this now. Try again after the time that Retry-After gives."
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,13 @@ class ZeroShotClassifier:
 
         Raises what `check` raises, before each pass, what `progress` raises, after it, and Overloaded.
         """
-        with _too_little_memory():
+        try:
             return tuple(
                 EncodedList(own, self._encoder.encode_text(own.phrases, progress, check=check, remember=True))
                 for own in own_lists
             )
+        except MemoryError:
+            raise Overloaded(_OUT_OF_MEMORY, retry_after=RETRY_SECONDS) from None
 
     def encode_images(
         self, prepared: Sequence[ImageInputs], check: CancelCheck = never_cancelled
@@ -88,8 +91,10 @@ class ZeroShotClassifier:
 
         Raises what `check` raises, before each pass, and Overloaded.
         """
-        with _too_little_memory():
+        try:
             return self._encoder.encode_images(prepared, check)
+        except MemoryError:
+            raise Overloaded(_OUT_OF_MEMORY, retry_after=RETRY_SECONDS) from None
 
     def encode_views(self, views: Sequence[Image.Image], check: CancelCheck = never_cancelled) -> NDArray[np.float32]:
         """Return the unit features [n, feature_size] of n RGB pictures at the model's size; raises as encode_images."""
@@ -114,17 +119,6 @@ class ZeroShotClassifier:
         """Return the unit features [feature_size] of one upright RGB image."""
         features: NDArray[np.float32] = self.encode_images([self.preprocess(image)])[0]
         return features
-
-
-@contextmanager
-def _too_little_memory() -> Iterator[None]:
-    try:
-        yield
-    except MemoryError:
-        raise Overloaded(
-            "The device has too little free memory for this now. Try again after the time that Retry-After gives.",
-            retry_after=RETRY_SECONDS,
-        ) from None
 
 
 def require_list(served: Mapping[str, object], name: str) -> None:

@@ -21,6 +21,9 @@ from service.zero_shot.phrase_lists import PhraseList, own_list
 from service.zero_shot.text_features import TextFeatures
 
 Features = NDArray[np.float32]
+ViewFeatures = Features | Mapping[str, Features]
+"""The unit features [feature_size] of a picture, or of its views by name, the one to rank by first."""
+
 Included = Literal["certainty", "lift", "stability", "none_of_these"]
 RankBy = Literal["probability", "lift"]
 
@@ -133,7 +136,7 @@ class Ranker:
         )
         self._neutral = classifier.neutral(check) if wants_neutral else None
 
-    def rank(self, views: Mapping[str, Features] | Features, encoded: EncodedList) -> Ranking:
+    def rank(self, views: ViewFeatures, encoded: EncodedList) -> Ranking:
         """Return a list's ranking for a picture: best first, ties in list order; raises as the constructor does.
 
         The softmax is over all phrases of the list, before it is cut to `top_k`.
