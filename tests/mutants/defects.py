@@ -229,7 +229,7 @@ _ZERO_SHOT = (
         "zero_shot/backends/openvino_cache.py",
         '("openvino", "torch", "transformers")',
         '("torch", "transformers")',
-        ("converted",),
+        ("openvino_cache",),
     ),
     Defect(
         "requests of several pictures get each other's features from one pass",
@@ -260,7 +260,7 @@ _ZERO_SHOT = (
         "zero_shot/backends/openvino_cache.py",
         "if not cosine >= MIN_COSINE:",
         "if cosine < MIN_COSINE:",
-        ("converted", "proof"),
+        ("openvino_cache", "parity_check"),
     ),
 )
 
@@ -402,7 +402,7 @@ _BULK = (
         "bulk/reading.py",
         "self._unresponsive.discard(host)",
         "pass",
-        ("bulk_patience",),
+        ("bulk_reading",),
     ),
     Defect(
         "a job's file is not closed at its end",

@@ -38,7 +38,7 @@ def test_a_pass_that_runs_longer_than_any_is_stuck_until_it_ends(clock: list[flo
         assert not monitor.stalled
         clock[0] += 1
         assert monitor.stalled
-        with monitor.track():  # another lane that answers does not hide it
+        with monitor.track():  # another slot that answers does not hide it
             pass
         assert monitor.stalled
     assert not monitor.stalled
@@ -46,7 +46,7 @@ def test_a_pass_that_runs_longer_than_any_is_stuck_until_it_ends(clock: list[flo
 
 
 @pytest.mark.parametrize(("longest", "stall_timeout"), [(0.025, 30), (3, 30), (8, 80), (100, 300)])
-def test_patience_grows_with_the_longest_pass_that_ended(
+def test_stall_timeout_grows_with_the_longest_pass_that_ended(
     clock: list[float], longest: float, stall_timeout: float
 ) -> None:
     monitor = InferenceMonitor()
