@@ -108,7 +108,8 @@ def _around_every_request(
     def begin() -> Response | None:
         ranks_by_get = _ranks_by_get()
         client = access.client(request.remote_addr, request.headers.get("X-Forwarded-For", ""))
-        RequestContext.begin(request.environ, str(client) if client else None, seconds)
+        context = RequestContext.begin(request.environ, str(client) if client else None, seconds)
+        context.headers = cors.headers(request.headers.get("Origin"))
         if pages and request.path not in PROBES:
             pages.require_own(request.method, request.scheme, request.headers.get, is_costly=ranks_by_get)
         if cors.grants(
@@ -132,6 +133,5 @@ def _around_every_request(
         # The route, not the path: what is in a path or a query is the caller's own.
         route = request.url_rule.rule if request.url_rule else "none"
         method = request.method if request.url_rule or request.method in ("GET", "HEAD", "POST") else "other"
-        headers = cors.headers(request.headers.get("Origin"))
-        current_request().finish(response, method, route, headers)
+        current_request().finish(response, method, route)
         return response

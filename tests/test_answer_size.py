@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from service.api import query as module
 from service.api.gaze import _GazeHandler
-from service.api.query import GazeQuery, ImageSource, require_bounded
+from service.api.query import GazeQuery, ImageSource, ResolvedImage, require_bounded
 from service.documents.formats import FORMATS
 from service.errors import InvalidRequest
 from service.zero_shot.phrase_lists import PhraseList, own_list
@@ -73,13 +73,13 @@ def test_a_museums_list_of_a_hundred_thousand_fits() -> None:
     labels = tuple(f"a term of a thesaurus, number {number}" for number in range(100_970))
     uris = tuple(f"http://vocab.getty.edu/aat/3{number:08}" for number in range(100_970))
     own = PhraseList("museum", labels, uris, template="{} in a picture")
-    picture = ImageSource("upload", "a.png", b"")
+    picture = ResolvedImage(ImageSource("upload", "a.png", b""))
     asked = query([own], include=frozenset({"certainty", "lift", "none_of_these"}))
-    require_bounded(asked, [picture], [own], None)
+    require_bounded(asked, [picture], [], None)
     with pytest.raises(InvalidRequest):
-        require_bounded(asked, [picture] * 2, [own], None)
+        require_bounded(asked, [picture] * 2, [], None)
     with pytest.raises(InvalidRequest):
-        require_bounded(asked, [picture], [own], FORMATS["linked-art"])
+        require_bounded(asked, [picture], [], FORMATS["linked-art"])
 
 
 LABELS = {
@@ -109,15 +109,15 @@ def test_no_answer_is_larger_than_was_reckoned(
 
 def test_longer_texts_are_reckoned_first() -> None:
     own = own_list("a", ("a" * 900, *["b"] * 99, "c" * 900), "{}")
-    picture = ImageSource("upload", None, b"")
+    picture = ResolvedImage(ImageSource("upload", None, b""))
     for top_k, most in ((1, 3_000), (2, 5_000), (50, 20_000)):
-        require_bounded(query([own], top_k=top_k), [picture], [own], None)
+        require_bounded(query([own], top_k=top_k), [picture], [], None)
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(module, "MAX_JSON_BYTES", most)
-            require_bounded(query([own], top_k=top_k), [picture], [own], None)
+            require_bounded(query([own], top_k=top_k), [picture], [], None)
             patched.setattr(module, "MAX_JSON_BYTES", most // 3)
             with pytest.raises(InvalidRequest):
-                require_bounded(query([own], top_k=top_k), [picture], [own], None)
+                require_bounded(query([own], top_k=top_k), [picture], [], None)
 
 
 @pytest.mark.parametrize("form", [None, "linked-art"])

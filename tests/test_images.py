@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from service.api.images import ImageServices, RequestImages, ResolvedImage
-from service.api.query import ImageSource
+from service.api.images import ImageServices, RequestImages
+from service.api.query import ImageSource, ResolvedImage
 from service.api.request_context import RequestContext, RequestDeadline
 from service.errors import GazeError
 from service.images.decode import ImageLimits
@@ -35,7 +35,9 @@ def services() -> ImageServices:
 
 def loader(services: ImageServices) -> RequestImages:
     now = time.monotonic()
-    return RequestImages(services, RequestContext("id", now, RequestDeadline(now + 30), None), 224)
+    return RequestImages(
+        services, RequestContext("id", now, RequestDeadline(now + 30), RequestDeadline(now + 32), None), 224
+    )
 
 
 def with_other_samples(samples: bytes) -> bytes:

@@ -8,10 +8,18 @@ from pydantic import TypeAdapter
 
 from service.api import metrics, problems
 from service.api.documents import document
-from service.api.images import ImageServices, LoadedImage, RequestImages, ResolvedImage, said_of, warnings_of
+from service.api.images import ImageServices, LoadedImage, RequestImages, said_of, warnings_of
 from service.api.openapi import examples
 from service.api.openapi.operation import DOCUMENTS, IMAGE_ERRORS, JSON, Operation
-from service.api.query import GazeQuery, QueryLimits, read_format, read_query, require_bounded
+from service.api.query import (
+    GazeQuery,
+    QueryLimits,
+    ResolvedImage,
+    read_format,
+    read_query,
+    require_bounded,
+    served_lists,
+)
 from service.api.request_context import RequestContext, current_request
 from service.api.schemas import responses
 from service.api.schemas.forms import GazeForm, GazeParameters
@@ -26,9 +34,6 @@ from service.zero_shot.preprocessing.preparation import Framing
 from service.zero_shot.ranking import Features, Ranker, Ranking, ViewFeatures, caveats
 
 _ANSWER = TypeAdapter(GazeAnswer)
-
-GRACE_SECONDS = 2.0
-"""What pictures that were read in time may be late by, so that a slow one does not take the others with it."""
 
 
 def gaze_blueprint(
@@ -68,32 +73,20 @@ def gaze_blueprint(
         document_format = read_format(request)
         own_address = address(request) if document_format else ""
         query = read_query(request, query_limits, context.deadline.at)
-        lists = _served_lists(classifier, query.lists)
-        _refuse_served_names(query.own_lists, served)
+        lists = served_lists(query, classifier, served)
         with context.admitted(services.admission):
             handler = _GazeHandler(classifier, services, context, query)
             images = handler.loader.resolve(query.images)
-            sources = [image.source for image in images]
-            phrase_lists = (*(encoded.phrase_list for encoded in lists), *query.own_lists)
-            require_bounded(query, sources, phrase_lists, document_format)
+            require_bounded(query, images, lists, document_format)
             answer = handler.answer(images, lists, whole=document_format is not None)
         if document_format:
-            by_name = {each.name: each for each in phrase_lists}
+            sources = [image.source for image in images]
+            by_name = {each.name: each for each in (*(encoded.phrase_list for encoded in lists), *query.own_lists)}
             return document(document_format, answer, sources, by_name, address=own_address, check=handler.check_late)
         # What was not asked for is not set, and does not appear. As bytes: one emoji makes a text four times as large.
         return Response(_ANSWER.dump_json(answer, exclude_unset=True), content_type="application/json")
 
     return blueprint
-
-
-def _served_lists(classifier: ZeroShotClassifier, names: Sequence[str]) -> tuple[EncodedList, ...]:
-    """Return the lists of these names. Raises UnknownList, which points at the first that is not served."""
-    for index, name in enumerate(names):
-        try:
-            classifier.lists_named([name])
-        except UnknownList as error:
-            raise UnknownList(error.detail, errors=(FieldError(f"/lists/{index}", error.detail),)) from None
-    return classifier.lists_named(names)
 
 
 def framing_of(classifier: ZeroShotClassifier, pointer: str) -> Framing:
@@ -107,14 +100,6 @@ def framing_of(classifier: ZeroShotClassifier, pointer: str) -> Framing:
     return classifier.framing
 
 
-def _refuse_served_names(own_lists: Sequence[PhraseList], served: dict[str, PhraseList]) -> None:
-    taken = [own.name for own in own_lists if own.name in served]
-    if taken:
-        raise InvalidRequest(
-            errors=tuple(FieldError(f"/phrases/{name}", "A served list has this name; take another.") for name in taken)
-        )
-
-
 class _GazeHandler:
     """One request's way from images and lists to an answer."""
 
@@ -124,7 +109,7 @@ class _GazeHandler:
         self._classifier = classifier
         self._context = context
         self._query = query
-        self.check_late = context.deadline.extended(GRACE_SECONDS).check
+        self.check_late = context.late_deadline.check
         self.loader = RequestImages(services, context, classifier.model.image_size)
 
     def answer(self, images: Sequence[ResolvedImage], served: Sequence[EncodedList], *, whole: bool) -> GazeAnswer:
@@ -135,6 +120,7 @@ class _GazeHandler:
         classifier, context = self._classifier, self._context
         views = self._views()
         loaded = self._load(images, views)
+        warnings = warnings_of(loaded)
         pictures = [each for each in loaded if isinstance(each, LoadedImage)]
         failures = [each for each in loaded if isinstance(each, GazeError)]
         if failures and whole and len(images) > 1:
@@ -143,9 +129,10 @@ class _GazeHandler:
             raise failures[0]
         with context.stage("encode"):
             own = classifier.encode_lists(self._query.own_lists, check=self.check_late) if self._query.own_lists else ()
+            lists = (*served, *own)
             ranker = Ranker(classifier, self._query.ranking, self.check_late)
+            warnings = [*caveats(classifier.model, lists), *warnings]
             features = self._features(pictures, has_views=views is not None)
-        lists = (*served, *own)
         with context.stage("rank"):
             results = [
                 self._failed(image, each)
@@ -153,11 +140,10 @@ class _GazeHandler:
                 else self._result(each, next(features), lists, ranker)
                 for image, each in zip(images, loaded, strict=True)
             ]
-        context.image_outcomes.update((picture.info.source, "ranked") for picture in pictures)
-        context.images = len(images)
-        context.phrases = sum(len(encoded.phrase_list.labels) for encoded in lists) * len(pictures)
-        context.ranked_phrases = context.phrases
-        warnings = [*caveats(classifier.model, lists), *warnings_of(loaded)]
+            context.image_outcomes.update((picture.info.source, "ranked") for picture in pictures)
+            context.images = len(images)
+            context.phrases = sum(len(encoded.phrase_list.labels) for encoded in lists) * len(pictures)
+            context.ranked_phrases = context.phrases
         return GazeAnswer(model=responses.Model(**vars(classifier.model)), results=results, warnings=warnings)
 
     def _views(self) -> Views | None:

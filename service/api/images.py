@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from numpy.typing import NDArray
 
-from service.api.query import ImageSource
+from service.api.query import ImageSource, ResolvedImage
 from service.api.request_context import STAGES, RequestContext
 from service.api.schemas.requests import MAX_IMAGES
 from service.api.schemas.responses import ImageInfo, Size
@@ -42,14 +42,6 @@ class ImageServices:
     loader: ImageLoader
     admission: Admission
     cores: int
-
-
-@dataclass(frozen=True)
-class ResolvedImage:
-    """One picture that a request asks about, and why it cannot be had, where that is known already."""
-
-    source: ImageSource
-    error: GazeError | None = None
 
 
 @dataclass(frozen=True)

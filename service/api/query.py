@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -25,8 +25,9 @@ from service.api.schemas.requests import (
     ImageInput,
 )
 from service.documents.formats import FORMATS, Format
-from service.errors import FieldError, InvalidRequest
+from service.errors import FieldError, GazeError, InvalidRequest, UnknownList
 from service.iiif.presentation import Canvas
+from service.zero_shot.classifier import EncodedList, ZeroShotClassifier
 from service.zero_shot.phrase_lists import OWN_LIST, PhraseList, own_list
 from service.zero_shot.preprocessing.preparation import Fit
 from service.zero_shot.ranking import RankOptions
@@ -65,6 +66,14 @@ class ImageSource:
     object_number: str | None = None
     pointer: str = ""
     canvas: Canvas | None = None
+
+
+@dataclass(frozen=True)
+class ResolvedImage:
+    """One picture that a request asks about, and why it cannot be had, where that is known already."""
+
+    source: ImageSource
+    error: GazeError | None = None
 
 
 @dataclass(frozen=True)
@@ -150,25 +159,45 @@ def read_format(request: Request) -> Format | None:
     return None
 
 
+def served_lists(
+    query: GazeQuery, classifier: ZeroShotClassifier, served: Mapping[str, PhraseList]
+) -> tuple[EncodedList, ...]:
+    """Return the served lists that a query names.
+
+    Raises UnknownList, which points at the first that is not served, and InvalidRequest where an own list has the name
+    of a served one.
+    """
+    try:
+        lists = classifier.lists_named(query.lists)
+    except UnknownList as error:
+        index = next(index for index, name in enumerate(query.lists) if name not in served)
+        raise UnknownList(error.detail, errors=(FieldError(f"/lists/{index}", error.detail),)) from None
+    if query.own_lists and (taken := [own.name for own in query.own_lists if own.name in served]):
+        raise InvalidRequest(
+            errors=tuple(FieldError(f"/phrases/{name}", "A served list has this name; take another.") for name in taken)
+        )
+    return lists
+
+
 def require_bounded(
-    query: GazeQuery, pictures: Sequence[ImageSource], lists: Iterable[PhraseList], form: Format | None
+    query: GazeQuery, images: Sequence[ResolvedImage], served: Sequence[EncodedList], form: Format | None
 ) -> None:
     """Raise InvalidRequest where an answer could have too many predictions, or too many bytes.
 
-    lists: all that are ranked
-    form:  of the document that the answer is to be; None for JSON
+    served: the lists that are ranked besides the query's own
+    form:    of the document that the answer is to be; None for JSON
     """
     count = bytes_each_picture = 0
-    for each in lists:
+    for each in (*(encoded.phrase_list for encoded in served), *query.own_lists):
         told = _most_predictions(query, len(each.labels))
-        count += told * len(pictures)
+        count += told * len(images)
         bytes_each_picture += _list_bytes(query, each, told, form)
         if form:
-            bytes_each_picture += told * max(map(_iri_bytes, pictures))
+            bytes_each_picture += told * max(_iri_bytes(image.source) for image in images)
     if count > MAX_PREDICTIONS:
         _refuse(f"{MAX_PREDICTIONS} predictions")
     most_bytes = MAX_DOCUMENT_BYTES if form else MAX_JSON_BYTES
-    if bytes_each_picture * len(pictures) > most_bytes:
+    if bytes_each_picture * len(images) > most_bytes:
         _refuse(f"{most_bytes} bytes")
 
 

@@ -24,6 +24,9 @@ from service.limits.admission import RETRY_SECONDS, Admission
 
 log = structlog.get_logger()
 
+GRACE_SECONDS = 2.0
+"""What pictures that were read in time may be late by, so that a slow one does not take the others with it."""
+
 STAGES = ("fetch", "decode", "encode", "rank")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -82,6 +85,8 @@ class RequestContext:
     """What is known of the request at hand, and what is told of it once it is answered.
 
     started:        on time.monotonic()'s clock
+    late_deadline:  for what was read in time
+    headers:        what the response is to have besides the usual
     client:         the address that asks
     is_admitted:    whether the server has given it a slot already
     stages:         milliseconds spent on each of STAGES; empty where it came to none of them
@@ -91,7 +96,9 @@ class RequestContext:
     request_id: str
     started: float
     deadline: RequestDeadline
+    late_deadline: RequestDeadline
     client: str | None
+    headers: Mapping[str, str] = field(default_factory=dict)
     is_admitted: bool = False
     stages: dict[str, float] = field(default_factory=dict)
     image_outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -109,10 +116,12 @@ class RequestContext:
         sent_id = environ.get("HTTP_X_REQUEST_ID", "")
         started = environ.get("gaze.started") or time.monotonic()
         interim = environ.get("SERVER_PROTOCOL") != "HTTP/1.0"
+        deadline = RequestDeadline(started + seconds, environ.get("gaze.socket"), interim)
         context = cls(
             request_id=sent_id if _REQUEST_ID.fullmatch(sent_id) else uuid.uuid4().hex,
             started=started,
-            deadline=RequestDeadline(started + seconds, environ.get("gaze.socket"), interim),
+            deadline=deadline,
+            late_deadline=deadline.extended(GRACE_SECONDS),
             client=client,
             is_admitted=environ.get("gaze.has_slot", False),
         )
@@ -132,12 +141,12 @@ class RequestContext:
         finally:
             self.stages[name] = self.stages.get(name, 0.0) + (time.perf_counter() - started) * 1000
 
-    def finish(self, response: Response, method: str, route: str, headers: Mapping[str, str]) -> None:
-        """Give the response the headers that every one has, and these; count and log the request."""
+    def finish(self, response: Response, method: str, route: str) -> None:
+        """Give the response its headers, then count and log the request."""
         seconds = time.monotonic() - self.started
         response.headers["X-Request-ID"] = self.request_id
         response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers.update(headers)
+        response.headers.update(self.headers)
         if self.stages:
             timings = [f"{stage};dur={milliseconds:.1f}" for stage, milliseconds in self.stages.items()]
             response.headers["Server-Timing"] = ", ".join(timings)

@@ -116,7 +116,8 @@ class Picture:
         is_large = self.size[0] * self.size[1] > max_pixels
         if min_short_side is not None and (is_large or (fast and self.is_reduced_early)):
             self.reduce(min_short_side, max_pixels)
-        check_dimensions(self.decoded_size, max_pixels)
+        if is_large:  # or else it is within the limits already
+            check_dimensions(self.decoded_size, max_pixels)
         has_memory = before_pixels is None or before_pixels(self.decoder_bytes())
         image = self.load(has_memory=has_memory)
         return OrientedImage(image, self.orientation)  # a PNG may say it behind its pixels

@@ -88,7 +88,9 @@ class ClipEncoder:
 
         Raises what `check` raises, before each pass, and MemoryError.
         """
-        return _unit(self._batcher.image_features(prepared, check))
+        features = self._batcher.image_features(prepared, check)
+        unit: NDArray[np.float32] = features / np.linalg.norm(features, axis=-1, keepdims=True)
+        return unit
 
     def encode_text(
         self,
@@ -182,9 +184,6 @@ class ClipEncoder:
         # What follows the token that ends a phrase does not count: CLIP's text tower looks back only, and takes the
         # features at the first such token. [text_batch, length]
         token_ids = np.array([ids + ids[-1:] * (length - len(ids)) for ids in full], dtype=np.int64)
-        return _unit(self._batcher.text_features(token_ids, check)[: len(batch)])
-
-
-def _unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    unit: NDArray[np.float32] = features / np.linalg.norm(features, axis=-1, keepdims=True)
-    return unit
+        features = self._batcher.text_features(token_ids, check)[: len(batch)]
+        unit: NDArray[np.float32] = features / np.linalg.norm(features, axis=-1, keepdims=True)
+        return unit

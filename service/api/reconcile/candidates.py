@@ -8,9 +8,8 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from service.api.gaze import GRACE_SECONDS
-from service.api.images import ImageServices, LoadedImage, RequestImages, ResolvedImage
-from service.api.query import ImageSource
+from service.api.images import ImageServices, LoadedImage, RequestImages
+from service.api.query import ImageSource, ResolvedImage
 from service.api.reconcile.batch import Query, ReconciliationCandidate, ReconciliationFeature, ReconciliationType
 from service.api.reconcile.terms import term_id
 from service.api.request_context import RequestContext
@@ -81,7 +80,7 @@ class Batch:
             return {}
         with self._context.stage("encode"):
             features = self._classifier.encode_images(
-                [picture.inputs for picture in pictures.values()], self._context.deadline.extended(GRACE_SECONDS).check
+                [picture.inputs for picture in pictures.values()], self._context.late_deadline.check
             )
         self._context.image_outcomes.update((picture.info.source, "ranked") for picture in pictures.values())
         return dict(zip(pictures, features, strict=True))
