@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from service.zero_shot import batching as pulses
+from service.zero_shot import batching
 from service.zero_shot.batching import InferenceMonitor
 
 
@@ -34,7 +34,7 @@ def test_a_model_that_has_nothing_to_do_is_not_stuck(clock: list[float]) -> None
 def test_a_pass_that_runs_longer_than_any_is_stuck_until_it_ends(clock: list[float]) -> None:
     monitor = InferenceMonitor()
     with monitor.track():
-        clock[0] += pulses.MIN_STALL_TIMEOUT
+        clock[0] += batching.MIN_STALL_TIMEOUT
         assert not monitor.stalled
         clock[0] += 1
         assert monitor.stalled
@@ -126,4 +126,4 @@ def test_a_pass_that_hangs_in_one_thread_is_told_from_those_of_others(hasty_thre
     with monitor.track():
         pass
     assert monitor.seconds_unanswered == 0
-    assert monitor.stall_timeout == pulses.MIN_STALL_TIMEOUT
+    assert monitor.stall_timeout == batching.MIN_STALL_TIMEOUT

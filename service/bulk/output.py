@@ -26,9 +26,9 @@ Found = Iterator[tuple[Item, Outcome]]
 class Findings:
     """What to write.
 
-    outcomes: returns each item with its outcome, in order, and may be called again
-    lists:    that were ranked
-    provenance:  for documents; model, as the service's answers describe it
+    outcomes:   returns each item with its outcome, in order; may be called again
+    lists:      that were ranked
+    provenance: for documents; model, as the service's answers describe it
     """
 
     outcomes: Callable[[], Found]
