@@ -40,12 +40,12 @@ def cache_of(settings: Settings) -> CacheFolder:
         folder = user_cache_path("gaze")
         folder.mkdir(parents=True, exist_ok=True)
         return CacheFolder(folder)
-    except (RuntimeError, OSError):  # platformdirs raises the first where there is no home
+    except (RuntimeError, OSError):  # platformdirs raises RuntimeError if there is no home
         pass
     try:
         folder = Path(tempfile.mkdtemp(prefix="gaze-cache-"))
     except OSError:
-        return CacheFolder(Path("/.cache/gaze"))  # which cannot be made either, and is told of when it is to be
+        return CacheFolder(Path("/.cache/gaze"))  # not writable either, which its first write reports
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     log.warning("this user has no cache; set GAZE_CACHE_DIR to a folder that lasts", folder=str(folder))
     cache = CacheFolder(folder)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from service.zero_shot.preprocessing.preparation import ImageInputs
 
-# Importing OpenVINO would else report to Google Analytics from a process of its own, and leave a folder in the user's
-# home. Without this package it uses a stand-in that does nothing; None makes it seem not to be installed.
+# On import OpenVINO would report to Google Analytics, from a process of its own, and leave a folder in the user's home.
+# Without this package it uses a stand-in that does nothing; None makes it seem not to be installed.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 import openvino  # noqa: E402
@@ -43,7 +43,7 @@ class OpenVinoBackend:
     ) -> None:
         """Compile the image tower; a tower is a file in OpenVINO's format, or a model in memory.
 
-        precision: "float32", or "bfloat16" where the processor has it. Raises RuntimeError, as OpenVINO does.
+        precision: "float32", or "bfloat16" if the processor supports it. Raises RuntimeError, as OpenVINO does.
         """
         self._core = openvino.Core()
         self._options = {

@@ -111,7 +111,7 @@ def _check_phrases_differ(encoder: ClipEncoder) -> None:
     circle, square, longer, longest = encoded.features[encoded.row_of]
     for number, first, second in ((1, circle, square), (2, circle, longer), (3, longer, longest)):
         if number == 3 and 2 in encoded.cut:
-            return  # a window of so few tokens holds no more of the one than of the other
+            return  # the token limit is too low to tell them apart
         if not float(first @ second) < _SAME_COSINE:
             before = phrases[0] if number < 3 else phrases[2]
             raise CorruptModel(

@@ -141,7 +141,7 @@ def has_cuda() -> bool:
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:
-        return False  # no driver, so torch need not be asked
+        return False  # no driver
     import torch  # noqa: PLC0415  # as above
 
     return torch.cuda.is_available()

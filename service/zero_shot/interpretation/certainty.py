@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 NEAR_TIE_SIMILARITY = 0.004
 """Neighbours in a ranking whose similarities differ by less are near ties: their order means nothing.
 
-On the demo model the difference of two neighbours changes by 0.003 in the middle when a picture is saved again as JPEG
+On the demo model the difference of two neighbours changes by 0.003 in the median when a picture is saved again as JPEG
 of quality 90 or loses a row and a column of pixels (python -m benchmarks.near_ties). At a logit scale of 100 the first
 of two that are 0.004 apart is 1.5 times as probable as the second.
 """
