@@ -26,7 +26,7 @@ FLAT_SIMILARITY = NEAR_TIE_SIMILARITY
 _A_SIDE = 5
 _MARGIN = 0.18
 _RADIUS = 0.12
-"""Discs form a grid of five by five with this margin, and are Gaussian with this standard deviation, in shares of the side.
+"""Discs form a grid of five by five with this margin, are Gaussian with this standard deviation, in shares of the side.
 Measured: python -m benchmarks.heat_maps."""
 
 _BLUR = 0.18
