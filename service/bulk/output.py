@@ -21,6 +21,9 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Found = Iterator[tuple[Item, Outcome]]
 
+_ROWS = 65_536
+"""Rows of a row group, which are in memory at the same time."""
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -145,10 +148,6 @@ def _line(item: Item, outcome: Outcome, findings: Findings) -> dict[str, Any]:
     date = findings.provenance.created.strftime("%Y-%m-%dT%H:%M:%SZ")
     warnings = {"warnings": outcome.warnings} if outcome.warnings else {}
     return line | {"image": image | sent, "lists": lists, **warnings, "model": findings.model, "date": date}
-
-
-_ROWS = 65_536
-"""Rows of a row group, which are in memory at the same time."""
 
 
 def require_pyarrow() -> None:

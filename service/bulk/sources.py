@@ -32,6 +32,18 @@ _PATTERN = frozenset("*?[")
 ReadUri = Callable[[str], Iterator[Canvas | Broken]]
 """Yields the pictures of a IIIF URI."""
 
+_NUMBER = "objectnumber"
+_PICTURES = ("url", "file", "image")
+"""The column with the picture's location: whichever there is; each may hold URLs and file names."""
+
+_MOST_OF_A_HEADER = 65_536
+_BLANK_ROWS = "blank rows"
+_NO_PICTURE = Failure("no_picture", "The table names no picture for this object number.")
+_NAMES_A_PICTURE = re.compile(r"(?:https?|file):\S+|.+\.[a-z][a-z0-9]{1,4}", re.IGNORECASE)
+"""Matches a picture's cell in most tables, and no prose between two separators."""
+
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
 
 def items_of(
     source: str, read_uri: ReadUri, passed: "Counter[str] | None" = None, encoding: str | None = None
@@ -158,19 +170,6 @@ def _of_canvas(found: Canvas | Broken) -> Item:
     own = ImageUri.parse(found.own_image or "")
     place = found.own_image if own and own.base == found.image and not own.own else None
     return Item(found.id or found.image, kind, place or found.image, found.id, found.manifest)
-
-
-_NUMBER = "objectnumber"
-_PICTURES = ("url", "file", "image")
-"""The column with the picture's location: whichever there is; each may hold URLs and file names."""
-
-_MOST_OF_A_HEADER = 65_536
-_BLANK_ROWS = "blank rows"
-_NO_PICTURE = Failure("no_picture", "The table names no picture for this object number.")
-_NAMES_A_PICTURE = re.compile(r"(?:https?|file):\S+|.+\.[a-z][a-z0-9]{1,4}", re.IGNORECASE)
-"""Matches a picture's cell in most tables, and no prose between two separators."""
-
-_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def is_table(path: Path, encoding: str | None = None) -> bool:

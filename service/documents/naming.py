@@ -17,6 +17,12 @@ _WRONG_IN_AUTHORITY = re.compile(rf"[{_NOT_IN_IRIS}]|%(?![0-9A-Fa-f]{{2}})")
 _WRONG_AFTER_IT = re.compile(rf"[{_NOT_IN_IRIS}#\[\]]|%(?![0-9A-Fa-f]{{2}})")
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
+Value = str | int | float | None
+MARK = "Machine suggestion, not reviewed"
+_ENDS_A_LINE = "".join(map(chr, [*range(0x20), 0x7F, 0x85, 0x2028, 0x2029]))
+_ENDS_A_VALUE = f'%;|\\"{_ENDS_A_LINE}'
+_ENDS_AN_ITEM = f"|\\{_ENDS_A_LINE}"
+
 
 def escaped_iri(text: str) -> str:
     """Return an address with the characters that are invalid in an IRI percent-encoded (RFC 3987)."""
@@ -74,14 +80,6 @@ def model_name(provenance: Provenance) -> str:
 def utc(provenance: Provenance) -> str:
     """Return when the machine answered as an xsd:dateTime in UTC, to the second."""
     return provenance.created.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-Value = str | int | float | None
-
-MARK = "Machine suggestion, not reviewed"
-_ENDS_A_LINE = "".join(map(chr, [*range(0x20), 0x7F, 0x85, 0x2028, 0x2029]))
-_ENDS_A_VALUE = f'%;|\\"{_ENDS_A_LINE}'
-_ENDS_AN_ITEM = f"|\\{_ENDS_A_LINE}"
 
 
 def values_of(ranked: RankedTerms, term: Term, provenance: Provenance) -> dict[str, Value]:

@@ -15,6 +15,14 @@ from service.documents.naming import MARK, Value, escaped_iri, item, note, pictu
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 _QUOTED = re.compile(r'[",\r\n]')
 
+BETWEEN_ITEMS = "|"
+"""Separates the values of a repeated cell: CollectionSpace's own; Omeka S and CollectiveAccess must be told it."""
+
+COLLECTIONSPACE_TYPE = "machine suggestion"
+OMEKA_PRIVATE = 0
+RESOURCESPACE_PENDING_REVIEW = -1
+Row = Sequence[Value]
+
 
 def csv_line(cells: Iterable[Value]) -> str:
     """Return one line with its line end, in which spreadsheets see no formula.
@@ -32,16 +40,6 @@ def quoted(text: str) -> str:
 
 def _guarded(text: str) -> str:
     return f"'{text}" if _FORMULA.match(text) else text
-
-
-BETWEEN_ITEMS = "|"
-"""Separates the values of a repeated cell: CollectionSpace's own; Omeka S and CollectiveAccess must be told it."""
-
-COLLECTIONSPACE_TYPE = "machine suggestion"
-OMEKA_PRIVATE = 0
-RESOURCESPACE_PENDING_REVIEW = -1
-
-Row = Sequence[Value]
 
 
 @dataclass(frozen=True)

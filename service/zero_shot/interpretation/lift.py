@@ -28,6 +28,11 @@ _FAR = 1e-4
 """A neutral picture has the weight exp(_NEARNESS * (cosine - 1)), and all of them share _FAR: one with a cosine of 0.97
 weighs about as much as all together."""
 
+SIZE = 256
+"""Pixels of a side."""
+
+_SEED = 5_854
+
 
 @dataclass(frozen=True)
 class Neutral:
@@ -64,12 +69,6 @@ class Neutral:
         of_best = float(similarities[best])
         above_any, above_this = of_best - self.mean, of_best - float(neutral[:, best].mean())
         return (above_any + above_this) / (2 * self.deviation)
-
-
-SIZE = 256
-"""Pixels of a side."""
-
-_SEED = 5_854
 
 
 def neutral_pictures(seed: int = _SEED) -> dict[str, Image.Image]:

@@ -23,6 +23,15 @@ _MIN_PIXELS_A_CORE = 200_000
 _BAND_PIXELS = 1_000_000
 """The size of a band: the most pixels that each core copies at a time."""
 
+Fit = Literal["crop", "pad", "stretch"]
+"""crop: the middle square, CLIP's own way; pad: all of it, on bars; stretch: all of it, out of proportion."""
+
+Region = tuple[float, float, float, float]
+"""Left, top, width and height in pixels of the upright picture; with bars it is larger than the picture."""
+
+CORNER = 0.75
+"""A corner's side, of the picture's short side."""
+
 
 class CroppableImage(Protocol):
     """An RGB image whose parts are decoded on demand."""
@@ -89,17 +98,6 @@ def _bands(length: int, across: int, cores: int) -> list[tuple[int, int]]:
     """Return the bounds of the bands, the same number for each core."""
     number = min(length, cores * -(-length * across // (cores * _BAND_PIXELS)))
     return list(itertools.pairwise(length * band // number for band in range(number + 1)))
-
-
-Fit = Literal["crop", "pad", "stretch"]
-"""crop: the middle square, CLIP's own way; pad: all of it, on bars; stretch: all of it, out of proportion."""
-
-Region = tuple[float, float, float, float]
-"""Left, top, width and height in pixels of the upright picture; with bars it is larger than the picture."""
-
-
-CORNER = 0.75
-"""A corner's side, of the picture's short side."""
 
 
 @dataclass(frozen=True)
