@@ -232,7 +232,7 @@ _ZERO_SHOT = (
         "zero_shot/backends/openvino_cache.py",
         '("openvino", "torch", "transformers")',
         '("torch", "transformers")',
-        ("converted",),
+        ("openvino_cache",),
     ),
     Defect(
         "requests of several pictures get each other's features from one pass",
@@ -255,7 +255,7 @@ _ZERO_SHOT = (
     ),
     Defect(
         "a model that was stuck now and then is ended although it is well",
-        "zero_shot/loading.py",
+        "zero_shot/classifier.py",
         "                polls = 0\n                continue",
         "                continue",
         ("watchdog",),
@@ -265,7 +265,7 @@ _ZERO_SHOT = (
         "zero_shot/backends/openvino_cache.py",
         "if not cosine >= MIN_COSINE:",
         "if cosine < MIN_COSINE:",
-        ("converted", "proof"),
+        ("openvino_cache", "parity_check"),
     ),
 )
 
@@ -407,7 +407,7 @@ _BULK = (
         "bulk/reading.py",
         "self._unresponsive.discard(host)",
         "pass",
-        ("bulk_patience",),
+        ("bulk_reading",),
     ),
     Defect(
         "a job's file is not closed at its end",
