@@ -125,7 +125,7 @@ sbom: $(VENV)/.installed-dev
 mutants: $(VENV)/.browser $(VENV)/.node
 	$(BIN)/python -m tests.mutants $(ARGS)
 
-# Measures the service and its peers, each in an environment of its own under .bench/, and writes .bench/results.md.
+# Measures the service and its peers, each in an environment of its own under .bench/, and writes docs/performance.md.
 # Options: make bench ARGS="--only floor,start". Nothing else should run on the machine meanwhile.
 bench: $(VENV)/.installed-dev
 	TORCH_INDEX="$(TORCH_INDEX)" $(BIN)/python -m benchmarks $(ARGS)

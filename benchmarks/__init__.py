@@ -1,1 +1,1 @@
-"""Where the README's figures come from; nothing here is a test."""
+"""Where the figures of docs/performance.md come from; nothing here is a test."""

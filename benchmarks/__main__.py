@@ -2,8 +2,9 @@
 
     python -m benchmarks
 
-writes results.md and results.json into the folder, and prints the former. It takes half an hour on two cores, and
-some ten minutes more the first time. Nothing else should run on the machine meanwhile.
+writes results.md and results.json into the folder, and prints the former, which it also writes into
+docs/performance.md where all was measured. It takes half an hour on two cores, and some ten minutes more the first
+time. Nothing else should run on the machine meanwhile.
 """
 
 import argparse
@@ -23,12 +24,14 @@ from benchmarks.machine import Machine
 from benchmarks.pictures import LARGE, SMALL
 from benchmarks.processes import ProcessFailed
 from benchmarks.questions import WrongAnswer
-from benchmarks.report import markdown
+from benchmarks.report import markdown, write_below_mark
 from benchmarks.results import PARTS, NotMeasured, Results
 from benchmarks.services import NoSuchSetting, gaze
 from benchmarks.workplace import Workplace
 
 _Part = TypeVar("_Part")
+
+_PERFORMANCE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 
 _FAILURES = (NotInstalled, NoSuchSetting, ProcessFailed, WrongAnswer, floor.NotConverted, RuntimeError, OSError)
 """What keeps one part from being measured and the others not."""
@@ -63,9 +66,12 @@ def main() -> None:
     )
     text = markdown(results)
     # What measures a part only does not take the place of what measured all of it.
-    name = "results" if set(asked.only) == set(PARTS) else f"results-{'-'.join(asked.only)}"
+    whole = set(asked.only) == set(PARTS)
+    name = "results" if whole else f"results-{'-'.join(asked.only)}"
     (workplace.folder / f"{name}.json").write_text(results.to_json(), encoding="utf-8")
     (workplace.folder / f"{name}.md").write_text(text, encoding="utf-8")
+    if whole:
+        write_below_mark(_PERFORMANCE, text)
     print(text)
 
 

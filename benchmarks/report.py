@@ -1,6 +1,7 @@
-"""One run's results as markdown: the performance section of the README."""
+"""One run's results as markdown: what docs/performance.md has below its mark."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from benchmarks.compared import GAZE as GAZE_CALL
@@ -38,26 +39,36 @@ _STEPS = {
     "encoder_torch": "encoder, torch float32, one picture",
 }
 
+MARK = "<!-- make bench writes what stands below this line. -->\n"
+
 _Part = TypeVar("_Part")
 
 
 def markdown(results: Results) -> str:
-    """Return all tables, under a paragraph that names the machine."""
+    """Return all tables, and a paragraph that names the machine."""
     sections = [
-        _machine(results),
-        targets_table(results),
         _section("One picture, one list (medians)", results.compared, _compared),
         _section("Requests per second", results.throughput, _throughput),
         _section("The floor", results.floor, _floor),
         _section("Growth (medians)", results.growth, _growth),
         _section("Start", results.start, _start),
         _section("Memory", results.memory, _memory),
+        f"## Targets\n\n{targets_table(results)}",
+        f"## The machine, the versions and the pictures\n\n{_machine(results)}",
     ]
     return "\n\n".join(sections) + "\n"
 
 
+def write_below_mark(page: Path, tables: str) -> None:
+    """Replace what a page has below its mark, and keep what was written above it by hand."""
+    above, mark, _ = page.read_text(encoding="utf-8").partition(MARK)
+    if not mark:
+        raise ValueError(f"{page} has lost the line {MARK.strip()}")
+    page.write_text(f"{above}{MARK}\n{tables}", encoding="utf-8")
+
+
 def _section(title: str, part: _Part | NotMeasured, shown: Callable[[_Part], str]) -> str:
-    return f"### {title}\n\n{f'Not measured: {part.reason}' if isinstance(part, NotMeasured) else shown(part)}"
+    return f"## {title}\n\n{f'Not measured: {part.reason}' if isinstance(part, NotMeasured) else shown(part)}"
 
 
 def _machine(results: Results) -> str:

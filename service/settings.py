@@ -33,108 +33,116 @@ class Settings(BaseModel):
         default="openai/clip-vit-base-patch32",
         min_length=1,
         max_length=1_000,
-        description="a hub id of the CLIP or SigLIP family, a local directory, or `demo`, which `make run` takes "
-        "if none is named",
+        description="A hub id of the CLIP or SigLIP family, a local directory, or `demo`, which `make run` takes "
+        "where none is named.",
     )
     revision: str | None = Field(
         default=None,
         pattern=r"^[\w./-]{1,200}$",
-        description="a commit, branch or tag of the hub's repository; the default model has a pinned one, others "
-        "follow the hub's `main`",
+        description="A commit, branch or tag of the hub's repository. The default model has a pinned commit; for "
+        "others it is the hub's `main`.",
     )
     host: str = Field(
         default="127.0.0.1",
         min_length=1,
-        description="the address to listen on; `0.0.0.0` in the containers, `::` for IPv6 and IPv4",
+        description="The address to listen on: `0.0.0.0` in the containers; `::` is every address of IPv6 and IPv4.",
     )
-    port: int = Field(default=8000, ge=1, le=65535, description="the port to listen on")
+    port: int = Field(default=8000, ge=1, le=65535, description="The port to listen on.")
     public_url: Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]_-]+(/[!-~]*)?$", max_length=500)] | None = (
         Field(
             default=None,
-            description="this service's own address, as documents and reconciliation name it, such as "
-            "`https://museum.example/gaze`; the default is what a request was sent to",
+            description="The service's own address, as documents and reconciliation name it, such as "
+            "`https://museum.example/gaze`. Without it, they name the address that a request was sent to.",
         )
     )
     lists_dir: Path | None = Field(
-        default=None, description="a folder of a museum's own lists, served beside the built-in ones"
+        default=None, description="A folder of your own lists, served beside the built-in ones."
     )
     cache_dir: Path | None = Field(
         default=None,
-        description="where the converted model and the features of phrases are kept, by default the user's cache "
-        "directory (`~/.cache/gaze`), in the containers `/var/lib/gaze/cache`; safe to delete, rebuilt at the next "
-        "start. A user without a home has a folder that goes with the process, and a warning",
+        description="Where the converted model and the features of phrases are kept; safe to delete, rebuilt at the "
+        "next start. By default it is the user's cache directory (`~/.cache/gaze`), and "
+        "`/var/lib/gaze/cache` in the containers. A user without a home gets a folder that is removed "
+        "with the process, and a warning.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="`auto`, `cpu` or `cuda`; the CUDA container says `cuda`"
+        default="auto", description="Where the model runs; the CUDA container says `cuda`."
     )
     backend: Literal["auto", "torch", "openvino"] = Field(
         default="auto",
-        description="`torch`, or `openvino` (CPU only); `auto` takes the fastest that gives the same features here",
+        description="What runs the model; `openvino` runs on CPUs only. `auto` takes the fastest that gives the same "
+        "features on this machine.",
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto",
-        description="`float32`, `bfloat16` or, on CUDA, `float16`; `auto` is `float32` on a CPU and `float16` on CUDA. "
-        "See [Tuning](tuning.md)",
+        description="`auto` is `float32` on a CPU and `float16` on CUDA, which alone has it. See "
+        "[Tuning](tuning.md#less-exact-and-faster).",
     )
     decode: Literal["exact", "fast"] = Field(
         default="exact",
-        description="`exact`, or `fast`: large JPEGs are decoded at a fraction of their size. See [Tuning](tuning.md)",
+        description="`fast` decodes large JPEGs at a fraction of their size. See "
+        "[Tuning](tuning.md#less-exact-and-faster).",
     )
-    workers: int = Field(default=1, ge=1, le=64, description="processes; each holds the model. See [Tuning](tuning.md)")
+    workers: int = Field(
+        default=1, ge=1, le=64, description="Processes; each holds the model. See [Tuning](tuning.md#what-to-set)."
+    )
     threads: int | None = Field(
         default=None,
         ge=1,
         le=1024,
-        description="threads of one encoder pass; the default is the cores that are really there, shared among "
-        "the workers",
+        description="Threads of one encoder pass. The default is the cores that the process may use, shared among the"
+        " workers.",
     )
     api_keys: tuple[str, ...] = Field(
         default=(),
         repr=False,
-        description="comma-separated keys; callers send one as `Authorization: Bearer KEY`. None means open. `/livez`, "
-        "`/readyz`, the page, which then names no list, and the documentation stay open",
+        description="Comma-separated keys; callers send one as `Authorization: Bearer KEY`. None means that the "
+        "service is open. See [Keys](access.md#keys).",
     )
-    max_request_bytes: int = Field(default=64 * 1024**2, ge=1024, le=1024**3, description="bytes of one request")
+    max_request_bytes: int = Field(default=64 * 1024**2, ge=1024, le=1024**3, description="Bytes of one request.")
     max_image_bytes: int = Field(
-        default=32 * 1024**2, ge=1024, le=1024**3, description="bytes of one picture, fetched or sent"
+        default=32 * 1024**2, ge=1024, le=1024**3, description="Bytes of one picture, fetched or sent."
     )
     max_image_pixels: int = Field(
-        default=50_000_000, ge=1, le=178_956_970, description="pixels of one picture, checked before it is decoded"
+        default=50_000_000, ge=1, le=178_956_970, description="Pixels of one picture, checked before it is decoded."
     )
     max_phrases: int = Field(
         default=2_000,
         ge=1,
         le=100_000,
-        description="phrases of one request's own lists together; a longer vocabulary belongs into a served list",
+        description="Phrases of one request's own lists together. A longer vocabulary belongs in a served list.",
     )
     request_timeout: float = Field(
-        default=60.0, gt=0, le=3600, description="seconds from a request's headers to its answer"
+        default=60.0, gt=0, le=3600, description="Seconds from a request's headers to its answer."
     )
     url_fetch: str = Field(
         default="public",
-        description="`off`; `public`: public addresses on ports 80 and 443; or a comma-separated list of `host`, "
-        "`host:port` and networks (`10.1.0.0/16`, any port) allowed besides the public ones",
+        description="What may be fetched: `off`; `public`, that is public addresses on ports 80 and 443; or a "
+        "comma-separated list of `host`, `host:port` and networks (`10.1.0.0/16`, any port) that are "
+        "allowed besides the public ones.",
     )
 
     rate_limit: Annotated[tuple[Rate, ...], _parsed_by(parse_rates)] = Field(
         default=(),
-        description="how many requests each key, or else each address, may send, such as `60/minute` or "
-        "`10/second;1000/hour`; each process counts for itself. See [Quotas](access.md)",
+        description="How many requests each key, or else each address, may send, such as `60/minute` or "
+        "`10/second;1000/hour`. Each process counts for itself. See [Quotas](access.md#quotas).",
     )
     cors_origins: Annotated[CorsPolicy, _parsed_by(CorsPolicy.parse)] = Field(
         default=CorsPolicy(),
-        description="comma-separated origins (`https://museum.example`) whose pages may ask from a browser, or `*`",
+        description="Comma-separated origins (`https://museum.example`) whose pages may ask from a browser, or `*`. "
+        "See [Browsers](access.md#browsers).",
     )
     hosts: Annotated[Hosts, _parsed_by(Hosts.parse)] = Field(
         default=Hosts(),
-        description="where no keys are set: comma-separated names, besides that of `GAZE_PUBLIC_URL`, that callers may "
-        "call this service by in the header `Host`, or `*` for any; IP addresses, names without a dot, and names for "
-        "private use (`.internal`, `.local`, `.home.arpa`, `.svc`) need not be named. See [Browsers](access.md)",
+        description="Where no keys are set: comma-separated names, besides that of `GAZE_PUBLIC_URL`, that callers "
+        "may use for this service in the header `Host`, or `*` for any. IP addresses, names without a dot"
+        " and names for private use (`.internal`, `.local`, `.home.arpa`, `.svc`) need not be named. See "
+        "[Without keys](access.md#without-keys).",
     )
     trusted_proxies: Annotated[tuple[Network, ...], _parsed_by(parse_networks)] = Field(
         default=(),
-        description="comma-separated addresses and networks (`127.0.0.1,10.1.0.0/16`) of proxies whose "
-        "`X-Forwarded-For` is believed",
+        description="Comma-separated addresses and networks (`127.0.0.1,10.1.0.0/16`) of proxies whose "
+        "`X-Forwarded-For` is believed.",
     )
 
     @field_validator("host")

@@ -19,9 +19,11 @@ from benchmarks.machine import Machine
 from benchmarks.pictures import SMALL, jpeg
 from benchmarks.processes import MeasuredProcess, Memory, ProcessFailed, family, memory_of, require_free
 from benchmarks.questions import Question, gaze_phrases, gaze_upload
+from benchmarks.report import MARK, write_below_mark
 from benchmarks.table import duration, megabytes, rate, ratio, table
 from benchmarks.targets import Target
 from benchmarks.timing import Times, percentile
+from tests.conftest import REPOSITORY
 from tests.support.gaze_command import environment_of
 
 MEGABYTE = 1024**2
@@ -64,6 +66,20 @@ def test_a_percentile_is_a_value_that_was_measured(percent: float, expected: flo
 
 def test_times_sum_up_what_was_measured() -> None:
     assert Times.of([0.4, 0.1, 0.2, 0.3]) == Times(median=0.25, lowest=0.1, highest=0.4, percentile_95=0.4, count=4)
+
+
+def test_figures_replace_the_last_ones_and_leave_what_was_written_by_hand(tmp_path: Path) -> None:
+    page = tmp_path / "performance.md"
+    page.write_text(f"# Performance\n\nBy hand.\n\n{MARK}\n## Old\n")
+    write_below_mark(page, "## New\n")
+    assert page.read_text() == f"# Performance\n\nBy hand.\n\n{MARK}\n## New\n"
+    page.write_text("# Performance\n")
+    with pytest.raises(ValueError, match="has lost the line"):
+        write_below_mark(page, "## New\n")
+
+
+def test_performance_page_has_a_place_for_figures() -> None:
+    assert (REPOSITORY / "docs" / "performance.md").read_text(encoding="utf-8").count(MARK) == 1
 
 
 def test_a_table_is_markdown_with_bars_escaped() -> None:

@@ -33,11 +33,15 @@ from tests.support.origin import Answer, Origin, http
 
 SERVICE, MUSEUM = "http://127.0.0.1:8000", "https://museum.example"
 PROGRAMS = frozenset(("gaze", "curl", "docker", "make", "python", "kubectl", "pip", ".ci/run"))
-OF_OTHERS = frozenset(("bin/caUtils",))
-"""Programs of other systems, of which nothing is here to compare with."""
+OF_OTHERS = frozenset(("bin/caUtils", "npx", "openapi-python-client"))
+"""Programs of other systems; tests/test_generated_clients.py makes clients with the last two."""
 
 NAMES_OF_OTHERS = {
-    *("weights_only", "kube_pod_container_status_restarts_total"),  # torch, kube-state-metrics
+    *(
+        "weights_only",
+        "model_type",
+        "kube_pod_container_status_restarts_total",
+    ),  # torch, transformers, Prometheus
     # Of a CollectiveAccess that was set up as the recipe says.
     *("machine_suggestion", "machine_suggestion_label", "machine_suggestion_note", "machine_suggestion_uri"),
     "review_state",
@@ -50,7 +54,10 @@ DOCKERFILE = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE_TEXT = (REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8")
 COMPOSE = yaml.safe_load(COMPOSE_TEXT)
 MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+PAGES = REPOSITORY / "docs"
+RECIPES = (PAGES / "recipes.md").read_text(encoding="utf-8")
+ASKING = (PAGES / "asking.md").read_text(encoding="utf-8")
+LISTS = (PAGES / "lists.md").read_text(encoding="utf-8")
 OBJECTS = [one for name in ("cpu", "cuda") for one in built(REPOSITORY / "deploy" / "kubernetes" / "overlays" / name)]
 
 _DOCKER = frozenset(("build", "push", "run", "compose up", "compose build", "network inspect"))
@@ -244,16 +251,6 @@ def test_command_that_names_what_is_not_there_is_noticed(typed: str, place: Path
         _CHECKS[program](command)
 
 
-def test_codes_of_errors_are_listed_with_their_status() -> None:
-    [listed] = re.findall(r"^- Codes of errors: (.*?)\.$", README, re.MULTILINE | re.DOTALL)
-    documented = {
-        (int(status), code)
-        for status, codes in re.findall(r"(\d{3}) ((?:`\w+`(?:,\s+)?)+)", listed)
-        for code in re.findall(r"`(\w+)`", codes)
-    }
-    assert documented == {(kind.status, kind.code) for kind in GazeError.__subclasses__()}
-
-
 def names_of_the_interface() -> set[str]:
     """Return fields, values, codes, columns, metrics and names of lists, as the service itself has them."""
     lists = read_lists(built_in_folder())
@@ -372,8 +369,7 @@ RUN_HERE = [each for each in BY_HAND if each.program == "gaze" and not any("$" i
 
 @pytest.mark.parametrize("command", RUN_HERE, ids=str)
 def test_gaze_does_what_it_is_told(command: Command, world: World, place: Path) -> None:
-    recipes = (REPOSITORY / "docs" / "recipes.md").read_text(encoding="utf-8")
-    (place / "objects.csv").write_text(world.here(blocks(recipes, "csv")[0]), encoding="utf-8")
+    (place / "objects.csv").write_text(world.here(blocks(RECIPES, "csv")[0]), encoding="utf-8")
     variables = {"GAZE_MODEL": "demo", "GAZE_URL_FETCH": "127.0.0.0/8", "GAZE_CACHE_DIR": str(CACHE)}
     words = [world.here(word) for word in command.words[1:]]
     # In a process of its own, because `gaze` sets the logs of its process up.
@@ -386,7 +382,7 @@ def test_gaze_does_what_it_is_told(command: Command, world: World, place: Path) 
 
 
 def test_script_for_every_night_does_what_it_says(place: Path) -> None:
-    [script] = [each for each in blocks((REPOSITORY / "docs" / "recipes.md").read_text("utf-8"), "sh") if "#!" in each]
+    [script] = [each for each in blocks(RECIPES, "sh") if "#!" in each]
     shutil.move(place / "scans", place / "2026-01-30")
     (place / "srv" / "scans").mkdir(parents=True)
     shutil.move(place / "2026-01-30", place / "srv" / "scans" / "2026-01-30")
@@ -411,7 +407,7 @@ def test_script_for_every_night_does_what_it_says(place: Path) -> None:
 
 
 def test_pythons_recipe_prints_what_it_says(world: World) -> None:
-    [recipe] = blocks(README, "python")
+    [recipe] = blocks(ASKING, "python")
     ended = subprocess.run(
         [sys.executable, "-c", world.here(recipe)],
         cwd=REPOSITORY,
@@ -428,7 +424,7 @@ def test_pythons_recipe_prints_what_it_says(world: World) -> None:
 def test_javascripts_recipe_prints_phrases(world: World, place: Path) -> None:
     if not (shutil.which("node") or os.environ.get("CI")):
         pytest.skip("there is no node on this machine")
-    [recipe] = blocks(README, "js")
+    [recipe] = blocks(ASKING, "js")
     (place / "ask.mjs").write_text(world.here(recipe), encoding="utf-8")
     ended = subprocess.run(
         ["node", "ask.mjs", "painting.jpg"], cwd=place, capture_output=True, text=True, timeout=60, check=True
@@ -439,11 +435,11 @@ def test_javascripts_recipe_prints_phrases(world: World, place: Path) -> None:
 def test_museums_own_list_is_served(place: Path) -> None:
     lists = place / "our-lists"
     lists.mkdir()
-    (lists / "techniques.csv").write_text(blocks(README, "csv")[0], encoding="utf-8")
-    (lists / "lists.toml").write_text(blocks(README, "toml")[0], encoding="utf-8")
+    (lists / "techniques.csv").write_text(blocks(LISTS, "csv")[0], encoding="utf-8")
+    (lists / "lists.toml").write_text(blocks(LISTS, "toml")[0], encoding="utf-8")
     ended = gaze("lists", "techniques", GAZE_LISTS_DIR=lists)
     assert ended.stdout == "woodcut, a work on paper\npen, ink and wash, a work on paper\n"
-    [override] = [yaml.safe_load(each) for each in blocks(README, "yaml")]
+    [override] = [yaml.safe_load(each) for each in blocks(LISTS, "yaml")]
     assert set(override["services"]) <= set(COMPOSE["services"])
     given = dict(each.split("=") for service in override["services"].values() for each in service["environment"])
     assert set(given) <= settings()

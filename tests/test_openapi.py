@@ -12,9 +12,7 @@ from schemathesis.openapi import from_dict
 from service import __version__
 from service.api.schemas.responses import Problem
 from service.errors import CallerGone, GazeError, MethodNotAllowed
-from service.settings import PREFIX, Settings
 from service.zero_shot.phrase_lists import PhraseList
-from tests.conftest import REPOSITORY
 from tests.support.gaze_requests import PNG, upload
 
 METHODS = {"get", "post", "put", "patch", "delete"}
@@ -167,16 +165,3 @@ def test_fields_of_a_form_are_those_that_are_read(client: FlaskClient, document:
     assert set(form["properties"]) == {"image", "image_url", "image_iiif", *sent}
     response = client.post("/v1/explain", data={**sent, "image": upload(PNG, "a.png")})
     assert response.status_code == 200
-
-
-def test_every_setting_is_documented() -> None:
-    readme = (REPOSITORY / "docs" / "settings.md").read_text(encoding="utf-8")
-    rows = [line for line in readme.splitlines() if line.startswith("|")]
-    documented = {name for line in rows for name in re.findall(rf"`({PREFIX}[A-Z_]+)`", line.split("|")[1])}
-    assert documented == {PREFIX + name.upper() for name in Settings.model_fields}
-
-
-def test_settings_page_names_no_unknown_setting() -> None:
-    readme = (REPOSITORY / "docs" / "settings.md").read_text(encoding="utf-8")
-    named = set(re.findall(rf"\b{PREFIX}[A-Z_]+\b", readme))
-    assert named <= {PREFIX + name.upper() for name in Settings.model_fields}

@@ -1,4 +1,4 @@
-"""What the README shows is what happens: its first request, its answer, and its pictures."""
+"""What README and the pages show is what happens: the first request, its answer, the tutorial, and the pictures."""
 
 import io
 import json
@@ -17,20 +17,18 @@ from service.zero_shot.interpretation.certainty import NEAR_TIE_SIMILARITY
 from service.zero_shot.interpretation.lift import NONE_OF_THESE_BELOW, neutral_pictures
 from service.zero_shot.interpretation.stability import MAX_PHRASES
 from tests.conftest import REPOSITORY
+from tests.support.documented import blocks
 from training.samples import sample_pictures
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-FIRST = README[README.index("## A first request") : README.index("## Recipes")]
+START = (REPOSITORY / "docs" / "getting-started.md").read_text(encoding="utf-8")
+TRUST = (REPOSITORY / "docs" / "trust.md").read_text(encoding="utf-8")
+TUTORIAL = TRUST[TRUST.index("## From a picture to a sentence that holds") :]
 
 
-TUTORIAL = README[README.index("### From a picture to a sentence that holds") : README.index("## Settings")]
-
-
-def block(language: str) -> str:
-    """Return the first block of code of a language in the section on the first request."""
-    found = re.search(rf"```{language}\n(.*?)```", FIRST, re.DOTALL)
-    assert found
-    return found[1]
+def first_block(page: str, language: str) -> str:
+    """Return the first block of code of a language in a page's section on the first request."""
+    return blocks(page[page.index("## A first request") :], language)[0]
 
 
 def sent(client: FlaskClient, command: str) -> dict[str, Any]:
@@ -48,8 +46,9 @@ def sent(client: FlaskClient, command: str) -> dict[str, Any]:
     return answer
 
 
-def test_the_first_request_has_the_answer_that_is_printed_below_it(client: FlaskClient) -> None:
-    _assert_like(sent(client, block("sh")), json.loads(block("json")))
+@pytest.mark.parametrize("page", [README, START], ids=["README.md", "getting-started.md"])
+def test_the_first_request_has_the_answer_that_is_printed_below_it(page: str, client: FlaskClient) -> None:
+    _assert_like(sent(client, first_block(page, "sh")), json.loads(first_block(page, "json")))
 
 
 def test_the_tutorial_comes_to_what_it_says(client: FlaskClient) -> None:
@@ -74,11 +73,11 @@ def test_the_tutorial_comes_to_what_it_says(client: FlaskClient) -> None:
 
 
 def test_the_figures_of_doubt_are_the_codes() -> None:
-    doubt = README[README.index("## How far to trust an answer") : README.index("### From a picture")]
+    doubt = " ".join(TRUST[TRUST.index("## What to ask for") : TRUST.index("## From a picture")].split())
     assert f"less than {NEAR_TIE_SIMILARITY}" in doubt
     assert f"under {NONE_OF_THESE_BELOW}" in doubt
     assert f"the first {MAX_PHRASES} phrases" in doubt
-    assert f"with {len(neutral_pictures())} [neutral pictures]" in doubt
+    assert f"with {len(neutral_pictures())} neutral pictures" in doubt
     assert f"up to {MAX_EXPLAINED} phrases" in doubt
     for name in INCLUDED:
         assert f"`include`: `{name}`" in doubt
