@@ -26,8 +26,8 @@ from service.zero_shot.phrase_lists import OWN_LIST, own_list
 from service.zero_shot.ranking import Prediction, Ranker, RankOptions, caveats
 
 
-class _StartErrorsTold(click.Group):
-    """Ends with one sentence and an exit code where the program cannot start, and with no traceback."""
+class _ErrorReporting(click.Group):
+    """Turns expected errors into one sentence and an exit code, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -41,27 +41,27 @@ class _StartErrorsTold(click.Group):
             _end(error.detail, os.EX_DATAERR)
 
 
-@click.group(cls=_StartErrorsTold)
+@click.group(cls=_ErrorReporting)
 @click.version_option(__version__, prog_name="gaze")
 def main() -> None:
     """Of these phrases, which describe this picture best, in CLIP's eyes?
 
     Settings are environment variables that start with GAZE_; docs/settings.md lists them.
     """
-    # A terminal may lack letters that a phrase has: then a question mark stands for each, and nothing ends. Answers are
-    # printed, because click writes UTF-8 to what says that it takes ASCII alone.
+    # Characters that a terminal's encoding lacks become question marks. Answers are printed with print(), because click
+    # writes UTF-8 even to streams in ASCII.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    # Answers are what goes to standard output, and progress is shown by bars.
+    # Standard output is for answers, and bars show progress.
     configure_logs(sys.stderr, logging.WARNING)
 
 
 main.add_command(bulk)
 
-# Of glibc. In several arenas each thread keeps what it has decoded a picture in, which comes to hundreds of megabytes;
-# and arenas beside the first give large blocks back and fetch them anew, page by page, for each picture. So did the
-# first, in some processes, with thresholds that moved: these begin where glibc lets them grow to.
+# glibc's settings. With several arenas each thread keeps the memory that it decoded in, hundreds of megabytes; and all
+# but the first arena return large blocks and fault them in again for each picture. So did the first, in some processes,
+# with dynamic thresholds: these are fixed at what glibc lets them grow to.
 _MALLOC = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(32 * 1024**2),
@@ -83,7 +83,7 @@ def serve() -> None:
     click.echo(f"Starting on {settings.own_address}; /readyz says when it can answer.", err=True)
     sys.stdout.flush()
     sys.stderr.flush()
-    # What gunicorn runs finds the model in the cache, and runs it as it was checked here.
+    # The workers load the model from the cache, on the backend that was checked here.
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "GAZE_BACKEND": backend, "GAZE_CACHE_DIR": str(cache.path)}
     for name, value in _MALLOC.items():
         environment.setdefault(name, value)
@@ -122,7 +122,7 @@ def look(images: tuple[Path, ...], list_names: str, phrases: tuple[str, ...], to
     failed = 0
     answers: list[dict[str, Any]] = []
     for path in tqdm(images, unit="image", disable=None if len(images) > 1 else True):
-        # A file's name may be of another encoding than what is printed.
+        # A file name may be in another encoding than the output.
         answer: dict[str, Any] = {"image": click.format_filename(path)}
         try:
             image = loader.load(loader.read(path), classifier.preprocess, min_short_side)
@@ -176,7 +176,7 @@ def prepare(model_only: bool) -> None:
 
 
 def _what_was_decoded(image: PreparedImage) -> dict[str, Any]:
-    """Return what is out of the ordinary with a decoded picture."""
+    """Return what is unusual about a decoded picture."""
     told: dict[str, Any] = {}
     if image.decoded_at:
         told["decoded_at"] = dict(zip(("width", "height"), image.decoded_at, strict=True))
@@ -201,7 +201,7 @@ def _said_of(prediction: Prediction) -> dict[str, Any]:
 
 
 def _is_utf8(text: str) -> bool:
-    # Bytes of the command line that are not UTF-8 come as surrogates.
+    # Bytes of the command line that are not UTF-8 arrive as surrogates.
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 

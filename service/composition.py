@@ -1,4 +1,4 @@
-"""The parts that the server and the command line are both made of, built from settings."""
+"""The parts that the server and the command line share, built from settings."""
 
 import atexit
 import shutil
@@ -29,10 +29,10 @@ def served_lists(settings: Settings) -> dict[str, PhraseList]:
 
 
 def cache_of(settings: Settings) -> CacheFolder:
-    """Return the folder where converted models and text features are kept.
+    """Return the folder of converted models and text features.
 
-    It is the user's own where the settings name none, or goes with this process where a user has none and can make
-    none: a container's user may be a number alone, without a name, and without a home or with / as its home.
+    By default the user's own cache, or a temporary one if there is none: a container's user may be a number without a
+    name, and without a home or with / as its home.
     """
     if settings.cache_dir:
         return CacheFolder(settings.cache_dir)
@@ -40,12 +40,12 @@ def cache_of(settings: Settings) -> CacheFolder:
         folder = user_cache_path("gaze")
         folder.mkdir(parents=True, exist_ok=True)
         return CacheFolder(folder)
-    except (RuntimeError, OSError):  # platformdirs raises the first where there is no home
+    except (RuntimeError, OSError):  # platformdirs raises RuntimeError if there is no home
         pass
     try:
         folder = Path(tempfile.mkdtemp(prefix="gaze-cache-"))
     except OSError:
-        return CacheFolder(Path("/.cache/gaze"))  # which cannot be made either, and is told of when it is to be
+        return CacheFolder(Path("/.cache/gaze"))  # not writable either, which its first write reports
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     log.warning("this user has no cache; set GAZE_CACHE_DIR to a folder that lasts", folder=str(folder))
     cache = CacheFolder(folder)
@@ -63,10 +63,10 @@ def load_classifier(
     cache: CacheFolder | None = None,
     checked: bool = False,
 ) -> ZeroShotClassifier:
-    """Load the model and encode the lists, or read what an earlier start has left of both in the cache.
+    """Load the model and encode the lists, or read both from the cache.
 
-    progress: hears of phrases, and so does a bar on a terminal; waiting: is called if another process is at that work;
-    checked: whether this model was loaded and checked a moment ago, so that a picture is all it need answer now.
+    progress: called with counts of phrases, as is a bar on a terminal; waiting: called if another process does so;
+    checked: whether this model was loaded and checked a moment ago, so that one picture is enough now.
     Raises StartError.
     """
     cache = cache or cache_of(settings)

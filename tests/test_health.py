@@ -182,7 +182,7 @@ def test_service_whose_model_hangs_is_neither_alive_nor_ready_until_it_answers(
     assert held.get("/livez").status_code == held.get("/readyz").status_code == 200
 
 
-def test_service_of_which_one_lane_hangs_is_neither_alive_nor_ready_though_another_answers(
+def test_service_of_which_one_pass_hangs_is_neither_alive_nor_ready_though_another_answers(
     model: HeldModel, held: FlaskClient
 ) -> None:
     model.hang_with_a_caller()

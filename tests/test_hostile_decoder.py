@@ -128,6 +128,7 @@ HUGE = 2**40
         saying(GOOD, SAMPLES.tobytes() + b"\0"),
         saying(GOOD, np.full((3, 2, 2), np.nan, np.float32).tobytes()),
         saying(GOOD, np.full((3, 2, 2), np.inf, np.float32).tobytes()),
+        saying(GOOD, SAMPLES.tobytes()[:-4] + np.float32(np.nan).tobytes()),
         SAY + struct.pack(">Q", 2**32 - 1),
         saying(GOOD) + struct.pack(">Q", 2**32 - 1),
     ],

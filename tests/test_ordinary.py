@@ -124,6 +124,14 @@ def test_a_profile_of_more_than_matrix_and_curves_is_not(make: Callable[[bytes],
     assert not is_ordinary(make(icc))
 
 
+def test_nor_are_two_that_are_plain() -> None:
+    icc = profile(PLAIN)
+    one = jpeg_with_profile(icc)
+    segment = one[2 : 2 + 4 + len(b"ICC_PROFILE\0") + 2 + len(icc)]
+    assert is_ordinary(one)
+    assert not is_ordinary(one[:2] + segment + one[2:])
+
+
 @pytest.mark.parametrize("segment", [40, 4_000])
 def test_nor_is_one_in_parts(segment: int) -> None:
     assert not is_ordinary(jpeg_with_profile(profile(PLAIN), segment))

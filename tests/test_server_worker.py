@@ -1,5 +1,6 @@
 """The real server: requests that never reach the app, bodies in chunks, and its end."""
 
+import asyncio
 import http.client
 import json
 import os
@@ -7,15 +8,22 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from itertools import repeat
+from typing import Any
 
 import pytest
+from gunicorn.config import Config
+from structlog.testing import capture_logs
 
+from service.limits.admission import Admission
+from service.server import rejection, worker
+from service.server.handover import Handover
 from tests.conftest import CACHE, REPOSITORY, free_port, serving, wait_until_ready
 from tests.support.problem_shape import MARKER, checked_problem
 from tests.support.wire import Answer, connect, exchange, read_answer
@@ -303,3 +311,162 @@ def test_there_are_descriptors_for_all_connections(soft: int, hard: int, wanted:
     command = [sys.executable, "-c", program]
     ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60)
     assert ended.stdout.splitlines()[-1] == f"({wanted}, {hard})"
+
+
+LARGE = bytes(range(256)) * 160_000  # more than the kernel buffers of one connection
+Ask = Callable[[bytes], socket.socket]
+
+
+def answer_all(environ: dict[str, Any], start_response: Callable[[str, list[tuple[str, str]]], object]) -> list[bytes]:
+    """Answer as an app does: /large with much, all else with what has come."""
+    body = LARGE if environ["PATH_INFO"] == "/large" else environ["wsgi.input"].read()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+
+
+@pytest.fixture
+def handover(monkeypatch: pytest.MonkeyPatch) -> Handover:
+    """Let the event loop run in this process, as a worker that is ready."""
+    made = Handover()
+    made.register()
+    made.be_ready()
+    monkeypatch.setattr(worker, "handover", made)
+    monkeypatch.setattr(worker, "shutting_down", threading.Event())
+    return made
+
+
+@pytest.fixture
+def admission(monkeypatch: pytest.MonkeyPatch) -> Admission:
+    made = Admission(1)
+    monkeypatch.setattr(worker, "admission", made)
+    return made
+
+
+@pytest.fixture
+def ask(handover: Handover) -> Iterator[Ask]:
+    """Run the event loop in a thread, with an app that needs no model; each call opens a connection and sends."""
+    with ExitStack() as held:
+        listener = socket.create_server(("127.0.0.1", 0))
+        serving = worker.EventLoop([listener], answer_all, Config()).serve(lambda: None)
+        thread = threading.Thread(target=asyncio.run, args=(serving,))
+        address = listener.getsockname()
+
+        def connect_and_send(sent: bytes) -> socket.socket:
+            connection = held.enter_context(socket.create_connection(address, timeout=10))
+            connection.sendall(sent)
+            return connection
+
+        thread.start()
+        try:
+            yield connect_and_send
+        finally:
+            held.close()
+            handover.request_stop()
+            thread.join(30)
+
+
+def get(path: str, connection: str = "close") -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: gaze\r\nConnection: {connection}\r\n\r\n".encode()
+
+
+def all_of(connection: socket.socket) -> bytes:
+    """Return what is read until the end, or until the connection is reset."""
+    received = bytearray()
+    with suppress(ConnectionResetError):
+        while piece := connection.recv(10**6):
+            received += piece
+    return bytes(received)
+
+
+def test_a_long_answer_is_sent_in_order_to_a_slow_client(ask: Ask) -> None:
+    connection = ask(get("/large"))
+    time.sleep(0.3)
+    assert all_of(connection).partition(b"\r\n\r\n")[2] == LARGE
+
+
+@pytest.mark.parametrize("how", ["late", "gone"])
+def test_a_client_that_does_not_take_its_answer_is_given_up(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(worker, "SEND_SECONDS", 0.2)
+    with capture_logs() as logs:
+        connection = ask(get("/large"))
+        if how == "gone":
+            connection.close()
+        time.sleep(0.6)
+        if how == "late":
+            assert len(all_of(connection)) < len(LARGE)
+            assert [(line["event"], line["client"]) for line in logs] == [
+                ("the client did not take its answer", "127.0.0.1")
+            ]
+    assert [line for line in logs if line["event"] == "defect"] == []
+    assert read_answer(ask(get("/"))).status == 200
+
+
+def test_where_too_much_is_unsent_the_slowest_client_is_given_up(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_MAX_UNSENT", 2 * len(LARGE) + 1000)
+    first, second = ask(get("/large")), ask(get("/large"))
+    time.sleep(0.3)
+    read = 0
+    while read < len(LARGE) // 4:  # this one reads
+        read += len(first.recv(10**6))
+    third = ask(get("/large"))
+    time.sleep(0.3)
+    assert len(all_of(second)) < len(LARGE)
+    assert read + len(all_of(first)) > len(LARGE)
+    assert len(all_of(third)) > len(LARGE)
+
+
+def test_a_client_whose_connection_is_not_kept_learns_so_at_once(ask: Ask) -> None:
+    connection = ask(get("/"))
+    assert all_of(connection).endswith(b"\r\n\r\n")
+
+
+def test_requests_sent_together_are_answered_in_turn(ask: Ask) -> None:
+    connection = ask(get("/", "keep-alive") * 2 + get("/"))
+    assert all_of(connection).count(b"HTTP/1.1 200 OK") == 3
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"POST /v1/gaze HTTP/1.1\r\nHost: gaze\r\nContent-Length: 3\r\n\r\nabc", 503),
+        (b"POST /v1/gaze HTTP/1.1\r\nHost: gaze\r\nContent-Length: 30000\r\n\r\n" + bytes(30_000), 503),
+        (b"POST /v1/gaze HTTP/1.1\r\nHost: gaze\r\nContent-Length: 30000\r\n\r\nabc", 503),
+        (b"POST /v1/explain?a=b HTTP/1.1\r\nHost: gaze\r\nContent-Length: 3\r\n\r\nabc", 503),
+        (b"POST /v1/gaze HTTP/1.1\r\nHost: gaze\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc", 400),
+        (b"POST /v1/gaze HTTP/1.1\r\nHost: gaze\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", 200),
+        (b"PUT /v1/gaze HTTP/1.1\r\nHost: gaze\r\nContent-Length: 3\r\n\r\nabc", 200),
+        (b"GET /readyz HTTP/1.1\r\nHost: gaze\r\n\r\n", 200),
+        (b"\x16\x03\x01\x02\x00\x01 POST /v1/gaze HTTP/1.1\r\n\r\n", 400),
+    ],
+)
+def test_without_a_free_slot_only_inference_is_rejected(
+    ask: Ask, admission: Admission, head: bytes, status: int
+) -> None:
+    assert admission.try_acquire()
+    connection = ask(head)
+    answer = read_answer(connection)
+    assert answer.status == status
+    if status == 503:
+        checked_problem(status, answer.headers, answer.body, "overloaded")
+        assert (answer.headers["Retry-After"], answer.headers["Connection"]) == ("1", "close")
+
+
+def test_a_slow_request_meets_the_same_limits(ask: Ask, admission: Admission) -> None:
+    connection = ask(b"POST /v1/gaze HTTP/1.1\r\nHost: ga")
+    time.sleep(0.1)
+    assert admission.try_acquire()
+    connection.sendall(b"ze\r\nContent-Length: 3\r\n\r\nabc")
+    assert read_answer(connection).status == 503
+    admission.release()
+    assert read_answer(ask(b"POST /v1/gaze HTTP/1.1\r\nHost: gaze\r\nContent-Length: 3\r\n\r\nabc")).body == b"abc"
+
+
+def test_a_defect_costs_one_connection(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = b"POST / HTTP/1.1\r\nHost: gaze\r\nContent-Length: 3\r\n\r\n"
+    with capture_logs() as logs, monkeypatch.context() as patched:
+        patched.setattr(rejection.Rejector, "try_reject", lambda *_: 1 / 0)
+        assert all_of(ask(body)) == b""
+    assert [line["event"] for line in logs] == ["defect"]
+    assert read_answer(ask(get("/"))).status == 200

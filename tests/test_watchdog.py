@@ -37,7 +37,7 @@ class Process:
 
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> HeldModel:
-    monkeypatch.setattr("service.zero_shot.classifier.WATCH_SECONDS", POLL_SECONDS)
+    monkeypatch.setattr("service.zero_shot.classifier.WATCHDOG_SECONDS", POLL_SECONDS)
     return with_stall_timeout(monkeypatch, STALL_TIMEOUT)
 
 

@@ -1,1 +1,1 @@
-"""A whole collection: every picture of it looked at once, wherever the work stops and goes on."""
+"""Whole collections: every picture is processed once, however often the job stops and resumes."""

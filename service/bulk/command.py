@@ -22,15 +22,15 @@ from service.zero_shot.backends.base import ModelDescription
 from service.zero_shot.model_files import ModelFiles
 
 SOME_FAILED = 3
-"""The exit code of a job that is done and has failed items; other codes mean that it is not done."""
+"""Exit code of a finished job with failed items; other codes mean that it is unfinished."""
 
-_M_ARENA_MAX = -8  # as glibc's malloc.h numbers it
+_M_ARENA_MAX = -8  # from glibc's malloc.h
 _FORMATS = tuple(name for forms in FORMS.values() for name in forms)
 _UTC = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def _check_phrase(_context: click.Context, _option: click.Parameter, phrases: tuple[str, ...]) -> tuple[str, ...]:
-    # Bytes of the command line that are not UTF-8 come as surrogates.
+    # Bytes of the command line that are not UTF-8 arrive as surrogates.
     if any(not phrase.strip() or any("\ud800" <= each <= "\udfff" for each in phrase) for phrase in phrases):
         raise click.BadParameter("A phrase must have a visible character, and be in UTF-8.")
     return tuple(dict.fromkeys(phrases))
@@ -124,7 +124,7 @@ def bulk(
         click.echo(f"Stopped. The same command goes on; {output.progress} says where.", err=True)
         sys.stderr.flush()
         if engine == "local":
-            # Here and now, as by a kill: threads that wait for a host would hold up an ordinary end for a minute.
+            # Immediately: threads that wait for a host would delay an ordinary exit for a minute.
             os._exit(128 + signal.SIGINT)
         sys.exit(128 + signal.SIGINT)
 
@@ -137,7 +137,7 @@ def bulk(
 
 def _start_here(plan: Plan, *, quiet: bool) -> Start:
     def start(files: ModelFiles, lists: Lists) -> tuple[Engine, ModelDescription]:
-        # As `serve` does it: else each thread keeps what it has decoded a picture in.
+        # As `serve` does: otherwise each thread keeps the memory that it decoded a picture in.
         with contextlib.suppress(AttributeError):
             ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
         ready = plan.engine(files, lists, available_cores())
@@ -159,7 +159,7 @@ def _start_on_ray(plan: Plan, cores: int | None, address: str | None) -> Start:
 
 
 def _output(path: Path, form: str | None) -> Output:
-    """Return where the output goes, in which form. Raises UsageError."""
+    """Return the output's path and format. Raises UsageError."""
     forms = FORMS.get(path.suffix)
     if forms is None:
         raise click.UsageError(f"--out must end in one of {', '.join(FORMS)}.")

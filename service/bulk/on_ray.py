@@ -1,8 +1,8 @@
-"""RayEngine: a collection on as many machines as a Ray cluster has, by Ray Data.
+"""RayEngine: a collection on all machines of a Ray cluster, with Ray Data.
 
-Each model is an actor with a GPU or a group of cores; it reads, decodes and encodes as the engine on one machine does.
-Files are read, and URLs fetched, where the actor is, so that folders must be shared. What is under way on a machine
-that is lost is done again elsewhere. The progress and the output stay with who began the job.
+Each model is an actor with a GPU or a group of cores, around the engine of one machine. Actors read files and fetch
+URLs themselves, so folders must be shared. Tasks of a lost machine are repeated elsewhere. The progress file and the
+output stay on the machine that began the job.
 """
 
 import logging
@@ -23,42 +23,42 @@ from service.zero_shot.backends.base import ModelDescription
 log = structlog.get_logger()
 
 ITEMS_A_TASK = 64
-"""How many items an actor is given at a time; so many may be done twice for each machine that is lost."""
+"""Items in a task; so many may be computed twice for each lost machine."""
 
 CORES = 2
-"""Of an actor without a GPU, if nothing else is asked for."""
+"""Default for an actor without a GPU."""
 
-# As service/__init__.py has it for a process of our own. Ray would else give numpy the actor's cores, with which a long
-# list's similarities differ in their last bit, and imports it before us.
+# As in service/__init__.py. Ray imports numpy before us, with the actor's number of threads, with which a long list's
+# similarities differ in their last bit.
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 
-# Before Ray is imported, which would else tell its makers of its use.
+# Before Ray is imported, which would otherwise report usage statistics.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 
 @dataclass(frozen=True)
 class Share:
-    """What one actor has of a machine."""
+    """The share of a machine that one actor has."""
 
     cores: int
     gpus: int
 
     @property
     def options(self) -> dict[str, Any]:
-        """Return it by Ray's names."""
+        """The share in Ray's terms."""
         return {"num_cpus": self.cores, "num_gpus": self.gpus, "runtime_env": {"env_vars": _ENVIRONMENT}}
 
 
 class RayEngine:
-    """Looks at pictures on a Ray cluster, which is started on this machine where no address is given."""
+    """Processes pictures on a Ray cluster, which is started on this machine if no address is given."""
 
     def __init__(self, plan: Plan, facts: dict[str, Any], cores: int | None, address: str | None) -> None:
-        """Connect, and load the model on one machine, to see that it can be. Raises JobError and StartError.
+        """Connect, and load the model on one machine as a check. Raises JobError and StartError.
 
-        facts: of the plan, as they are where the job was begun
+        facts: of the plan, on the machine that began the job
         """
         self._ray = connected(address)
-        # A key to the service is nobody's business there.
+        # Workers need no API keys.
         self._plan = replace(plan, settings=plan.settings.model_copy(update={"api_keys": ()}))
         self._facts = facts
         self._share, self._actors = shares(
@@ -67,9 +67,9 @@ class RayEngine:
         self.model = self._described()
 
     def outcomes(self, items: Iterable[NumberedItem]) -> Iterator[NumberedOutcome]:
-        """Yield what becomes of each item, in any order; of one more than once where a machine was lost.
+        """Yield the outcome of each item, in any order; of one more than once if a machine was lost.
 
-        Raises JobError where Ray gives up, as it does where no machine is left.
+        Raises JobError if Ray gives up, as it does if no machine is left.
         """
         from ray.data import ActorPoolStrategy, from_arrow  # noqa: PLC0415  # an extra, which takes seconds
         from ray.data.context import DataContext  # noqa: PLC0415
@@ -99,7 +99,7 @@ class RayEngine:
             ) from None
 
     def _described(self) -> ModelDescription:
-        """Return the model as a worker has it."""
+        """Return the model's description on a worker."""
         arguments = self._plan, self._facts, self._share
         try:
             model: ModelDescription = self._ray.get(
@@ -114,7 +114,7 @@ class RayEngine:
 
 
 class BatchActor:
-    """An actor: one model, and the engine of one machine around it."""
+    """An actor: one model in an engine of one machine."""
 
     def __init__(self, plan: Plan, facts: dict[str, Any], share: Share, model: ModelDescription) -> None:
         ready = _ready(plan, facts, share)
@@ -133,7 +133,7 @@ def _describe(plan: Plan, facts: dict[str, Any], share: Share) -> ModelDescripti
 
 
 def _ready(plan: Plan, facts: dict[str, Any], share: Share) -> ReadyEngine:
-    """Return the engine of one actor. Raises InvalidSettings where this machine has other lists, or another model."""
+    """Return the engine of one actor. Raises InvalidSettings if this machine has other lists, or another model."""
     lists, files = plan.lists(), plan.model_files()
     found = plan.facts(lists, files)
     other = next((name for name in facts if found.get(name) != facts[name]), None)
@@ -144,7 +144,7 @@ def _ready(plan: Plan, facts: dict[str, Any], share: Share) -> ReadyEngine:
 
 
 def connected(address: str | None) -> Any:
-    """Return Ray, connected. Raises JobError where it is not installed, or nothing answers at the address."""
+    """Return Ray, connected. Raises JobError if it is not installed, or no cluster responds at the address."""
     try:
         import ray  # noqa: PLC0415  # an extra, which takes seconds
         import ray.data  # noqa: PLC0415
@@ -161,10 +161,10 @@ def connected(address: str | None) -> Any:
 
 
 def shares(machines: Sequence[Mapping[str, float]], plan: Plan, cores: int | None) -> tuple[Share, int]:
-    """Return what each actor has of a machine, and how many of them the machines have room for.
+    """Return each actor's share of a machine, and how many actors fit on all machines.
 
-    An actor has a GPU and the cores that come with it, or, where there is none or none is wanted, a group of cores.
-    Raises JobError where no machine has room for one.
+    An actor has a GPU and its part of the cores; without GPUs, a group of cores.
+    Raises JobError if no machine has room for one.
     """
     of_machines = [(int(one.get("CPU", 0)), int(one.get("GPU", 0))) for one in machines]
     with_gpus = [(in_all, gpus) for in_all, gpus in of_machines if gpus]
@@ -181,7 +181,7 @@ def shares(machines: Sequence[Mapping[str, float]], plan: Plan, cores: int | Non
 
 
 def _tables(items: Iterable[NumberedItem]) -> list[Any]:
-    """Return all items as tables, each of what is one task."""
+    """Return all items as tables, one a task."""
     items = iter(items)
     tables = []
     while share := list(islice(items, ITEMS_A_TASK)):

@@ -1,4 +1,4 @@
-"""What a job has found -> one file, written whole or not at all, and beside it one of what failed."""
+"""The outcomes of a job -> one file, written atomically, and beside it one of failures and one of warnings."""
 
 import json
 import os
@@ -21,14 +21,17 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Found = Iterator[tuple[Item, Outcome]]
 
+_ROWS = 65_536
+"""Rows of a row group, which are in memory at the same time."""
+
 
 @dataclass(frozen=True)
 class Findings:
-    """All that there is to write.
+    """What to write.
 
-    outcomes: returns each item with its outcome, in order, and may be called again
-    lists:    that were ranked
-    provenance:  for documents; model, as the service's answers describe it
+    outcomes:   returns each item with its outcome, in order; may be called again
+    lists:      that were ranked
+    provenance: for documents; model, as the service's answers describe it
     """
 
     outcomes: Callable[[], Found]
@@ -69,7 +72,7 @@ FORMS: Mapping[str, Mapping[str, Write]] = {
     ".jsonl": {"jsonl": _json_lines},
     ".parquet": {"parquet": _parquet},
 }
-"""By the output's ending, and by name; the first is what an output of that ending has if no other is asked for."""
+"""By the output's extension, and by name; the first is the default."""
 
 
 def write_output(path: Path, write: Write, findings: Findings) -> None:
@@ -79,13 +82,13 @@ def write_output(path: Path, write: Write, findings: Findings) -> None:
 
 
 def write_errors(path: Path, findings: Findings) -> None:
-    """Write a CSV of the items that failed, or remove it where none did. Raises OSError."""
+    """Write a CSV of the items that failed, or remove it if none did. Raises OSError."""
     failed = ((item, outcome) for item, outcome in findings.outcomes() if isinstance(outcome, Failure))
     _write_beside(path, ("code", "detail"), ((item, (failure.code, failure.detail)) for item, failure in failed))
 
 
 def write_warnings(path: Path, findings: Findings) -> None:
-    """Write a CSV of what a person should know of pictures that were answered, or remove it. Raises OSError."""
+    """Write a CSV of the warnings, or remove it if there are none. Raises OSError."""
     answered = ((item, outcome) for item, outcome in findings.outcomes() if isinstance(outcome, Answer))
     _write_beside(path, ("warning",), ((item, (each,)) for item, answer in answered for each in answer.warnings))
 
@@ -103,9 +106,9 @@ def _write_beside(path: Path, names: tuple[str, ...], rows: Iterator[tuple[Item,
 
 @contextmanager
 def _whole(path: Path) -> Iterator[IO[bytes]]:
-    """Give a new file that takes its name once all of it is on the disk."""
+    """Open a new file that gets its name once all of it is on disk."""
     unfinished = path.with_name(f"{path.name}.unfinished")
-    # What a kill has left, or a link that somebody else has put there: the name goes, what it leads to stays.
+    # Left by a kill, or a link that somebody else has put there, which is removed and not followed.
     unfinished.unlink(missing_ok=True)
     with os.fdopen(os.open(unfinished, _NEW, 0o666), "wb") as file:
         yield file
@@ -125,7 +128,7 @@ def _finding(item: Item, answer: Answer, rankings: tuple[RankedTerms, ...]) -> F
 
 
 def _line(item: Item, outcome: Outcome, findings: Findings) -> dict[str, Any]:
-    """Return what the service's answer to this picture alone has, less what is the same for all of them."""
+    """Return the service's answer to this picture alone, without what is the same for all."""
     image = {"source": item.kind, "place": as_text(item.place), "canvas": item.canvas, "manifest": item.manifest}
     line: dict[str, Any] = {"object_number": item.object_number}
     if isinstance(outcome, Failure):
@@ -147,12 +150,8 @@ def _line(item: Item, outcome: Outcome, findings: Findings) -> dict[str, Any]:
     return line | {"image": image | sent, "lists": lists, **warnings, "model": findings.model, "date": date}
 
 
-_ROWS = 65_536
-"""Of a row group; so many are in memory at a time."""
-
-
 def require_pyarrow() -> None:
-    """Raise JobError where pyarrow, an extra of this package, is not installed."""
+    """Raise JobError if pyarrow, an extra of this package, is not installed."""
     try:
         import pyarrow.parquet  # noqa: F401, PLC0415  # takes 100 MB, which CSV does without
     except ImportError:

@@ -1,4 +1,4 @@
-"""Plan: what is to be found for every picture of a job, and the engine that finds it on this machine."""
+"""Plan: what a job computes for every picture, and the engine that computes it on this machine."""
 
 import sys
 import time
@@ -24,21 +24,21 @@ from service.zero_shot.phrase_lists import OWN_LIST, PhraseList, own_list
 from service.zero_shot.ranking import caveats
 
 MOST_DOCUMENTS = 1_000_000
-"""IIIF manifests and collections that the sources of one job may lead to."""
+"""Most IIIF manifests and collections that one job reads."""
 
 
 IIIF_SECONDS = 120.0
-"""How long one picture of a IIIF server may take, with all that is asked for in vain and every pause."""
+"""Limit for one picture of a IIIF server, with all failed requests and pauses."""
 
 DECODE_SECONDS = 120.0
-"""How long one picture may take to decode: passes go first on all cores, and nobody waits for an answer."""
+"""Limit for decoding one picture: passes of the model have priority, and no client waits."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be found, and with which settings; can be sent to another machine.
+    """What to compute, with which settings; picklable.
 
-    list_names: of served lists; phrases: of one's own, which are a list as well
+    list_names: of served lists; phrases: one's own, which are a list as well
     limits:     of one picture
     """
 
@@ -50,7 +50,7 @@ class Plan:
     limits: ImageLimits
 
     def lists(self) -> tuple[PhraseList, ...]:
-        """Return the lists that are ranked. Raises InvalidList and UnknownList."""
+        """Return the lists to rank. Raises InvalidList and UnknownList."""
         served = served_lists(self.settings)
         for name in self.list_names:
             require_list(served, name)
@@ -58,11 +58,11 @@ class Plan:
         return (*(served[name] for name in self.list_names), *own)
 
     def model_files(self) -> ModelFiles:
-        """Return the model's files, fetched if they are not here. Raises StartError."""
+        """Return the model's files, downloaded if necessary. Raises StartError."""
         return model_files.fetch(self.settings.model, self.settings.revision)
 
     def facts(self, lists: tuple[PhraseList, ...], files: ModelFiles) -> dict[str, Any]:
-        """Return all that an answer depends on but the picture, by names that a person understands."""
+        """Return all that answers depend on besides the picture, by names that a person understands."""
         return {
             "model": [files.model_id, files.revision],
             "lists": [[one.name, one.hash] for one in lists],
@@ -73,22 +73,22 @@ class Plan:
         }
 
     def fetcher(self) -> RetryingFetcher:
-        """Return what fetches pictures and documents as the settings allow."""
+        """Return a fetcher of pictures and documents, as the settings allow."""
         return RetryingFetcher(self.settings.fetch_policy, FetchLimits(self.limits.max_bytes, FETCH_SECONDS))
 
     def iiif(self, documents: int = sys.maxsize) -> IiifReader:
-        """Return what reads so many IIIF documents in all; each of them is bounded, and not their sum."""
+        """Return a reader of so many IIIF documents; each is bounded, their sum is not."""
         return IiifReader(self.fetcher(), IiifBudget(documents, sys.maxsize, sys.maxsize))
 
     def engine(self, files: ModelFiles, lists: tuple[PhraseList, ...], cores: int) -> "ReadyEngine":
-        """Load the model, encode the lists, and return what looks at pictures on so many cores. Raises StartError."""
+        """Load the model, encode the lists, and return an engine on so many cores. Raises StartError."""
         served = {one.name: one for one in lists if one.name != OWN_LIST}
         classifier = load_classifier(self.settings, files, served)
         own = classifier.encode_lists([one for one in lists if one.name == OWN_LIST])
         encoded = (*classifier.lists_named(served), *own)
         model = classifier.model
         iiif = self.iiif()
-        # One more than cores, so that all cores may be at work on pictures that need a process of their own.
+        # One more than cores, so that all cores can work on pictures that need a process of their own.
         decoder = Decoder(self.limits, cores + 1, DECODE_SECONDS)
         reader = ItemReader(
             ImageLoader(self.fetcher(), decoder, fast=self.settings.decode == "fast"),
@@ -102,7 +102,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class ReadyEngine:
-    """An engine, the model that it runs, and what a person should know of its answers."""
+    """An engine, the model that it runs, and warnings about its answers."""
 
     local: LocalEngine
     model: ModelDescription

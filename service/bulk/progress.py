@@ -19,7 +19,7 @@ from service.bulk.items import Answer, Failure, Item, NumberedItem, NumberedOutc
 from service.errors import JobError
 
 _FORMAT = 2
-"""Of this file, which another version of Gaze may have in another form."""
+"""Version of this file's format."""
 
 _PAGE = 1_000
 _COMPLETE = "complete"
@@ -69,7 +69,7 @@ class Progress:
     """The progress file of a job, held by one process at a time."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file, or make it. Raises JobError where it is in use, cannot be had, or is none of these."""
+        """Open or create the file. Raises JobError if it is in use, not accessible, or of another kind."""
         self.path = path
         self._lock = FileLock(f"{path}.lock")
         try:
@@ -116,7 +116,7 @@ class Progress:
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        """Close the file. Raises JobError where it could not be written, to a full disk for one."""
+        """Close the file. Raises JobError if it could not be written, for example to a full disk."""
         self._database.close()
         self._release()
         if isinstance(error, sqlite3.Error):
@@ -128,19 +128,19 @@ class Progress:
         self._lock.release()
 
     def fact(self, name: str) -> Any:
-        """Return what was kept under a name, or None."""
+        """Return the value kept under a name, or None."""
         row = self._database.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
         return json.loads(row[0]) if row else None
 
     def keep(self, facts: Mapping[str, Any]) -> None:
-        """Keep facts, each a value that JSON has, under their names."""
+        """Keep JSON values under their names."""
         rows = [(name, json.dumps(value)) for name, value in facts.items()]
         self._database.executemany("INSERT OR REPLACE INTO fact VALUES (?, ?)", rows)
 
     def add(self, items: Iterable[Item], facts: Mapping[str, Any] = MappingProxyType({})) -> None:
-        """Add all items of the collection, each once, or none: if this is interrupted, it begins anew next time.
+        """Add all items of the collection, each once, in one transaction.
 
-        facts: to keep, as they are once the last item was taken
+        facts: to keep, read after the last item
         """
         insert = f"INSERT OR IGNORE INTO item ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # of constants
         with self._transaction():
@@ -154,7 +154,7 @@ class Progress:
             yield
             self._database.execute("COMMIT")
         finally:
-            if self._database.in_transaction:  # a full disk has ended it already
+            if self._database.in_transaction:  # a full disk ends it
                 self._database.execute("ROLLBACK")
 
     @property
@@ -163,7 +163,7 @@ class Progress:
         return self.fact(_COMPLETE) is not None
 
     def counts(self) -> Counts:
-        """Return how many items there are, and what has become of them."""
+        """Return how many items there are, by outcome."""
         query = (
             "SELECT (SELECT count(*) FROM item), count(*), count(code), count(decoded_width), count(warnings) "
             "FROM outcome"
@@ -183,22 +183,22 @@ class Progress:
             last = page[-1][0]
 
     def write(self, outcomes: Iterable[NumberedOutcome]) -> None:
-        """Write outcomes, all or none; an item's first one counts."""
+        """Write outcomes in one transaction; an item's first outcome counts."""
         insert = "INSERT OR IGNORE INTO outcome VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         with self._transaction():
             self._database.executemany(insert, map(_row_of_outcome, outcomes))
 
     def forget_failures(self) -> None:
-        """Let what failed be looked at once more."""
+        """Delete all failures, so that these items are processed again."""
         self._database.execute("DELETE FROM outcome WHERE code IS NOT NULL")
 
     def broken(self) -> list[NumberedItem]:
-        """Return the items of which it was known that they would fail, before they were looked at."""
+        """Return the items whose source already found something wrong with them."""
         query = f"SELECT number, {_COLUMNS} FROM item WHERE known_code IS NOT NULL ORDER BY number"  # noqa: S608  # as above
         return [_item(row) for row in self._database.execute(query)]
 
     def replace(self, number: int, items: Iterable[Item]) -> None:
-        """Put items in the place of one, behind all others; those that are there already stay as they are."""
+        """Replace an item by others, at the end; existing ones are unchanged."""
         insert = f"INSERT OR IGNORE INTO item ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # as above
         self._database.execute("BEGIN")
         self._database.execute("DELETE FROM outcome WHERE number = ?", (number,))
@@ -217,7 +217,7 @@ class Progress:
 
 
 def remove(path: Path) -> None:
-    """Remove a job's file, whoever made it. Raises JobError where a run is at work on it."""
+    """Remove a job's file. Raises JobError if another run is using it."""
     lock = FileLock(f"{path}.lock")
     try:
         with lock.acquire(timeout=0):
@@ -236,7 +236,7 @@ def _in_use(path: Path) -> JobError:
 
 
 def _create_file(path: Path) -> None:
-    """Make the file where there is none. Raises JobError where it is a link, which SQLite would follow."""
+    """Create the file if there is none. Raises JobError if it is a link, which SQLite would follow."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Rankings as a job keeps them: of each list the places of the first phrases, with their numbers to the last bit.
+"""Rankings as a job stores them: the indices of each list's first phrases, with their exact numbers.
 
 A phrase takes 16 bytes, so that half a million pictures with five phrases of each of ten lists take 0.4 GB.
 """
@@ -19,7 +19,7 @@ _COUNT = struct.Struct("<I")
 
 
 class RankingPacker:
-    """Ranks a job's lists for pictures, as POST /v1/gaze does by its defaults."""
+    """Ranks a job's lists for pictures, as POST /v1/gaze does by default."""
 
     def __init__(
         self, classifier: ZeroShotClassifier, lists: Sequence[EncodedList], top_k: int | None, min_probability: float

@@ -27,6 +27,8 @@ _DECODING_ATTEMPTS = 20
 PAUSES = (1.0, 4.0)
 """Seconds to wait before each retry of a host that did not respond, or was overloaded."""
 
+_Result = TypeVar("_Result")
+
 
 @dataclass(frozen=True)
 class ItemReader:
@@ -68,9 +70,6 @@ class ItemReader:
             except Overloaded:  # others are being decoded, and there is time
                 continue
         raise Overloaded
-
-
-_Result = TypeVar("_Result")
 
 
 def _or_failure(work: Callable[[], _Result]) -> _Result | Failure:

@@ -1,4 +1,4 @@
-"""One run of a job, from its sources to its output, wherever an earlier run of it was stopped."""
+"""One run of a job, from its sources to its output, resuming where an earlier run stopped."""
 
 import math
 import os
@@ -34,7 +34,7 @@ _SECONDS_BETWEEN_WRITES = 1.0
 
 _MAX_KINDS_LISTED = 20
 _SETTINGS, _STARTED, _MODEL, _WRITTEN, _PASSED = "settings", "started", "machine", "written", "passed over"
-"""Keys of what the progress file keeps of the job."""
+"""Keys in the progress file."""
 
 Lists = tuple[PhraseList, ...]
 Start = Callable[[ModelFiles, Lists], tuple[Engine, ModelDescription]]
@@ -45,7 +45,7 @@ Report = Callable[[NumberedOutcome], None]
 
 @dataclass(frozen=True)
 class Output:
-    """Where a job's output goes, and in which form, by its name."""
+    """A job's output: its path, its format by name, and what writes it."""
 
     path: Path
     form: str
@@ -53,23 +53,23 @@ class Output:
 
     @property
     def progress(self) -> Path:
-        """The file that knows how far the job is."""
+        """The progress file."""
         return self.path.with_name(f"{self.path.name}.progress")
 
     @property
     def errors(self) -> Path:
-        """The file of what failed."""
+        """The CSV of failures."""
         return self.path.with_name(f"{self.path.name}.errors.csv")
 
     @property
     def warnings(self) -> Path:
-        """The file of what a person should know of pictures that were answered."""
+        """The CSV of warnings."""
         return self.path.with_name(f"{self.path.name}.warnings.csv")
 
 
 @dataclass(frozen=True)
 class Collection:
-    """What is looked at: sources as they were given, how many items of them at most, and their tables' encoding."""
+    """The input: sources as given, the most items to take of them, and their tables' encoding."""
 
     sources: tuple[str, ...]
     most: int | None
@@ -78,7 +78,7 @@ class Collection:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a run is to go about it; the output does not depend on it, but for the date where the job begins now."""
+    """Options that the output does not depend on, except for the date of a job that begins now."""
 
     date: datetime
     restart: bool
@@ -204,7 +204,7 @@ def _reports(counts: Counts, *, quiet: bool) -> Iterator[Report]:
 
 
 def _items(plan: Plan, collection: Collection, passed: "Counter[str]", *, quiet: bool) -> Iterator[Item]:
-    """Yield the items of all sources. Raises JobError where there is none."""
+    """Yield the items of all sources. Raises JobError if there is none."""
     iiif = plan.iiif(MOST_DOCUMENTS)
     every = (
         item for source in collection.sources for item in items_of(source, iiif.pictures, passed, collection.encoding)
@@ -236,7 +236,7 @@ def _report_remarks(progress: Progress, output: Output) -> None:
 
 
 def _counted(passed: "Counter[str]") -> str:
-    """Return so many of each kind, as in `12 .xmp, 1 hidden`; of many kinds, the most frequent and how many others."""
+    """Return the counts as text, as in `12 .xmp, 1 hidden`; of many kinds, the most frequent and how many others."""
     listed = sorted(passed.most_common(_MAX_KINDS_LISTED), key=lambda each: (-each[1], each[0]))
     others = passed.total() - sum(count for _, count in listed)
     shown = [f"{count} {kind}" for kind, count in listed if count]
@@ -244,13 +244,13 @@ def _counted(passed: "Counter[str]") -> str:
 
 
 def _read_again(plan: Plan, progress: Progress) -> None:
-    """Read once more the folders and documents that could not be read, and add what is in them."""
+    """Read the folders and documents again that could not be read, and add what is in them."""
     iiif = plan.iiif()
     passed = Counter[str](progress.fact(_PASSED))
     for number, item in progress.broken():
         try:
             progress.replace(number, list(items_of(item.place, iiif.pictures, passed)))
-        except (GazeError, JobError):  # it is as it was
+        except (GazeError, JobError):  # unchanged
             continue
     progress.keep({_PASSED: passed})
 
@@ -271,7 +271,7 @@ def _write(output: Output, progress: Progress, lists: Lists) -> None:
 
 
 def _described(model: ModelDescription) -> dict[str, Any]:
-    """Return what the service's answers say of a model."""
+    """Return the model as the service's answers describe it."""
     return {name: getattr(model, name) for name in ("id", "revision", "backend", "precision", "demo")}
 
 

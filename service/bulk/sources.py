@@ -1,4 +1,4 @@
-"""What a job was given -> the pictures that it means: folders, patterns, files, tables, and IIIF documents."""
+"""The sources of a job -> items: folders, patterns, files, CSV tables, and IIIF documents."""
 
 import codecs
 import os
@@ -22,7 +22,7 @@ from service.images.decode import FORMATS
 from service.parsing.csv_files import BrokenCsv, CsvRows
 
 EXTENSIONS = frozenset(extension for each in FORMATS for extension in each.extensions)
-"""Of the files that a folder has, those with these are its pictures, and those without any that begin like one."""
+"""A folder's pictures are its files with these extensions, and those without any that begin like a picture."""
 
 _TABLES = (".csv", ".tsv")
 _FIRST_BYTES = 32
@@ -30,17 +30,29 @@ _HIDDEN, _HIDDEN_FOLDERS, _LINKED_FOLDERS = "hidden", "hidden folders", "linked 
 _FOLDERS, _NO_ENDING = "folders", "without an ending"
 _PATTERN = frozenset("*?[")
 ReadUri = Callable[[str], Iterator[Canvas | Broken]]
-"""Yields the pictures that a IIIF URI leads to."""
+"""Yields the pictures of a IIIF URI."""
+
+_NUMBER = "objectnumber"
+_PICTURES = ("url", "file", "image")
+"""The column with the picture's location: whichever there is; each may hold URLs and file names."""
+
+_MOST_OF_A_HEADER = 65_536
+_BLANK_ROWS = "blank rows"
+_NO_PICTURE = Failure("no_picture", "The table names no picture for this object number.")
+_NAMES_A_PICTURE = re.compile(r"(?:https?|file):\S+|.+\.[a-z][a-z0-9]{1,4}", re.IGNORECASE)
+"""Matches a picture's cell in most tables, and no prose between two separators."""
+
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def items_of(
     source: str, read_uri: ReadUri, passed: "Counter[str] | None" = None, encoding: str | None = None
 ) -> Iterator[Item]:
-    """Yield what a source means, in an order that depends on nothing but its contents.
+    """Yield the items of a source, in an order that depends on its contents alone.
 
-    passed:   counts what is passed over, by ending or by what it is
-    encoding: of a table that does not say it itself
-    Raises JobError where it means nothing, and what read_uri does.
+    passed:   counts what is skipped, by extension or kind
+    encoding: of a table without a byte order mark
+    Raises JobError if there are none, and what read_uri raises.
     """
     passed = Counter() if passed is None else passed
     if source.lower().startswith(("http://", "https://")):
@@ -69,7 +81,7 @@ def _is_table(path: str, encoding: str | None) -> bool:
 
 
 def _in_folder(folder: str, passed: "Counter[str]") -> Iterator[Item]:
-    """Yield the pictures in a folder and the folders in it, by their paths; what begins with a dot is hidden."""
+    """Yield the pictures in a folder and its subfolders, sorted by path, without hidden ones."""
     unreadable: list[OSError] = []
     for place, folders, files in os.walk(folder, onerror=unreadable.append):
         passed[_HIDDEN_FOLDERS] += sum(name.startswith(".") for name in folders)
@@ -88,7 +100,7 @@ def _in_folder(folder: str, passed: "Counter[str]") -> Iterator[Item]:
 
 
 def _no_picture(path: str) -> str | None:
-    """Return None of a picture of a folder, and of any other file what it is counted as."""
+    """Return None for a picture; for any other file, what it is counted as."""
     ending = _ending(path)
     if Path(path).name.startswith("."):
         return _HIDDEN
@@ -100,7 +112,7 @@ def _no_picture(path: str) -> str | None:
 
 
 def _begins_like_a_picture(path: str) -> bool:
-    """Say whether a file's first bytes are those of a format that is read; one that cannot be read is looked at."""
+    """Return whether a file begins like a supported format, or cannot be read, which then is its failure."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  # as above
             return False
@@ -112,13 +124,13 @@ def _begins_like_a_picture(path: str) -> bool:
 
 
 def _ending(path: str) -> str:
-    """Return the ending of a name in lower case; what has no letter or has a blank, as in 1999.7, is none."""
+    """Return a name's extension in lower case; one without letters or with a blank, as in 1999.7, is none."""
     suffix = as_text(Path(path).suffix).lower()
     return suffix if any(map(str.isalpha, suffix)) and " " not in suffix else ""
 
 
 def _matching(pattern: str, passed: "Counter[str]") -> Iterator[Item]:
-    """Yield the files that match, by their paths; `**` goes into no linked folder, which may lead round in a ring."""
+    """Yield the files that match, sorted by path; `**` follows no links, which may be circular."""
     path = Path(pattern)
     named = {part for part in path.parts if part.startswith(".")}
     matching = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
@@ -144,37 +156,24 @@ def _is_file(path: str) -> bool:
 
 
 def _of_file(path: str) -> Item:
-    """Return a file as an item: its name without the ending is all that is known of what it shows."""
+    """Return a file as an item, whose object number is its name without the extension."""
     name = Path(path).name
     return Item(as_text(name.removesuffix(Path(path).suffix) if _ending(path) else name), "file", os.path.abspath(path))  # noqa: PTH100  # as above
 
 
 def _of_canvas(found: Canvas | Broken) -> Item:
-    """Return a canvas as an item: labels such as `1r` are many, so that its URI stands for an object number."""
+    """Return a canvas as an item, whose object number is its URI: labels such as `1r` are not unique."""
     if isinstance(found, Broken):
         return Item(found.id, "url", found.id, failure=Failure(found.error.code, found.error.detail))
     kind: Kind = "service" if found.is_service or ImageUri.parse(found.image) else "url"
-    # A picture of the service's own leads to the service as well, and is there where the service does not answer.
+    # The service's own full image leads to the service as well, and still works if the service does not respond.
     own = ImageUri.parse(found.own_image or "")
     place = found.own_image if own and own.base == found.image and not own.own else None
     return Item(found.id or found.image, kind, place or found.image, found.id, found.manifest)
 
 
-_NUMBER = "objectnumber"
-_PICTURES = ("url", "file", "image")
-"""The column that says where a picture is, whichever there is; each may have addresses and file names."""
-
-_MOST_OF_A_HEADER = 65_536
-_BLANK_ROWS = "blank rows"
-_NO_PICTURE = Failure("no_picture", "The table names no picture for this object number.")
-_NAMES_A_PICTURE = re.compile(r"(?:https?|file):\S+|.+\.[a-z][a-z0-9]{1,4}", re.IGNORECASE)
-"""What the cell of a picture has in most tables, and prose between two separators has not."""
-
-_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-
-
 def is_table(path: Path, encoding: str | None = None) -> bool:
-    """Say whether a file is such a table, by its first line."""
+    """Return whether a file is such a table, by its first line."""
     try:
         with _rows(path, encoding, _MOST_OF_A_HEADER, errors="replace") as rows:
             return _NUMBER in rows.header and any(name in rows.header for name in _PICTURES)
@@ -185,7 +184,7 @@ def is_table(path: Path, encoding: str | None = None) -> bool:
 def rows_of(path: Path, passed: "Counter[str] | None" = None, encoding: str | None = None) -> Iterator[Item]:
     """Yield an item for each row of a CSV with a header; file names are relative to the CSV's own folder.
 
-    passed:   counts what is passed over
+    passed:   counts what is skipped
     encoding: of a file that begins with no byte order mark; else UTF-8
     A row without a picture is an item that fails. Raises JobError, naming file and line.
     """
@@ -207,7 +206,7 @@ def rows_of(path: Path, passed: "Counter[str] | None" = None, encoding: str | No
 
 @contextmanager
 def _rows(path: Path, encoding: str | None, most: int = -1, errors: str = "strict") -> Iterator[CsvRows]:
-    """Give a table's rows; where `most` says how many characters of a line are read, only the first of them count."""
+    """Open a table's rows; if `most` limits the characters read of a line, only the header is valid."""
     try:
         encoding = _encoding(path, encoding)
         with path.open(encoding=encoding, errors=errors, newline="") as file:
@@ -224,7 +223,7 @@ def _rows(path: Path, encoding: str | None, most: int = -1, errors: str = "stric
 
 
 def _encoding(path: Path, otherwise: str | None) -> str:
-    """Return what a file's byte order mark says, which leaves no doubt, or what is said otherwise."""
+    """Return the encoding of a file's byte order mark, or else the given one."""
     with path.open("rb") as file:
         first = file.read(4)
     if first.startswith(_UTF_16) and first != codecs.BOM_UTF32_LE:
@@ -233,7 +232,7 @@ def _encoding(path: Path, otherwise: str | None) -> str:
 
 
 def _columns(path: Path, header: list[str]) -> tuple[int, int]:
-    """Return where the object number and the picture stand in a row."""
+    """Return the columns of the object number and of the picture."""
     pictures = [name for name in _PICTURES if name in header]
     if _NUMBER not in header or not pictures:
         _refuse(path, 1, "the first line must name the columns object_number and one of url, file and image")
@@ -246,7 +245,7 @@ def _columns(path: Path, header: list[str]) -> tuple[int, int]:
 
 
 def _reads_as_a_row(line: str, separator: str, picture: int) -> bool:
-    """Say whether a line that is part of a row would be one by itself, by what it has in the place of a picture."""
+    """Return whether a line within a row would be a row itself, by its cell in the picture's column."""
     cells = line.split(separator)
     return len(cells) > picture and bool(_NAMES_A_PICTURE.fullmatch(cells[picture].strip(' "\r\n')))
 
@@ -266,7 +265,7 @@ def _item(path: Path, line: int, object_number: str, place: str) -> Item:
 
 
 def _path_of(url: str) -> str:
-    """Return the path of a file: URL (RFC 8089); one of another machine's stays as it is, and is not found."""
+    """Return the path of a file: URL (RFC 8089); one of another host is returned unchanged, and not found."""
     path = url[len("file:") :]
     if path.startswith("//"):
         host, slash, path = path[2:].partition("/")
@@ -277,14 +276,14 @@ def _path_of(url: str) -> str:
 
 
 def _as_it_is_spelt(folder: str, place: str) -> str:
-    """Return the path of a file that may be named as Windows, macOS or a URL do: backslashes, another normal form, %20.
+    """Return the path of a file that may be spelt as on Windows or macOS or in a URL: backslashes, Unicode forms, %20.
 
-    What is there under the name as it stands is what is meant.
+    The literal name takes precedence.
     """
     paths = [os.path.abspath(os.path.join(folder, one)) for one in (place, place.replace("\\", "/"), unquote(place))]  # noqa: PTH100, PTH118  # which leave links alone
     if place.isascii() and not {"\\", "%"}.intersection(
         place
-    ):  # as nearly all are, and a disk far away need not be asked of each
+    ):  # as nearly all are; this saves look-ups on network disks
         return paths[0]
     for path in paths:
         spelt = os.sep

@@ -37,7 +37,7 @@ def context(address: str) -> dict[str, Any]:
 
 
 def page_head(findings: Sequence[Finding], provenance: Provenance, page_id: str) -> dict[str, Any]:
-    """Return the page with the IRI page_id, hidden until a person turns it on, without its items."""
+    """Return the page with the IRI page_id, hidden by default, without its items."""
     page: dict[str, Any] = {
         "@context": [f"{provenance.address}{CONTEXT_PATH}", PRESENTATION_CONTEXT],
         "id": page_id,
@@ -73,7 +73,7 @@ def annotations(finding: Finding, provenance: Provenance, picture_id: str) -> It
 
 
 def _bodies(term: Term) -> list[dict[str, Any]]:
-    """Return the term as a concept, where it has a URI, and as text; its language is not known and so not said."""
+    """Return the term as a concept, if it has a URI, and as text, whose language is unknown."""
     text = {"type": "TextualBody", "purpose": "tagging", "value": term.label, "format": "text/plain"}
     if term.uri is None:
         return [text]

@@ -7,7 +7,7 @@ from enum import Enum
 
 @dataclass(frozen=True)
 class Subject:
-    """The picture that something is said of, as far as it is known to whom reads the document.
+    """The picture that a document describes.
 
     object_number: the museum's own number or name of what the picture shows
     url:           where the picture is
@@ -24,7 +24,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Term:
-    """A phrase at its place in a ranking; its probability is relative to the list."""
+    """A phrase of a ranking; its probability is relative to the list."""
 
     rank: int
     label: str
@@ -55,11 +55,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What found it, and when.
+    """The model run that produced findings.
 
     model, revision: of CLIP; revision None for a model that has none
     version:         of Gaze
-    address:         the address of the service, without a slash at its end: what it names starts with this
+    address:         of the service, without a trailing slash: its IRIs start with this
     created:         in UTC
     """
 
@@ -92,5 +92,5 @@ _KINDS = {
 
 
 def kind_of(list_name: str) -> Kind:
-    """Return the kind of a built-in list; OTHER for tools, sites and qualities, and for lists that are not known."""
+    """Return the kind of a built-in list; OTHER for tools, sites and qualities, and for unknown lists."""
     return _KINDS.get(list_name, Kind.OTHER)

@@ -1,4 +1,4 @@
-"""The forms that answers can be had in, by name."""
+"""The document formats of answers, by name."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,13 +13,12 @@ from service.documents.tables import COLLECTIONSPACE, COLLECTIVEACCESS, OMEKA_S,
 
 @dataclass(frozen=True)
 class Format:
-    """A form of document.
+    """A document format.
 
-    render:     findings, the provenance, and the IRI that the document is to have -> its text, to be encoded as UTF-8,
-                in a piece for each finding and some around them
-    bytes_each: about what a prediction takes, beside its texts and the picture's IRI
-    times:      how often, or how much longer, its texts stand there at most
-    table:      for forms that can be written finding by finding; None for documents that are whole or not at all
+    render:     findings, their provenance and the document's IRI -> its text, to be encoded as UTF-8, in parts
+    bytes_each: estimate for a prediction, besides its texts and the picture's IRI
+    times:      how many times, or how many times as long, its texts appear at most
+    table:      for formats that can be written finding by finding
     """
 
     media_type: str
@@ -42,7 +41,7 @@ def _annotations(findings: Sequence[Finding], provenance: Provenance, document_i
 
 
 def _linked_art(findings: Sequence[Finding], provenance: Provenance, _: str) -> Iterator[str]:
-    # Linked Art has one record a document: any other number of them is an array.
+    # A Linked Art document has one record; any other number is an array.
     records = (_json(linked_art(finding, provenance)) for finding in findings)
     if len(findings) == 1:
         yield from records

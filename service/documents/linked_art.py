@@ -1,7 +1,7 @@
 """Findings -> Linked Art 1.0: a record of the object that a picture shows, with what a machine suggests for it.
 
-Linked Art wants attribute assignments used sparingly. So a term becomes one only where an authority's URI says what is
-meant; any other stands in the record as a statement. Nothing is asserted of the object itself.
+Linked Art wants attribute assignments used sparingly. So a term becomes one only if it has an authority's URI; any
+other becomes a statement in the record. Nothing is asserted of the object itself.
 
 Source: Linked Art 1.0, its model (assignments of attributes; creation by artificial intelligence) and JSON schemas.
 """

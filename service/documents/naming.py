@@ -1,4 +1,8 @@
-"""What documents call a picture, a model, a moment and a prediction."""
+"""What documents call a picture, a model, a date and a prediction.
+
+A prediction as one line of text, for a note field, can be read back exactly: it is MARK and then `; name=value` for
+every value. In a value, what would end it or what importers split at is percent-encoded as UTF-8.
+"""
 
 import base64
 import re
@@ -13,9 +17,15 @@ _WRONG_IN_AUTHORITY = re.compile(rf"[{_NOT_IN_IRIS}]|%(?![0-9A-Fa-f]{{2}})")
 _WRONG_AFTER_IT = re.compile(rf"[{_NOT_IN_IRIS}#\[\]]|%(?![0-9A-Fa-f]{{2}})")
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
+Value = str | int | float | None
+MARK = "Machine suggestion, not reviewed"
+_ENDS_A_LINE = "".join(map(chr, [*range(0x20), 0x7F, 0x85, 0x2028, 0x2029]))
+_ENDS_A_VALUE = f'%;|\\"{_ENDS_A_LINE}'
+_ENDS_AN_ITEM = f"|\\{_ENDS_A_LINE}"
+
 
 def escaped_iri(text: str) -> str:
-    """Return an address with the characters that no IRI may have there percent-encoded; all others stay (RFC 3987)."""
+    """Return an address with the characters that are invalid in an IRI percent-encoded (RFC 3987)."""
     authority = text[: _AUTHORITY.match(text).end()]  # type: ignore[union-attr]  # it matches anything
     rest, mark, fragment = text[len(authority) :].partition("#")
     after = (_WRONG_AFTER_IT.sub(_percent_encoded, part) for part in (rest, fragment))
@@ -23,7 +33,7 @@ def escaped_iri(text: str) -> str:
 
 
 def escaped_uri(text: str) -> str:
-    """Return an address with all percent-encoded that no URI may have, which is what is not ASCII too (RFC 3986)."""
+    """Return an address with the characters that are invalid in a URI percent-encoded, all non-ASCII too (RFC 3986)."""
     return re.sub(r"[^\x00-\x7f]", _percent_encoded, escaped_iri(text))
 
 
@@ -53,7 +63,7 @@ def object_number(subject: Subject) -> str | None:
 
 
 def picture_name(subject: Subject, provenance: Provenance) -> str:
-    """Return what a catalogue's record is found by: the object number, else the IRI of the picture."""
+    """Return the key of a catalogue's record: the object number, else the IRI of the picture."""
     return object_number(subject) or picture_iri(subject, provenance)
 
 
@@ -72,16 +82,8 @@ def utc(provenance: Provenance) -> str:
     return provenance.created.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-Value = str | int | float | None
-
-MARK = "Machine suggestion, not reviewed"
-_ENDS_A_LINE = "".join(map(chr, [*range(0x20), 0x7F, 0x85, 0x2028, 0x2029]))
-_ENDS_A_VALUE = f'%;|\\"{_ENDS_A_LINE}'
-_ENDS_AN_ITEM = f"|\\{_ENDS_A_LINE}"
-
-
 def values_of(ranked: RankedTerms, term: Term, provenance: Provenance) -> dict[str, Value]:
-    """Return all that is told of a prediction, by the name that it has everywhere; the date is in UTC."""
+    """Return all values of a prediction by name; the date is in UTC."""
     return {
         "list": ranked.list_name,
         "rank": term.rank,
@@ -99,7 +101,7 @@ def values_of(ranked: RankedTerms, term: Term, provenance: Provenance) -> dict[s
 
 
 def note(ranked: RankedTerms, term: Term, provenance: Provenance) -> str:
-    """Return the note of one prediction; what is not known is left out."""
+    """Return the note of one prediction, without unknown values."""
     values = values_of(ranked, term, provenance)
     known = {name: shown(value) for name, value in values.items() if value is not None}
     fields = (f"{name}={_with_encoded(text, _ENDS_A_VALUE)}" for name, text in known.items())
@@ -107,7 +109,7 @@ def note(ranked: RankedTerms, term: Term, provenance: Provenance) -> str:
 
 
 def item(text: str) -> str:
-    """Return a text that can stand between the bars of a repeated cell: bars, backslashes, line ends are encoded."""
+    """Return a text for a repeated cell: bars, backslashes and line ends are encoded."""
     return _with_encoded(text, _ENDS_AN_ITEM)
 
 
@@ -121,7 +123,7 @@ def shown(value: Value) -> str:
 def _with_encoded(text: str, characters: str) -> str:
     """Return a text with these characters percent-encoded, `%` first if it is one of them.
 
-    One kind after the other: where a text has nothing else, character by character would take forty times as long.
+    One kind after the other: character by character would take forty times as long.
     """
     for character in characters:
         if character in text:

@@ -1,4 +1,9 @@
-"""Findings -> the rows that catalogue systems import, as CSV text."""
+"""Findings -> the rows that catalogue systems import, as CSV (RFC 4180), in UTF-8 without a byte order mark.
+
+No mark, because ResourceSpace refuses it and others would read it as a part of the first header.
+Sources: ResourceSpace's knowledge base and plugin csv_upload; Omeka S, module CSV Import; CollectionSpace's CSV
+importer and its templates for objects; CollectiveAccess' manual on import mappings. docs/recipes.md has the steps.
+"""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,12 +15,20 @@ from service.documents.naming import MARK, Value, escaped_iri, item, note, pictu
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 _QUOTED = re.compile(r'[",\r\n]')
 
+BETWEEN_ITEMS = "|"
+"""Separates the values of a repeated cell: CollectionSpace's own; Omeka S and CollectiveAccess must be told it."""
+
+COLLECTIONSPACE_TYPE = "machine suggestion"
+OMEKA_PRIVATE = 0
+RESOURCESPACE_PENDING_REVIEW = -1
+Row = Sequence[Value]
+
 
 def csv_line(cells: Iterable[Value]) -> str:
-    """Return one line with its line end. No spreadsheet takes a cell for a formula.
+    """Return one line with its line end, in which spreadsheets see no formula.
 
-    A text that begins like one, or with apostrophes and then like one, gets an apostrophe before it. A reader takes one
-    apostrophe away wherever that is what a cell begins with, and has the text again. Numbers stay as they are.
+    A text that begins like one, even after apostrophes, is prefixed with an apostrophe. Readers restore a text by
+    removing one leading apostrophe. Numbers are unchanged.
     """
     return ",".join(quoted(_guarded(cell) if isinstance(cell, str) else shown(cell)) for cell in cells) + "\r\n"
 
@@ -29,19 +42,9 @@ def _guarded(text: str) -> str:
     return f"'{text}" if _FORMULA.match(text) else text
 
 
-BETWEEN_ITEMS = "|"
-"""What parts the values of a repeated cell: CollectionSpace's own, and to be named to Omeka S and CollectiveAccess."""
-
-COLLECTIONSPACE_TYPE = "machine suggestion"
-OMEKA_PRIVATE = 0
-RESOURCESPACE_PENDING_REVIEW = -1
-
-Row = Sequence[Value]
-
-
 @dataclass(frozen=True)
 class Table:
-    """A form of CSV: its columns, and how a finding becomes rows of them. A picture without predictions has no row."""
+    """A CSV format: its columns, and how a finding becomes rows. A picture without predictions has no row."""
 
     columns: tuple[str, ...]
     rows_of: Callable[[Finding, Provenance], Iterable[Row]]

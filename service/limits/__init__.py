@@ -24,7 +24,7 @@ Images:
 
     fetching             FETCH_SLOTS, by Admission.fetching(), which releases the ranking's slot meanwhile (30);
                          FETCH_SECONDS and MAX_REDIRECTS each (22, 24), GAZE_MAX_IMAGE_BYTES once decoded (23)
-    IIIF documents       IiifBudget: documents, bytes, values and tiles of all that one request leads to
+    IIIF documents       IIIF_DOCUMENTS, IIIF_BYTES, IIIF_VALUES, IIIF_TILES a request, by IiifBudget; IIIF_DEPTH
     decoding             a FairSemaphore of one slot a core, with DECODE_SECONDS each (17, 18, 61); of these, all but
                          one may go to decoding processes, for which _MAX_WAITING wait once they stall
     memory of decoding   a FairSemaphore of bytes, which a decoding process is held to by the kernel (13)
@@ -32,7 +32,7 @@ Images:
 
 The model:
 
-    encoder passes       as many at a time as its backend has lanes; what comes meanwhile shares the next (28, 33)
+    encoder passes       Backend.max_concurrent_batches, by DynamicBatcher; what waits shares the next (28, 33)
     phrases              PHRASE_CACHE_BYTES of them are kept, behind a lock of the dictionary alone (42)
     lists                GAZE_MAX_PHRASES and MAX_OWN_LISTS of one request (6)
 

@@ -1,5 +1,6 @@
 """A client's connection, and the request that arrives on it."""
 
+import asyncio
 import re
 import socket
 import time
@@ -10,6 +11,7 @@ from enum import IntEnum
 from typing import Any
 
 BLOCK = 256 * 1024  # bytes that are read at a time
+NOWHERE = bytearray(BLOCK)  # where bytes are read that nobody needs
 
 _LINE_BYTES = 256  # of a request line; the routes of this service are shorter
 _END_OF_HEAD = b"\r\n\r\n"
@@ -21,8 +23,6 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _DISCARD = int(socket.MSG_TRUNC) | int(socket.MSG_DONTWAIT)
 _WITH_FIN = int(socket.MSG_MORE) | int(socket.MSG_DONTWAIT)
 _PEEK = int(socket.MSG_PEEK) | int(socket.MSG_DONTWAIT)
-_nowhere = bytearray(BLOCK)
-_NOTHING = memoryview(b"")
 
 
 class RequestBuffer:
@@ -152,19 +152,17 @@ class Connection:
     server: Any  # the address that it was accepted on
     buffer: RequestBuffer
     state: State = State.RECEIVING
+    timer: asyncio.Timeout | None = None  # which ends what happens on it
     started: float = field(default_factory=time.monotonic)  # the request, with its first byte, or the connection
     moved: float = 0.0  # when something was last sent
-    deadline: float = 0.0  # when the event loop ends what happens on it
     counted: bool = False  # whether the client's quota has been charged with the request
     keep_alive: bool = False  # whether another request may follow
-    unsent: memoryview = _NOTHING  # what is left to send of the answer
     size: int = 0  # bytes of the answer
     early: bytes = b""  # that came before their request's turn
-    discarded: int = 0  # bytes that were read and forgotten
+    is_evicted: bool = False
 
     def __post_init__(self) -> None:
         self.sock.setblocking(False)
-        self.fd = self.sock.fileno()  # asyncio takes sockets as well, and formats them where it looks up in vain
 
     @property
     def peer(self) -> str | None:
@@ -173,8 +171,20 @@ class Connection:
 
     def worth(self) -> tuple[float, ...]:
         """Return what the least useful connection has least of."""
-        received = self.buffer.size if self.state == State.RECEIVING else 0
-        return self.state, received, self.moved if self.state == State.SENDING else self.started
+        state = State.ANSWERING if self.is_evicted else self.state
+        received = self.buffer.size if state == State.RECEIVING else 0
+        return state, received, self.moved if state == State.SENDING else self.started
+
+    def evict(self) -> None:
+        """End what happens on it at once, unless a thread has it."""
+        if self.timer and self.state != State.ANSWERING:
+            self.is_evicted = True
+            self.expire(0.0)
+
+    def expire(self, seconds: float) -> None:
+        """End what happens on it after so many seconds from now."""
+        if self.timer:
+            self.timer.reschedule(time.monotonic() + seconds)
 
     def request(self, deadline: float) -> Iterator[bytes]:
         """Return the request's bytes: those that are here, and then, blocking, those that come before the deadline."""
@@ -192,33 +202,13 @@ class Connection:
                 return
             yield piece
 
-    def begin_to_send(self, answer: bytes) -> None:
-        """Take an answer."""
-        self.sock.setblocking(False)  # which the thread may have changed
-        self.unsent, self.size = memoryview(answer), len(answer)
-
-    def send(self) -> bool:
-        """Send what the system takes of the answer, and return whether all is sent. Raises OSError."""
-        with suppress(BlockingIOError):
-            self.unsent = self.unsent[self.sock.send(self.unsent) :]
-            self.moved = time.monotonic()
-        if not self.unsent:
-            self.unsent = _NOTHING  # which holds the answer's memory no more
-        return not self.unsent
-
     def send_last(self, answer: bytes) -> None:
         """Send an answer that fits into an empty buffer, together with the end of the connection."""
         with suppress(OSError):  # nothing has come, or the client is gone
             if not self.buffer.is_complete:  # what is here is often all that there is
-                self.buffer.skip(self.discard())
+                self.buffer.skip(self.sock.recv_into(NOWHERE, 0, _DISCARD))
         with suppress(OSError):
             self.sock.send(answer, _WITH_FIN)
-
-    def discard(self) -> int:
-        """Read and forget what is here, and return how much; 0 is the end. Raises OSError."""
-        size = self.sock.recv_into(_nowhere, 0, _DISCARD)
-        self.discarded += size
-        return size
 
     def is_drained(self) -> bool:
         """Return whether all that has come was read: closing a socket with unread bytes resets the connection."""
@@ -226,24 +216,6 @@ class Connection:
             return self.buffer.is_complete and not self.early and not self.sock.recv(1, _PEEK)
         except OSError:  # nothing is there, or nobody
             return True
-
-    def begin_again(self, buffer: RequestBuffer, seconds: float) -> bytes:
-        """Wait for another request, for some seconds, and return what has come of it already."""
-        self.buffer, self.counted, self.state = buffer, False, State.IDLE
-        self.started = time.monotonic()
-        self.deadline = self.started + seconds
-        early, self.early = self.early, b""
-        return early
-
-    def begin_to_linger(self, seconds: float) -> bool:
-        """Say that nothing more is sent, and return whether anybody hears that."""
-        try:
-            self.sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            return False
-        self.buffer.take()
-        self.state, self.deadline = State.LINGERING, time.monotonic() + seconds
-        return True
 
 
 def http_head(first_line: str, headers: Iterable[tuple[str, object]]) -> bytes:

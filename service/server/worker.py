@@ -7,7 +7,6 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
 from contextlib import suppress
 from email.utils import formatdate
 from typing import Any
@@ -19,10 +18,17 @@ from gunicorn.workers.base import Worker
 
 from service import errors
 from service.api.access.callers import counted_as
-from service.limits.admission import OTHER_SLOTS, STREAMED_SLOTS, STREAMED_SLOTS_EACH, Admission, PerClientAdmission
+from service.limits.admission import (
+    OTHER_SLOTS,
+    STREAMED_SLOTS,
+    STREAMED_SLOTS_EACH,
+    Admission,
+    ClientSlots,
+    PerClientAdmission,
+)
 from service.limits.threads import TolerantThreadPool, lower_thread_priority
 from service.server import rejection
-from service.server.connection import BLOCK, Connection, RequestBuffer, State, http_head
+from service.server.connection import BLOCK, NOWHERE, Connection, RequestBuffer, State, http_head
 from service.server.handover import DRAIN_PENDING, handover
 from service.server.process_state import admission, shutting_down
 from service.settings import read_settings
@@ -38,7 +44,6 @@ _TICK_SECONDS = 0.2
 _REST_SECONDS = 0.015  # without new connections, where no slot is free: to reject several in a row costs less
 _SWITCH_SECONDS = 0.001  # in which one thread runs Python; the usual 5 ms add up where threads have little to do
 _MAX_ACCEPTS = 64  # connections in a row, before other events have their turn
-_MAX_READS = 8  # from one connection in a row
 _MAX_CONNECTIONS = 950
 _MAX_HELD = 8  # of the largest requests, half received
 _MAX_UNSENT = 64 * 1024**2  # bytes of answers that are not sent yet
@@ -77,8 +82,9 @@ class EventLoop:
         self._rejector = rejection.Rejector(settings)
         self._streamed = PerClientAdmission(STREAMED_SLOTS, STREAMED_SLOTS_EACH)
         self._others = Admission(OTHER_SLOTS)
-        self._connections: set[Connection] = set()
-        self._held_bytes = 0
+        self._unlimited = Admission(_MAX_CONNECTIONS + _MAX_ACCEPTS)
+        self._connections: dict[Connection, asyncio.Task[None]] = {}
+        self._held_bytes = self._unsent_bytes = 0
         self._is_listening = self._is_resting = False
         self._yields_until = math.inf
 
@@ -97,44 +103,38 @@ class EventLoop:
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         master = os.getppid()
         while handover.state != DRAIN_PENDING and os.getppid() == master:
-            await self._tick(notify)
-        self._stop_listening()
+            notify()
+            self._listen()
+            await asyncio.sleep(_TICK_SECONDS)
+        await self._stop_listening()
         until = time.monotonic() + self._cfg.graceful_timeout
         while self._connections and time.monotonic() < until:
-            await self._tick(notify)
+            notify()
+            await asyncio.sleep(_TICK_SECONDS)
         self._threads.shutdown(wait=False)
 
-    async def _tick(self, notify: Callable[[], None]) -> None:
-        notify()
-        self._listen()
-        now = time.monotonic()
-        for conn in [conn for conn in self._connections if conn.deadline <= now]:
-            if conn.state == State.RECEIVING and conn.buffer.head:
-                self._reject(conn, errors.Overloaded("The request's body came too slowly.", retry_after=1))
-            else:
-                self._give_up(conn)
-        await asyncio.sleep(_TICK_SECONDS)
-
-    def _stop_listening(self) -> None:
+    async def _stop_listening(self) -> None:
         """Accept what the kernel has connected, and let no client wait who would be reset in the end."""
         shutting_down.set()
         handover.request_stop()
         self._listen()
-        now = time.monotonic()
+        until = time.monotonic() + 1
         for listener in self._listeners:
-            while self._accept_one(listener) and time.monotonic() < now + 1:
+            while self._accept_one(listener) and time.monotonic() < until:
                 pass
             listener.close()
-        half_here = self._cfg.graceful_timeout - 2 * _LINGER_SECONDS
+        await asyncio.sleep(0)  # each connection has a timer now
         for conn in self._connections:
-            if conn.state in (State.IDLE, State.RECEIVING):
-                conn.deadline = min(conn.deadline, now + (half_here if conn.buffer.size else _STOPPING_IDLE_SECONDS))
+            if conn.timer and conn.state in (State.IDLE, State.RECEIVING):
+                half_here = self._cfg.graceful_timeout - 2 * _LINGER_SECONDS
+                left = (conn.timer.when() or 0.0) - time.monotonic()
+                conn.expire(min(left, half_here if conn.buffer.size else _STOPPING_IDLE_SECONDS))
 
-    # --- a connection is accepted: only where this worker is to, and no other has fewer requests ---
+    # --- connections are accepted only where this worker is to, and no other has fewer requests ---
 
     def _listen(self) -> bool:
         """Begin or stop to accept connections, and return whether they are."""
-        has_room = len(self._connections) <= _MAX_CONNECTIONS and not self._is_resting
+        has_room = len(self._connections) <= _MAX_CONNECTIONS + _MAX_ACCEPTS and not self._is_resting
         wanted = has_room and handover.may_accept and not self._yields()
         if wanted != self._is_listening:
             self._is_listening = wanted
@@ -175,105 +175,171 @@ class EventLoop:
                 log.warning("a connection could not be accepted", reason=error.strerror)
             return False
         conn = Connection(sock, address, self._listeners[listener], RequestBuffer(self._max_head, self._max_body))
-        conn.deadline = conn.started + HEAD_SECONDS
-        self._connections.add(conn)
+        is_rejected = admission.is_full and self._try_reject(conn)
+        if is_rejected and conn.is_drained():
+            sock.close()
+            return True
+        self._connections[conn] = self._loop.create_task(self._serve_connection(conn, is_rejected))
         if len(self._connections) > _MAX_CONNECTIONS:
-            self._give_up(min(self._connections, key=Connection.worth))
-        self._guard(self._on_readable, conn)
-        self._await_more(conn)
+            min(self._connections, key=Connection.worth).evict()
         return True
 
-    # --- its request arrives ---
+    def _try_reject(self, conn: Connection) -> bool:
+        """Reject a client that needs a slot, before it costs a task: under ten times the load there are hundreds."""
+        with suppress(OSError):  # nothing has come yet, or the client is gone
+            conn.early = conn.sock.recv(_HEAD_BLOCK)
+        buffer = RequestBuffer(self._max_head, self._max_body)
+        buffer.add(conn.early)
+        needs_slot = buffer.method_and_path in rejection.INFERENCE_ROUTES
+        if not needs_slot or not buffer.head or (buffer.is_ready and not buffer.is_complete):
+            return False
+        conn.buffer, conn.early = buffer, b""
+        conn.send_last(self._rejector.answer(conn, rejection.NO_SLOT))
+        return True
 
-    def _await_more(self, conn: Connection) -> None:
-        if conn.state in (State.IDLE, State.RECEIVING):
-            self._loop.add_reader(conn.fd, self._guard, self._on_readable, conn)
+    # --- one connection, from its beginning to its end ---
 
-    def _on_readable(self, conn: Connection) -> None:
-        """Read what has come, a head before its body: who is rejected for the head costs no more than that."""
-        for _ in range(_MAX_READS):
-            try:
-                piece = conn.sock.recv(BLOCK if conn.buffer.head else _HEAD_BLOCK)
-            except BlockingIOError:
-                return
-            except OSError:
-                piece = b""
-            if piece:
-                self._receive(conn, piece)
-            elif conn.buffer.head:
-                self._reject(conn, errors.MalformedRequest("The request's body ended before it was whole."))
-            else:
-                self._close(conn)
-            if conn.state != State.RECEIVING:
-                return
-
-    def _receive(self, conn: Connection, piece: bytes) -> None:
-        buffer = conn.buffer
-        if not buffer.size:
-            conn.state, conn.started = State.RECEIVING, time.monotonic()
-            conn.deadline = conn.started + HEAD_SECONDS
-        had_head = bool(buffer.head)
-        buffer.add(piece)
-        self._held_bytes += len(piece)
-        if buffer.head and not had_head and not buffer.is_complete:
-            if error := self._rejector.try_reject(conn):
-                self._reject(conn, error)
-                return
-            conn.deadline = conn.started + self._request_seconds
-            if buffer.expects_continue and not buffer.is_ready:
-                with suppress(OSError):
-                    conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if buffer.is_ready:
-            self._dispatch(conn)
-        while self._held_bytes > _MAX_HELD * self._max_body:
-            receiving = (each for each in self._connections if each.state == State.RECEIVING)
-            self._reject(max(receiving, key=lambda each: each.buffer.size), rejection.NO_SLOT)
-
-    def _dispatch(self, conn: Connection) -> None:
-        """Give the request to a thread, or reject it."""
-        buffer, asked = conn.buffer, conn.buffer.method_and_path
-        slots: Any = admission if asked in rejection.INFERENCE_ROUTES else self._others
-        if not buffer.is_complete:
-            slots = self._streamed.of(counted_as(self._rejector.client(conn)))
-        if not buffer.head:
-            self._reject(conn, errors.RequestTooLarge(rejection.HEAD_TOO_LONG))
-        elif buffer.is_complete and asked[1] in rejection.PROBES:
-            self._submit(self._probe_threads, conn, None)
-        elif slots.try_acquire():
-            self._submit(self._threads, conn, slots)
-        else:
-            self._reject(conn, rejection.NO_SLOT)
-
-    def _reject(self, conn: Connection, error: errors.GazeError) -> None:
-        """Answer in the event loop, and close."""
-        conn.keep_alive = False
-        conn.send_last(self._rejector.answer(conn, error))
-        self._stop_receiving(conn)
-        self._end(conn)
-
-    def _stop_receiving(self, conn: Connection) -> None:
-        self._loop.remove_reader(conn.fd)
-        if conn.state == State.RECEIVING:
-            self._held_bytes -= conn.buffer.size
-        conn.state, conn.deadline = State.ANSWERING, math.inf
-
-    # --- a thread answers it ---
-
-    def _submit(self, threads: Executor, conn: Connection, slots: Any) -> None:
-        self._stop_receiving(conn)
-        threads.submit(self._answer, conn, slots)
-
-    def _answer(self, conn: Connection, slots: Any) -> None:
+    async def _serve_connection(self, conn: Connection, is_rejected: bool) -> None:
         try:
-            answer = self._run_app(conn, has_slot=slots is admission)
+            if not is_rejected and (error := await self._serve_requests(conn)):
+                conn.send_last(self._rejector.answer(conn, error))
+            if not conn.is_drained():
+                await self._linger(conn)
+        except OSError:  # the client is gone, or too slow
+            pass
+        except Exception as error:  # whatever it is: it costs one connection
+            log.error("defect", client=conn.peer, exc_info=error)
+        finally:
+            del self._connections[conn]
+            conn.sock.close()
+
+    async def _serve_requests(self, conn: Connection) -> errors.GazeError | None:
+        """Answer requests until the last, or return why one is rejected. Raises OSError where there is no answer."""
+        try:
+            async with asyncio.timeout(HEAD_SECONDS) as conn.timer:
+                while True:
+                    await self._receive(conn)
+                    await self._send(conn, await self._answer(conn))
+                    if not conn.keep_alive:
+                        return None
+                    conn.buffer, conn.counted = RequestBuffer(self._max_head, self._max_body), False
+                    conn.state, conn.started = State.IDLE, time.monotonic()
+                    conn.expire(self._cfg.keepalive)
+        except errors.GazeError as error:
+            return error
+        except TimeoutError:
+            if conn.state == State.RECEIVING and conn.buffer.head:
+                too_slow = errors.Overloaded("The request's body came too slowly.", retry_after=1)
+                return rejection.NO_SLOT if conn.is_evicted else too_slow
+            if conn.state == State.SENDING:
+                client = self._rejector.client(conn)
+                log.info("the client did not take its answer", client=str(client) if client else None)
+            raise
+
+    async def _receive(self, conn: Connection) -> None:
+        """Read a request until it is complete, or a thread is to read on. Raises GazeError where it is rejected."""
+        buffer = conn.buffer
+        try:
+            while not buffer.is_ready:
+                size = BLOCK if buffer.head else _HEAD_BLOCK  # who is rejected for the head costs no more than that
+                piece, conn.early = conn.early or await self._loop.sock_recv(conn.sock, size), b""
+                if not piece and not buffer.head:
+                    raise ConnectionAbortedError
+                if not piece:
+                    raise errors.MalformedRequest("The request's body ended before it was whole.")
+                if not buffer.size:
+                    conn.state, conn.started = State.RECEIVING, time.monotonic()
+                    conn.expire(HEAD_SECONDS)
+                had_head = bool(buffer.head)
+                buffer.add(piece)
+                self._hold(len(piece))
+                if buffer.head and not had_head and not buffer.is_complete:
+                    self._begin_body(conn)
+                elif buffer.head:
+                    await asyncio.sleep(0)  # others have their turn
+        finally:
+            self._held_bytes -= buffer.size
+
+    def _hold(self, size: int) -> None:
+        self._held_bytes += size
+        if self._held_bytes > _MAX_HELD * self._max_body:
+            receiving = [each for each in self._connections if each.state == State.RECEIVING and not each.is_evicted]
+            max(receiving, key=lambda each: each.buffer.size).evict()
+
+    def _begin_body(self, conn: Connection) -> None:
+        """Reject a request by its head, or wait for its body."""
+        if error := self._rejector.try_reject(conn):
+            raise error
+        conn.expire(conn.started + self._request_seconds - time.monotonic())
+        if conn.buffer.expects_continue and not conn.buffer.is_ready:
+            with suppress(OSError):
+                conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    async def _answer(self, conn: Connection) -> bytes:
+        """Return a thread's answer. Raises GazeError where there is no slot."""
+        buffer, asked = conn.buffer, conn.buffer.method_and_path
+        threads: TolerantThreadPool = self._threads
+        slots: Admission | ClientSlots = self._others
+        if not buffer.head:
+            raise errors.RequestTooLarge(rejection.HEAD_TOO_LONG)
+        if buffer.is_complete and asked[1] in rejection.PROBES:
+            threads, slots = self._probe_threads, self._unlimited
+        elif not buffer.is_complete:
+            slots = self._streamed.of(counted_as(self._rejector.client(conn)))
+        elif asked in rejection.INFERENCE_ROUTES:
+            slots = admission
+        if not slots.try_acquire():
+            raise rejection.NO_SLOT
+        conn.state = State.ANSWERING
+        conn.expire(math.inf)
+        release = slots.release if slots is admission else None  # before the answer is sent
+        try:
+            answer = await self._loop.run_in_executor(threads, self._run, conn, release)
+        finally:
+            if not release:
+                slots.release()
+            self._listen()
+        conn.sock.setblocking(False)  # which the thread may have changed
+        return answer
+
+    async def _send(self, conn: Connection, answer: bytes) -> None:
+        conn.state, conn.size, conn.moved = State.SENDING, len(answer), time.monotonic()
+        conn.expire(SEND_SECONDS)
+        self._unsent_bytes += conn.size
+        try:
+            if self._unsent_bytes > _MAX_UNSENT:
+                min((each for each in self._connections if each.state == State.SENDING), key=Connection.worth).evict()
+            for start in range(0, len(answer), BLOCK):
+                await self._loop.sock_sendall(conn.sock, memoryview(answer)[start : start + BLOCK])
+                conn.moved = time.monotonic()
+        finally:
+            self._unsent_bytes -= conn.size
+
+    async def _linger(self, conn: Connection) -> None:
+        """Let a client that is still sending read the answer.
+
+        It never does where its connection is closed meanwhile (RFC 9112, section 9.6).
+        """
+        conn.sock.shutdown(socket.SHUT_WR)
+        conn.buffer.take()
+        conn.state, left = State.LINGERING, _LINGER_BYTES
+        async with asyncio.timeout(_LINGER_SECONDS) as conn.timer:
+            while left > 0 and (size := await self._loop.sock_recv_into(conn.sock, NOWHERE)):
+                left -= size
+                await asyncio.sleep(0)
+
+    # --- in a thread ---
+
+    def _run(self, conn: Connection, release: Callable[[], None] | None) -> bytes:
+        try:
+            return self._run_app(conn, has_slot=release is not None)
         except Exception as error:  # noqa: BLE001  # it is logged where it is a defect
             conn.keep_alive = False
             request_id = rejection.new_id()  # what came is not to be trusted, not even to be one
-            answer = self._rejector.answer(conn, rejection.error_of(error, request_id), request_id)
-        if slots is admission:  # before the answer is sent; the other slots are for the event loop alone
-            slots.release()
-            slots = None
-        self._loop.call_soon_threadsafe(self._guard, self._on_answered, conn, answer, slots)
+            return self._rejector.answer(conn, rejection.error_of(error, request_id), request_id)
+        finally:
+            if release:
+                release()
 
     def _run_app(self, conn: Connection, *, has_slot: bool) -> bytes:
         """Return the app's answer. Raises what gunicorn's parser raises."""
@@ -298,77 +364,3 @@ class EventLoop:
             "Connection": "keep-alive" if conn.keep_alive else "close",
         }
         return http_head(f"{protocol} {begun[0]}", [*headers.items(), *begun[1]]) + body
-
-    # --- the answer is sent, and the connection kept or closed ---
-
-    def _on_answered(self, conn: Connection, answer: bytes, slots: Any) -> None:
-        if slots:
-            slots.release()
-        self._listen()
-        conn.begin_to_send(answer)
-        self._on_writable(conn)
-
-    def _on_writable(self, conn: Connection) -> None:
-        try:
-            is_sent = conn.send()
-        except OSError:  # the client is gone
-            self._give_up(conn)
-            return
-        if is_sent:
-            if conn.state == State.SENDING:
-                self._loop.remove_writer(conn.fd)
-            self._end(conn)
-        elif conn.state != State.SENDING:
-            conn.state, conn.deadline = State.SENDING, time.monotonic() + SEND_SECONDS
-            self._loop.add_writer(conn.fd, self._guard, self._on_writable, conn)
-            sending = {each for each in self._connections if each.state == State.SENDING}
-            while sum(each.size for each in sending) > _MAX_UNSENT:
-                slowest = min(sending, key=Connection.worth)
-                sending.remove(slowest)
-                self._give_up(slowest)
-
-    def _end(self, conn: Connection) -> None:
-        """Wait for the next request, or close.
-
-        A client that is still sending gets time to read the answer: it never does where its connection is closed
-        meanwhile (RFC 9112, section 9.6).
-        """
-        if conn.keep_alive:
-            early = conn.begin_again(RequestBuffer(self._max_head, self._max_body), self._cfg.keepalive)
-            if early:
-                self._receive(conn, early)
-            self._await_more(conn)
-        elif conn.is_drained() or not conn.begin_to_linger(_LINGER_SECONDS):
-            self._close(conn)
-        else:
-            self._loop.add_reader(conn.fd, self._guard, self._on_lingering, conn)
-
-    def _on_lingering(self, conn: Connection) -> None:
-        size = 0
-        with suppress(OSError):
-            size = conn.discard()
-        if not size or conn.discarded > _LINGER_BYTES:
-            self._close(conn)
-
-    def _give_up(self, conn: Connection) -> None:
-        if conn.state == State.SENDING:
-            client = self._rejector.client(conn)
-            log.info("the client did not take its answer", client=str(client) if client else None)
-        if conn.state != State.ANSWERING or conn.unsent:  # else a thread has it
-            self._close(conn)
-
-    def _close(self, conn: Connection) -> None:
-        if conn.state == State.SENDING:
-            self._loop.remove_writer(conn.fd)
-        elif conn.state != State.ANSWERING:
-            self._stop_receiving(conn)
-        self._connections.discard(conn)
-        conn.sock.close()
-
-    def _guard(self, step: Callable[..., None], conn: Connection, *args: Any) -> None:
-        """Take a step; a defect in it costs one connection, not the event loop with all of them."""
-        try:
-            step(conn, *args)
-        except Exception as error:  # whatever it is
-            log.error("defect", client=conn.peer, exc_info=error)
-            self._close(conn)

@@ -1,4 +1,4 @@
-"""CacheFolder: files that were costly to make, written whole or not at all, and shared between processes."""
+"""CacheFolder: files that are expensive to make, written atomically and shared between processes."""
 
 import contextlib
 import hashlib
@@ -17,22 +17,22 @@ log = structlog.get_logger()
 
 
 class CacheFolder:
-    """A folder that is safe to delete; where it cannot be written to, everything is made anew and nothing is kept."""
+    """A folder that is safe to delete; if it is not writable, nothing is cached."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.complaint: str | None = None
-        """Why something could not be kept, once that has happened."""
+        """Why the first failed write failed."""
 
     def __truediv__(self, name: str) -> Path:
-        """Return the path of an entry, which may not be there."""
+        """Return the path of an entry, which need not exist."""
         return self.path / name
 
     @contextlib.contextmanager
     def lock(self, name: str, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
-        """Hold the one right to make an entry; `waiting` is called once if another process holds it.
+        """Hold the lock on an entry; `waiting` is called once if another process holds it.
 
-        The right ends with its process. Where no lock can be had, two processes may do the same work twice.
+        The lock ends with its process. If no lock can be made, two processes may do the same work.
         """
         with contextlib.ExitStack() as held:
             try:
@@ -51,7 +51,7 @@ class CacheFolder:
             yield
 
     def write(self, name: str, fill: Callable[[Path], object]) -> bool:
-        """Let `fill` make a file or folder at a path of its own, then give it its name; say whether that worked."""
+        """Let `fill` make a file or folder at a temporary path, then rename it; return whether that worked."""
         target = self.path / name
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -59,13 +59,13 @@ class CacheFolder:
                 made = Path(scratch) / target.name
                 fill(made)
                 for file in [made, *made.rglob("*")]:
-                    # Some libraries write for one user alone, and who serves need not be who prepared.
+                    # Some libraries write for one user alone, and the service may run as another.
                     file.chmod(0o755 if file.is_dir() else 0o644)
                     _flush(file)
                 if os.path.lexists(target) and (made.is_dir() or target.is_dir()):
                     target.replace(Path(scratch) / "before")
                 made.replace(target)
-        except Exception as error:  # noqa: BLE001  # each library that writes has its own for a disk that is full
+        except Exception as error:  # noqa: BLE001  # each library raises its own for a full disk
             self._tell(error)
             return False
         return True
@@ -77,7 +77,7 @@ class CacheFolder:
 
     @staticmethod
     def _remove_unfinished(target: Path) -> None:
-        """Remove what a process that was killed has left of an entry that this one alone may make now."""
+        """Remove what a killed process left of an entry, whose lock this one holds."""
         for left in target.parent.glob(f"{_unfinished(target)}*"):
             shutil.rmtree(left, ignore_errors=True)
 
@@ -106,7 +106,7 @@ def digest_of(*texts: str) -> str:
 
 
 def _flush(path: Path) -> None:
-    """Bring a file or a folder's entries to the disk, so that a name never stands for less than all of it."""
+    """Flush a file or a folder's entries to disk, so that a name never refers to a partial file."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

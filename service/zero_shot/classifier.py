@@ -1,10 +1,11 @@
-"""ZeroShotClassifier: images and lists of phrases -> unit features; loaded in the background, and watched."""
+"""The zero-shot classifier: images and lists of phrases -> unit features of one space; how it is loaded and watched."""
 
 import difflib
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import structlog
@@ -19,9 +20,16 @@ from service.zero_shot.phrase_lists import PhraseList
 from service.zero_shot.preprocessing.preparation import ImageInputs
 from service.zero_shot.text_features import Progress, TextFeatures
 
-_TOO_LITTLE_MEMORY = (
-    "The device has too little free memory for this now. Try again after the time that Retry-After gives."
-)
+log = structlog.get_logger()
+
+Report = Callable[[str, int, int], None]
+"""Called with the stage of the start-up, how much of it is done and how much there is."""
+
+RETRY_SECONDS = 5
+WATCHDOG_SECONDS = 1.0
+"""Between two polls of the monitor."""
+
+_OUT_OF_MEMORY = "The device has too little free memory for this now. Try again after the time that Retry-After gives."
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,7 @@ class ZeroShotClassifier:
                 for own in own_lists
             )
         except MemoryError:
-            raise Overloaded(_TOO_LITTLE_MEMORY, retry_after=RETRY_SECONDS) from None
+            raise Overloaded(_OUT_OF_MEMORY, retry_after=RETRY_SECONDS) from None
 
     def encode_images(
         self, prepared: Sequence[ImageInputs], check: CancelCheck = never_cancelled
@@ -86,7 +94,7 @@ class ZeroShotClassifier:
         try:
             return self._encoder.encode_images(prepared, check)
         except MemoryError:
-            raise Overloaded(_TOO_LITTLE_MEMORY, retry_after=RETRY_SECONDS) from None
+            raise Overloaded(_OUT_OF_MEMORY, retry_after=RETRY_SECONDS) from None
 
     def encode_views(self, views: Sequence[Image.Image], check: CancelCheck = never_cancelled) -> NDArray[np.float32]:
         """Return the unit features [n, feature_size] of n RGB pictures at the model's size; raises as encode_images."""
@@ -140,24 +148,6 @@ def encode_served(
     return served
 
 
-log = structlog.get_logger()
-
-Report = Callable[[str, int, int], None]
-"""Called with the stage of the start-up, how much of it is done and how much there is."""
-
-RETRY_SECONDS = 5
-WATCH_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class StartProgress:
-    """The stage of the start-up, and how far it is."""
-
-    stage: str
-    done: int
-    total: int
-
-
 class LoadingClassifier:
     """Loads a classifier in a thread, so that meanwhile the process can answer that it is not ready.
 
@@ -174,7 +164,8 @@ class LoadingClassifier:
         self._on_ready = on_ready
         self._on_failure = on_failure
         self.classifier: ZeroShotClassifier | None = None
-        self._progress = StartProgress("starting", 0, 1)
+        self._progress: dict[str, Any] = {}
+        self._report("starting", 0, 1)
         self._thread = threading.Thread(target=self._run, name="loading", daemon=True)
 
     def start(self) -> "LoadingClassifier":
@@ -191,11 +182,12 @@ class LoadingClassifier:
         """Return the classifier. Raises NotReady, which says how far the start is, while there is none."""
         classifier = self.classifier
         if classifier is None:
-            at = self._progress
+            progress = self._progress
+            stage = progress["stage"]
             raise NotReady(
-                f"The service is still starting ({at.stage}). Try again after the time that Retry-After gives.",
+                f"The service is still starting ({stage}). Try again after the time that Retry-After gives.",
                 retry_after=RETRY_SECONDS,
-                progress={"stage": at.stage, "done": at.done, "total": at.total},
+                progress=progress,
             )
         return classifier
 
@@ -205,11 +197,11 @@ class LoadingClassifier:
             self._on_ready(self.classifier)
         except Exception as error:  # noqa: BLE001  # whatever it is, this process will never be ready
             self.classifier = None
-            self._progress = StartProgress("failed", 0, 1)
+            self._report("failed", 0, 1)
             self._on_failure(error)
 
     def _report(self, stage: str, done: int, total: int) -> None:
-        self._progress = StartProgress(stage, done, total)
+        self._progress = {"stage": stage, "done": done, "total": total}
 
 
 class Watchdog:
@@ -233,7 +225,7 @@ class Watchdog:
     def _run(self) -> None:
         polls = 0
         while True:
-            time.sleep(WATCH_SECONDS)
+            time.sleep(WATCHDOG_SECONDS)
             classifier = self._loading.classifier
             if classifier is None or not classifier.monitor.stalled:
                 polls = 0
@@ -242,7 +234,7 @@ class Watchdog:
             seconds = round(classifier.monitor.seconds_unanswered)
             if polls == 1:
                 log.error("the model does not answer", seconds=seconds)
-            if polls * WATCH_SECONDS >= classifier.monitor.stall_timeout:
+            if polls * WATCHDOG_SECONDS >= classifier.monitor.stall_timeout:
                 log.error("the process ends, because its model does not answer", seconds=seconds)
                 self._end()
                 return

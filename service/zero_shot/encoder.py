@@ -61,12 +61,12 @@ class PhraseCache:
 
 
 def _bytes_of(phrase: str, encoded: EncodedPhrase) -> int:
-    # The objects around the text and the array take some 500 bytes more; an id, with its place in the tuple, 40.
+    # The objects around text and array take some 500 bytes more; an id in its tuple takes 40.
     return 4 * len(phrase) + 40 * len(encoded.token_ids) + encoded.features.nbytes + 500
 
 
 class ClipEncoder:
-    """A model of the CLIP or SigLIP family; safe to call from several threads.
+    """A model of the CLIP or SigLIP family; thread-safe.
 
     model:      describes the model that it runs
     monitor:    tracks its passes
@@ -120,7 +120,7 @@ class ClipEncoder:
         return TextFeatures(features, row_of, tuple(i for i, phrase in enumerate(phrases) if encoded[phrase].cut))
 
     def check_answers(self, *, pictures_only: bool = False) -> None:
-        """Raise CorruptModel if the model cannot take what its tokenizer and preparation make, or gives no numbers."""
+        """Raise CorruptModel if the model does not fit its tokenizer or preprocessing, or returns NaN."""
         try:
             features = [self.encode_images([self.preprocess(Image.new("RGB", (64, 48), "grey"))])]
             if not pictures_only:
@@ -130,7 +130,7 @@ class ClipEncoder:
                 f"The device {self.model.device} has too little free memory for {self.model.id}; set GAZE_DEVICE=cpu "
                 "or take a smaller model."
             ) from None
-        except Exception as error:  # what does not fit together shows in many ways
+        except Exception as error:  # mismatched parts raise anything
             raise CorruptModel(
                 f"The parts of {self.model.id} do not fit together ({type(error).__name__}); "
                 "fetch it anew, or take another model."
@@ -143,7 +143,7 @@ class ClipEncoder:
     def _encode(
         self, phrases: Sequence[str], progress: Progress | None, check: CancelCheck
     ) -> dict[str, EncodedPhrase]:
-        """Return the phrases, each of them once, encoded."""
+        """Return the phrases, each once, encoded."""
         if not phrases:
             return {}
         token_ids, cut = self._loaded.tokenizer(phrases)
@@ -171,9 +171,9 @@ class ClipEncoder:
         ]
 
     def _padded_length(self, tokens: int) -> int:
-        """Return how long a phrase of so many tokens is made: short ones stay, longer ones share a few lengths.
+        """Return the padded length of a phrase of so many tokens: short ones stay, longer ones share a few lengths.
 
-        OpenVINO keeps something for each shape that it has met.
+        OpenVINO keeps memory for each shape.
         """
         return tokens if tokens <= 16 else min(-(-tokens // 8) * 8, max(self.model.max_tokens, tokens))
 
@@ -181,8 +181,7 @@ class ClipEncoder:
         """Return the unit features [n, feature_size] of n phrases of one padded length."""
         length = self._padded_length(len(batch[0]))
         full = [*batch, *[batch[-1]] * (self._loaded.backend.text_batch - len(batch))]
-        # What follows the token that ends a phrase does not count: CLIP's text tower looks back only, and takes the
-        # features at the first such token. [text_batch, length]
+        # Padded with the end token: CLIP's text tower is causal, and pools at the first end token. [text_batch, length]
         token_ids = np.array([ids + ids[-1:] * (length - len(ids)) for ids in full], dtype=np.int64)
         features = self._batcher.text_features(token_ids, check)[: len(batch)]
         unit: NDArray[np.float32] = features / np.linalg.norm(features, axis=-1, keepdims=True)

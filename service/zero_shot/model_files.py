@@ -1,6 +1,6 @@
-"""A model's name -> its files on this machine, fetched from the Hugging Face hub where they are not there yet.
+"""A model's name -> its files on this machine, downloaded from the Hugging Face hub if necessary.
 
-Nothing that is fetched is run: only configuration, tokenizer and weight files are, and no code.
+Only configuration, tokenizer and weight files are downloaded, no code.
 """
 
 import errno
@@ -39,10 +39,10 @@ FAMILIES = ("clip", "siglip", "siglip2")
 """The values of `model_type` in config.json that this service can use."""
 
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
-"""How pictures are prepared; the second is how transformers 5 saves it."""
+"""The configuration of preprocessing; the second is the name in transformers 5."""
 
 _TOKENIZERS = ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model")
-"""One of these is what a tokenizer needs at least."""
+"""A tokenizer needs at least one of these."""
 
 _COMPANIONS = (
     "config.json",
@@ -63,13 +63,13 @@ _WEIGHTS = (
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
-# Else the client tells the hub which program runs it, and asks it for a list of such programs first.
+# Otherwise the client reports to the hub which program runs it.
 constants.HF_HUB_DISABLE_TELEMETRY = True
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A model on this machine: where its files lie, and which it is."""
+    """A model on this machine: its files and its identity."""
 
     directory: Path
     model_id: str
@@ -78,7 +78,7 @@ class ModelFiles:
 
 
 def fetch(model: str, revision: str | None) -> ModelFiles:
-    """Return the model's files, fetching and checking what is missing; with HF_HUB_OFFLINE=1 nothing is asked for.
+    """Return the model's files, downloading and checking what is missing; offline with HF_HUB_OFFLINE=1.
 
     model: a hub id, a directory, or "demo"; revision: of a hub id, None for the pinned one or the hub's main branch.
     Raises UnsuitableModel, CorruptModel or ModelUnavailable.
@@ -91,7 +91,7 @@ def fetch(model: str, revision: str | None) -> ModelFiles:
         )
     revision = revision or _pinned_revision(model)
     if constants.HF_HUB_OFFLINE or _COMMIT.fullmatch(revision):
-        # A commit never changes, so what lies in the cache needs no look at the hub.
+        # A commit never changes, so a cached one needs no request.
         try:
             files = locate(model, revision)
         except StartError:
@@ -108,7 +108,7 @@ def fetch(model: str, revision: str | None) -> ModelFiles:
         explained = _explained(error, model, revision)
         if not (_hub_is_away(error) or _cannot_be_kept(error)):
             raise explained from None
-        # A branch or tag that was fetched before serves on meanwhile.
+        # Use the cached state of a branch or tag meanwhile.
         try:
             files = locate(model, revision)
         except StartError:
@@ -123,7 +123,7 @@ def fetch(model: str, revision: str | None) -> ModelFiles:
 
 
 def locate(model: str, revision: str | None) -> ModelFiles:
-    """Return the model's files as they lie on this machine, without asking the hub for anything.
+    """Return the model's files on this machine, without any request to the hub.
 
     Raises UnsuitableModel, CorruptModel or ModelUnavailable.
     """
@@ -200,7 +200,7 @@ def weight_files(directory: Path) -> tuple[Path, ...]:
 def _is_directory(model: str) -> bool:
     try:
         return model.startswith(("/", ".", "~")) or Path(model).is_dir()
-    except OSError:  # longer than a file's name may be, or in a folder that may not be entered
+    except OSError:  # too long for a file name, or in a folder without permission
         return False
 
 
@@ -209,8 +209,8 @@ def _pinned_revision(model: str) -> str:
 
 
 def _download(model: str, revision: str) -> None:
-    """Bring config.json, and, if the family fits, the rest that is needed into the hub's cache."""
-    # What the client has to say beside its errors is not for whoever waits for one sentence.
+    """Download config.json, and, if the family is supported, the other files into the hub's cache."""
+    # Only errors are of interest here.
     hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     if constants.HF_HUB_DISABLE_PROGRESS_BARS is None and not sys.stderr.isatty():
         disable_progress_bars()
@@ -251,7 +251,7 @@ def _require_files(directory: Path, model: str) -> None:
         missing = ["model.safetensors or pytorch_model.bin"]
     present = {file.name for file in _files_in(directory) if file.is_file()}
     missing += [names[0] for names in (_PROCESSORS, _TOKENIZERS) if present.isdisjoint(names)]
-    # Someone deleted what the link leads to.
+    # Dangling links.
     missing += [file.name for file in _files_in(directory) if file.is_symlink() and not file.exists()]
     if missing:
         raise CorruptModel(f"The model {model} lacks {', '.join(dict.fromkeys(missing))}; {_mend(directory)}")
@@ -266,16 +266,16 @@ def _weights_hash(directory: Path) -> str:
 
 
 def _check_contents(files: ModelFiles) -> None:
-    """Raise CorruptModel if a file differs from the hash that its name in the hub's cache is."""
+    """Raise CorruptModel if a file's hash is not its name in the hub's cache."""
     for file in _files_in(files.directory):
         if not file.is_symlink():
             continue
-        # The first link leads to the hub's hash; from there another may lead on to a store that names files otherwise.
+        # The first link's target is named by the hub's hash; a further link may lead to other names.
         expected = file.readlink().name
         if re.fullmatch(r"[0-9a-f]{64}", expected):
             digest = hashlib.sha256()
         elif _COMMIT.fullmatch(expected):
-            # What git calls a blob's name; the hub uses it for small files.
+            # git's blob hash, which the hub uses for small files.
             digest = hashlib.sha1(b"blob %d\0" % file.stat().st_size, usedforsecurity=False)
         else:
             continue
@@ -324,7 +324,7 @@ def _no_such_name(model: str) -> UnsuitableModel:
 
 
 def _explained(error: Exception, model: str, revision: str) -> StartError:  # noqa: PLR0911  # a table of causes
-    """Turn what the hub's client raised into one sentence that says what to do."""
+    """Turn an error of the hub's client into one sentence that says what to do."""
     causes = list(_chain(error))
     if isinstance(error, HFValidationError):
         return _no_such_name(model)

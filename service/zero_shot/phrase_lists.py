@@ -1,8 +1,7 @@
 """lists/ -> PhraseList(name, labels, template, uris, hash).
 
-A folder of lists holds one file a list, named after it, and may hold a `lists.toml` that says more about them. A
-file is either CSV with the header `label,uri`, in capitals or not, of which the second column may be missing, or plain
-text with one label a line.
+A folder of lists has one file a list, named after it, and optionally a `lists.toml` with details. A file is either CSV
+with the header `label,uri`, of which the second column is optional, or plain text with one label a line.
 """
 
 import hashlib
@@ -21,7 +20,7 @@ from service.errors import InvalidList
 from service.parsing.csv_files import BrokenCsv, CsvRows
 
 OWN_LIST = "phrases"
-"""What phrases that came without a list's name are ranked as; no served list may take this name."""
+"""The name of phrases that are sent without one; no served list may have it."""
 
 LIST_NAME = re.compile(r"[a-z0-9_-]{1,64}")
 MAX_PHRASE_CHARACTERS = 1_000
@@ -46,18 +45,18 @@ class PhraseList:
 
     @cached_property
     def phrases(self) -> tuple[str, ...]:
-        """What CLIP is asked: the template with each label in it, in the order of the labels."""
+        """The template with each label in it, in order."""
         return tuple(self.template.replace("{}", label) for label in self.labels)
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256, in hex, of everything that an answer takes from this list: template, labels and URIs in order."""
+        """SHA-256, in hex, of all that answers depend on: template, labels and URIs in order."""
         contents = json.dumps([self.template, self.labels, self.uris], ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(contents.encode()).hexdigest()
 
 
 def own_list(name: str, labels: tuple[str, ...], template: str) -> PhraseList:
-    """Return the list that a caller sent along with a request."""
+    """Return a list that came with a request."""
     return PhraseList(name, labels, (None,) * len(labels), title=name, template=template)
 
 
@@ -127,7 +126,7 @@ def _read_details(file: Path) -> dict[str, dict[str, str]]:
 
 
 def _place(file: Path, name: str) -> str:
-    """Return the file and the line where the table of a list begins, or the key that stands in a table's place."""
+    """Return the file and the line where a list's table begins, or the key in its place."""
     begins = re.compile(rf"""\s*\[?\s*["']?{re.escape(name)}["']?\s*[\].=]""")
     lines = _read_text(file).split("\n")
     return f"{file}, line {next((number for number, line in enumerate(lines, start=1) if begins.match(line)), 1)}"
@@ -152,7 +151,7 @@ def _read_list(file: Path, details: dict[str, str]) -> PhraseList:
         if len(label) > MAX_PHRASE_CHARACTERS:
             raise InvalidList(f"{file}, line {line}: the label has more than {MAX_PHRASE_CHARACTERS} characters.")
         if "\n" in label:
-            # As after a quote that nothing closes but one in a row far below.
+            # For example after a quote that is closed only in a later row.
             begins = line - label.count("\n")
             raise InvalidList(f"{file}, line {begins}: the label has a line break; close its quote, or take it out.")
         if "\0" in label:
@@ -171,7 +170,7 @@ def _read_list(file: Path, details: dict[str, str]) -> PhraseList:
 def _is_uri(text: str) -> bool:
     try:
         urlsplit(text)
-    except ValueError:  # of what is in brackets and no address
+    except ValueError:  # for example an invalid IPv6 address
         return False
     return bool(_URI.fullmatch(text))
 
@@ -191,7 +190,7 @@ def _read_text(file: Path) -> str:
 def _csv_rows(file: Path, text: str) -> Iterator[tuple[int, str, str]]:
     try:
         rows = CsvRows(io.StringIO(text, newline=""), _COLUMNS)
-        while rows.header and not rows.header[-1]:  # separators too many
+        while rows.header and not rows.header[-1]:  # surplus separators
             rows.header.pop()
         if rows.header not in (["label"], ["label", "uri"], ["uri", "label"]):
             raise InvalidList(f"{file}, line 1: the first line must be 'label,uri' or 'label'.")
@@ -204,7 +203,7 @@ def _csv_rows(file: Path, text: str) -> Iterator[tuple[int, str, str]]:
 
 
 def _begins_like_a_csv(text: str) -> bool:
-    """Say whether the first line names the two columns of a CSV, which would be an odd phrase."""
+    """Return whether the first line is the header of a CSV, which would be an odd phrase."""
     try:
         return set(_COLUMNS).issubset(CsvRows(io.StringIO(text, newline=""), _COLUMNS).header)
     except BrokenCsv:

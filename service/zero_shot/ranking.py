@@ -1,4 +1,4 @@
-"""Ranking: one list and one picture -> the list's phrases, best first, and, where it is asked for, how far to trust it.
+"""Ranking: one list and one picture -> the list's phrases, best first, and on request how far to trust them.
 
 The zero-shot classifier of CLIP (Radford et al. 2021, section 3.1): a list of phrases is a matrix of unit text
 features; an image's features times that matrix, times the logit scale, are the logits of a softmax over the list.
@@ -35,9 +35,9 @@ DEMO = (
 
 @dataclass(frozen=True)
 class RankOptions:
-    """How a list is ranked, how much of the ranking is told, and what else of it.
+    """How a list is ranked, how many phrases are returned, and with what.
 
-    top_k: of how many phrases; None for all
+    top_k: None for all
     """
 
     top_k: int | None = None
@@ -48,7 +48,7 @@ class RankOptions:
 
 @dataclass(frozen=True)
 class Scores:
-    """How the phrases of one list fare for one image; all are [count], in the order of the list."""
+    """The scores of a list's phrases for one image; each [count], in the order of the list."""
 
     similarities: NDArray[np.float32]
     logits: NDArray[np.float64]
@@ -56,7 +56,7 @@ class Scores:
 
     @property
     def log_probabilities(self) -> NDArray[np.float64]:
-        """The logarithms of the probabilities, also of those that are too small for a number."""
+        """The logarithms of the probabilities, also of those that underflow."""
         below = self.logits - self.logits.max()
         return np.asarray(below - np.log(np.exp(below).sum()))
 
@@ -65,7 +65,7 @@ class Scores:
 class Prediction:
     """One phrase of a ranking; `probability` is relative to its list, `similarity` is a cosine.
 
-    lift, near_tie_group, stability: where they were asked for
+    lift, near_tie_group, stability: None unless requested
     """
 
     rank: int
@@ -81,7 +81,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class First:
-    """The phrase that comes first."""
+    """The first phrase of a ranking."""
 
     label: str
     probability: float
@@ -89,9 +89,9 @@ class First:
 
 @dataclass(frozen=True)
 class Stability:
-    """What comes first where the picture is seen differently, and where the list is asked in other templates.
+    """What comes first in other views of the picture, and with other templates of the list.
 
-    edges_matter: whether another phrase comes first, by more than a near tie, with all of the picture in view
+    edges_matter: whether another phrase comes first, by more than a near tie, if all of the picture is in view
     """
 
     views: dict[str, First]
@@ -110,7 +110,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The most probable phrases of one list, and what was asked about the ranking."""
+    """The first phrases of one list, and what was requested besides."""
 
     phrase_list: PhraseList
     predictions: tuple[Prediction, ...]
@@ -122,7 +122,7 @@ class Ranking:
 class Ranker:
     """Ranks lists for the pictures of one request or one job.
 
-    Raises Overloaded, and what `check` does, where neutral pictures or phrases have to be encoded first.
+    Raises Overloaded, and what `check` raises, if neutral pictures or phrases have to be encoded first.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class Ranker:
         self._neutral = classifier.neutral(check) if wants_neutral else None
 
     def rank(self, views: ViewFeatures, encoded: EncodedList) -> Ranking:
-        """Return a list's ranking for a picture: best first, equal ones in list order; raises as the constructor does.
+        """Return a list's ranking for a picture: best first, ties in list order; raises as the constructor does.
 
         The softmax is over all phrases of the list, before it is cut to `top_k`.
         views: the unit features [feature_size] of the picture, or of its views by name, the one to rank by first
@@ -179,16 +179,16 @@ class Ranker:
         )
 
     def scores(self, image_features: Features, encoded: EncodedList) -> Scores:
-        """Return how the phrases of a list fare for an image with these unit features [feature_size]."""
+        """Return the scores of a list's phrases for an image with these unit features [feature_size]."""
         model = self._classifier.model
         similarities = cosines(image_features, encoded.text_features)
         logits = model.logit_scale * similarities.astype(np.float64) + model.logit_bias
         return Scores(similarities, logits, _softmax(logits))
 
     def order(self, scores: Scores, ranked_by: NDArray[np.float64] | None = None) -> NDArray[np.intp]:
-        """Return the indices of the phrases that are told, best first.
+        """Return the indices of the phrases to return, best first.
 
-        ranked_by: [count], what puts them in their order; the logits where it is not given
+        ranked_by: [count], what to sort by; by default the logits
         """
         ranked_by = scores.logits if ranked_by is None else ranked_by
         probable = np.flatnonzero(scores.probabilities >= self._options.min_probability)
@@ -210,7 +210,7 @@ class Ranker:
     def _stability(
         self, views: Mapping[str, Features], encoded: EncodedList, told: NDArray[np.intp]
     ) -> tuple[Stability, dict[int, PhraseStability]]:
-        """Return what is known of the list, and of its phrases at the places `told`."""
+        """Return the stability of the list, and of its phrases at the indices `told`."""
         seen = {name: self.scores(features, encoded) for name, features in views.items()}
         asked = self._in_templates(next(iter(views.values())), encoded, told)
         labels = encoded.phrase_list.labels
@@ -227,7 +227,7 @@ class Ranker:
     def _in_templates(
         self, image_features: Features, encoded: EncodedList, told: NDArray[np.intp]
     ) -> dict[str, Scores]:
-        """Return how some phrases of a list fare against each other, in the list's own words and in other templates."""
+        """Return the scores of some phrases among each other, in the list's own template and in others."""
         own = encoded.phrase_list
         phrases = tuple(own.phrases[index] for index in told)
         templates = [template for template in TEMPLATES if template != own.template]
@@ -249,18 +249,18 @@ def cosines(image_features: Features, text_features: TextFeatures) -> NDArray[np
 
 
 def highest_first(values: NDArray[np.float64], top_k: int | None) -> NDArray[np.intp]:
-    """Return the indices of the highest values, equal ones in list order, without sorting all of a long list."""
-    if top_k is None or top_k >= values.size:  # so it is of none, too
+    """Return the indices of the highest values, ties in list order, without sorting all of a long list."""
+    if top_k is None or top_k >= values.size:
         return np.argsort(-values, kind="stable")
     lowest = np.partition(values, values.size - top_k)[values.size - top_k]
-    candidates = np.flatnonzero(values >= lowest)  # more than top_k where some are equal to the lowest
+    candidates = np.flatnonzero(values >= lowest)  # more than top_k if some equal the lowest
     return candidates[np.argsort(-values[candidates], kind="stable")][:top_k]
 
 
 def caveats(model: ModelDescription, lists: Sequence[EncodedList], *, ranked: bool = True) -> list[str]:
-    """Return a sentence for each thing that makes what this model says of these lists mean less than it seems to.
+    """Return a sentence for each reason to distrust what this model says of these lists.
 
-    ranked: whether it ranks them
+    ranked: whether they are ranked
     """
     sentences = [DEMO] if model.demo else []
     for encoded in lists:
@@ -285,7 +285,7 @@ def _first(scores: Scores, labels: Sequence[str]) -> First:
 
 
 def _edges_matter(crop: Scores, pad: Scores) -> bool:
-    """Say whether another phrase comes first with all of the picture in view, and by more than a near tie."""
+    """Return whether another phrase comes first, by more than a near tie, if all of the picture is in view."""
     ahead = pad.similarities.max() - pad.similarities[int(crop.logits.argmax())]
     return bool(ahead >= NEAR_TIE_SIMILARITY)
 

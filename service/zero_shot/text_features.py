@@ -1,4 +1,4 @@
-"""TextFeatureFiles: the text features of lists, kept on disk from one start to the next."""
+"""Text features of phrases, and the files that keep those of lists from one start to the next."""
 
 import hashlib
 import json
@@ -23,18 +23,18 @@ Progress = Callable[[int, int], object]
 """Called with how many are done and how many there are in all."""
 
 _FORMAT = 1
-"""Raised when older files must not be used any more."""
+"""Increment to invalidate older files."""
 
 
 @dataclass(frozen=True)
 class TextFeatures:
     """The unit text features of n phrases.
 
-    Phrases that the tokenizer makes the same share one row, so that their similarities are equal to the last bit.
+    Phrases with the same tokens share one row, so that their similarities are equal to the last bit.
 
     features: [rows, feature_size] float32, each of unit length
     row_of:   [n], the row of each phrase
-    cut:      the indices of the phrases that were cut at the model's token limit
+    cut:      the indices of the phrases that were truncated
     """
 
     features: NDArray[np.float32]
@@ -46,10 +46,10 @@ EncodeText = Callable[[Sequence[str], Progress], TextFeatures]
 
 
 class TextFeatureFiles:
-    """One file of safetensors for each list's exact phrases, mapped, so that processes share its memory.
+    """One safetensors file for each list's exact phrases, memory-mapped, so that processes share it.
 
-    A file is of one model (id, revision and the rest of its files), backend, device and precision. Its metadata,
-    checksum and shapes are looked at: one that is cut short, broken or of something else is logged and made anew.
+    A file belongs to one model (id, revision and the rest of its files), backend, device and precision. Its metadata,
+    checksum and shapes are verified: one that is truncated, corrupt or of something else is logged and rebuilt.
     """
 
     def __init__(self, cache: CacheFolder, fingerprint: str, model: ModelDescription) -> None:
@@ -67,7 +67,7 @@ class TextFeatureFiles:
         progress: Progress,
         waiting: Callable[[], object] = lambda: None,
     ) -> TextFeatures:
-        """Return the features of a list's phrases: read, or encoded and kept.
+        """Return the features of a list's phrases: from its file, or encoded and written to it.
 
         One process encodes while others wait for it; `waiting` is called if this one has to.
         name: the list's, for the log.
@@ -80,7 +80,7 @@ class TextFeatureFiles:
                     encoded = encode(phrases, progress)
                     log.info("text features encoded", list=name, phrases=len(phrases))
                     if self._cache.write(entry, lambda path: self._write(path, encoded, hashed)):
-                        # From here on the memory is the file's, which other processes map as well.
+                        # Mapped rather than kept in memory of this process alone.
                         return self._read(entry, hashed, len(phrases)) or encoded
                     return encoded
         log.info("text features read", list=name, phrases=len(phrases))
@@ -115,7 +115,7 @@ class TextFeatureFiles:
 
 
 def _mapped(path: Path) -> TextFeatures:
-    """Return what a whole file of safetensors holds, as views of the mapped file.
+    """Return the tensors of a safetensors file as views of the mapped file.
 
     Eight bytes give the length of a JSON header, which gives each tensor's place in the bytes that follow
     (github.com/huggingface/safetensors, "Format"); the library itself would copy them.

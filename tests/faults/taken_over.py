@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from service import app as module
+from service.images import loader as module
 from service.images.isolation.decoder import Decoder
 from tests.support.hostile_decoder import PROGRAM
 

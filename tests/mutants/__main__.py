@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--related", action="store_true", help="no tests but those that know the module")
     parser.add_argument("--processes", type=int, default=1, help="how many defects are tried at a time")
     parser.add_argument("--list", action="store_true", help="say where each defect would be planted, and run nothing")
-    parser.add_argument("--out", type=Path, help="a file to which each result is added, as a line of JSON")
+    parser.add_argument("--out", type=Path, help="a file of results, as lines of JSON; what it has is not tried again")
     options = parser.parse_args(arguments)
     chosen = [each for each in DEFECTS if options.only in each.name or options.only in each.file]
     if not chosen:
@@ -47,7 +47,9 @@ def main(arguments: list[str]) -> int:
             print(f"{Tree(REPOSITORY).place_of(defect).relative_to(REPOSITORY)}: {defect.name}")
         return 0
     os.nice(10)
-    survived = 0
+    known = _results(options.out)
+    survived = sum(known[each.name] is None for each in chosen if each.name in known)
+    untried = [each for each in chosen if each.name not in known]
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         trees: SimpleQueue[Tree] = SimpleQueue()
         for number in range(options.processes):
@@ -63,7 +65,7 @@ def main(arguments: list[str]) -> int:
                 trees.put(tree)
 
         with ThreadPoolExecutor(options.processes) as pool:
-            for defect, found in zip(chosen, pool.map(tried, chosen), strict=True):
+            for defect, found in zip(untried, pool.map(tried, untried), strict=True):
                 survived += found.test is None
                 print(f"{'SURVIVED' if found.test is None else 'caught':9}{found.seconds:6.0f} s  {defect.name}")
                 print(f"{'':19}{defect.file}: {found.test or 'no test failed'}", flush=True)
@@ -73,6 +75,12 @@ def main(arguments: list[str]) -> int:
     by = "make test" if options.quick else "all tests"
     print(f"{len(chosen) - survived} of {len(chosen)} defects are caught by {by}")
     return int(survived > (MAY_SURVIVE_QUICK if options.quick else MAY_SURVIVE))
+
+
+def _results(file: Path | None) -> dict[str, str | None]:
+    """Return the tests that have found defects, by the defect's name; None for one that survived."""
+    lines = file.read_text(encoding="utf-8").splitlines() if file and file.exists() else []
+    return {line["name"]: line["test"] for line in map(json.loads, lines)}
 
 
 def _misplaced(defects: list[Defect]) -> Iterator[str]:

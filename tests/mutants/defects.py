@@ -159,11 +159,11 @@ _IMAGES = (
         "if min(width, height) <= min_short_side:",
     ),
     Defect(
-        "a JPEG with several large profiles is decoded in the process that answers",
+        "a JPEG with two profiles is decoded in the process that answers",
         "images/decoders/jpeg.py",
         "if profiles > 1 or not colour.is_plain(",
         "if not colour.is_plain(",
-        ("ordinary", "decoder"),
+        ("ordinary",),
     ),
     Defect(
         "what a decoding process says may have samples that are no numbers",
@@ -199,12 +199,14 @@ _ZERO_SHOT = (
         "zero_shot/preprocessing/preparation.py",
         "left, top = (small.width - width) // 2, (small.height - height) // 2\n        return small.crop",
         "left, top = (small.width - width + 1) // 2, (small.height - height + 1) // 2\n        return small.crop",
+        ("framing",),
     ),
     Defect(
         "high pictures are resized along the rows first, otherwise than Pillow does it",
         "zero_shot/preprocessing/preparation.py",
         "height - size[1] > 2 * (width - size[0])",
         "height - size[1] > 4 * (width - size[0])",
+        ("resizing",),
     ),
     Defect(
         "a phrase of just as many tokens as the model reads is told as cut",
@@ -217,6 +219,7 @@ _ZERO_SHOT = (
         "zero_shot/encoder.py",
         "self._phrases.move_to_end(phrase)",
         "self._phrases.move_to_end(phrase, last=False)",
+        ("phrase_cache",),
     ),
     Defect(
         "text features of one precision are taken for those of another",
@@ -229,7 +232,7 @@ _ZERO_SHOT = (
         "zero_shot/backends/openvino_cache.py",
         '("openvino", "torch", "transformers")',
         '("torch", "transformers")',
-        ("converted",),
+        ("openvino_cache",),
     ),
     Defect(
         "requests of several pictures get each other's features from one pass",
@@ -242,6 +245,7 @@ _ZERO_SHOT = (
         "zero_shot/batching.py",
         "self._failing_since = None\n                self._last_success",
         "self._last_success",
+        ("pulse", "passes_that_fail"),
     ),
     Defect(
         "two threads use the tokenizer at once",
@@ -251,16 +255,17 @@ _ZERO_SHOT = (
     ),
     Defect(
         "a model that was stuck now and then is ended although it is well",
-        "zero_shot/loading.py",
+        "zero_shot/classifier.py",
         "                polls = 0\n                continue",
         "                continue",
+        ("watchdog",),
     ),
     Defect(
         "features that are no numbers pass for those of torch",
         "zero_shot/backends/openvino_cache.py",
         "if not cosine >= MIN_COSINE:",
         "if cosine < MIN_COSINE:",
-        ("converted", "proof"),
+        ("openvino_cache", "parity_check"),
     ),
 )
 
@@ -402,7 +407,7 @@ _BULK = (
         "bulk/reading.py",
         "self._unresponsive.discard(host)",
         "pass",
-        ("bulk_patience",),
+        ("bulk_reading",),
     ),
     Defect(
         "a job's file is not closed at its end",

@@ -60,16 +60,20 @@ class TestRuns:
         tests = self._tree.root / "tests"
         every = sorted(tests.glob("test_*.py"))
         stem = self._place.stem.strip("_")
-        names = {*self._known, stem, f"{self._place.parent.name}_{stem}"}
-        named = [path for path in every if path.stem.removeprefix("test_") in names]
+        known = [path for path in every if path.stem.removeprefix("test_") in self._known]
+        yield known
+        names = (stem, f"{self._place.parent.name}_{stem}")
+        named = [path for path in every if path not in known and path.stem.removeprefix("test_") in names]
         yield named
         dotted = ".".join(self._place.relative_to(self._tree.root).with_suffix("").parts)
         package, _, module = dotted.rpartition(".")
         imports = re.compile(rf"(from|import) {re.escape(dotted)}\b|from {re.escape(package)} import .*\b{module}\b")
-        importing = [path for path in every if path not in named and imports.search(path.read_text(encoding="utf-8"))]
+        importing = [
+            path for path in every if path not in (*known, *named) and imports.search(path.read_text(encoding="utf-8"))
+        ]
         yield importing
         if not related_only:
-            yield [path for path in every if path not in named and path not in importing]
+            yield [path for path in every if path not in (*known, *named, *importing)]
 
     def _first_failing(self, files: list[Path]) -> str | None:
         others = set(self._tree.root.glob("tests/test_*.py")).difference(files)

@@ -119,7 +119,7 @@ def compare(before: Path, after: Path) -> int:
 
 
 def _read(file: Path) -> dict[str, dict[str, Any]]:
-    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
     return {line["name"]: line for line in lines}
 
 

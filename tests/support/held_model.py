@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.zero_shot import batching as pulses
+from service.zero_shot import batching
 from service.zero_shot.backends.base import LoadedModel
 from service.zero_shot.batching import InferenceMonitor
 from service.zero_shot.classifier import LoadingClassifier, ZeroShotClassifier
@@ -95,8 +95,8 @@ class HeldModel:
 
 def with_stall_timeout(monkeypatch: pytest.MonkeyPatch, stall_timeout: float) -> HeldModel:
     """Return a model that answers, and that is given up after so many seconds, however long its passes took before."""
-    monkeypatch.setattr(pulses, "MIN_STALL_TIMEOUT", stall_timeout)
-    monkeypatch.setattr(pulses, "MAX_STALL_TIMEOUT", stall_timeout)
+    monkeypatch.setattr(batching, "MIN_STALL_TIMEOUT", stall_timeout)
+    monkeypatch.setattr(batching, "MAX_STALL_TIMEOUT", stall_timeout)
     return HeldModel()
 
 

@@ -1,1 +1,1 @@
-"""What runs a model: torch, OpenVINO, and the conversion of one to the other with its proof."""
+"""What runs a model: torch, OpenVINO, the export of one to the other, and the checks of a model."""

@@ -1,4 +1,4 @@
-"""What runs a model: the two towers of a CLIP, as passes over arrays; plain numpy outside."""
+"""The interface of backends: the two towers of a CLIP, on numpy arrays."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,7 +12,7 @@ from service.zero_shot.preprocessing.tokenizer import PhraseTokenizer
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """Which model answers, and the numbers that a caller may want to know of it."""
+    """A model's identity, and the numbers that describe it."""
 
     id: str
     revision: str | None
@@ -29,16 +29,16 @@ class ModelDescription:
 
 
 class Backend(Protocol):
-    """Runs the image tower and the text tower; its features are as the model gives them, of any length."""
+    """Runs the image tower and the text tower; features are not normalised."""
 
     max_concurrent_batches: int
-    """Passes that may run side by side: one on a CPU, because a pass uses all its cores."""
+    """Passes that may run at the same time: one on a CPU, because a pass uses all cores."""
 
     image_batch: int
-    """The most pictures of one pass."""
+    """The most pictures in one pass."""
 
     text_batch: int
-    """The phrases of one pass."""
+    """The number of phrases in one pass."""
 
     def image_features(self, inputs: ImageInputs) -> NDArray[np.float32]:
         """Return the features [n, feature_size] of n prepared pictures, stacked along the first axis."""
@@ -49,7 +49,7 @@ class Backend(Protocol):
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model that is ready to run, with what prepares its pictures and its phrases."""
+    """A model that is ready to run, with its preprocessing and tokenizer."""
 
     description: ModelDescription
     backend: Backend

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from service.zero_shot.preprocessing.preparation import ImageInputs
 
-# Importing OpenVINO would else report to Google Analytics from a process of its own, and leave a folder in the user's
-# home. Without this package it uses a stand-in that does nothing; None makes it seem not to be installed.
+# On import OpenVINO would report to Google Analytics, from a process of its own, and leave a folder in the user's home.
+# Without this package it uses a stand-in that does nothing; None makes it seem not to be installed.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 import openvino  # noqa: E402
@@ -43,18 +43,18 @@ class OpenVinoBackend:
     ) -> None:
         """Compile the image tower; a tower is a file in OpenVINO's format, or a model in memory.
 
-        precision: "float32", or "bfloat16" where the processor has it. Raises RuntimeError, as OpenVINO does.
+        precision: "float32", or "bfloat16" if the processor supports it. Raises RuntimeError, as OpenVINO does.
         """
         self._core = openvino.Core()
         self._options = {
-            # Without this some processors would compute in half precision unasked.
+            # Without this some processors would default to half precision.
             "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
             "NUM_STREAMS": 1,
             "INFERENCE_NUM_THREADS": threads,
-            # Threads that are bound to cores wait where a decoder, or another worker's pass, has taken that core.
+            # Pinned threads would wait for a core that a decoder or another worker is using.
             "ENABLE_CPU_PINNING": False,
         }
-        # Read at once, so that the cache may be deleted meanwhile; its weights are mapped and take no memory yet.
+        # Read now, so that the cache may be deleted later; its weights are mapped and take no memory yet.
         self._text_model = self._core.read_model(text_tower) if isinstance(text_tower, Path) else text_tower
         self._text_source = text_tower
         self._text_tower: openvino.InferRequest | None = None
@@ -84,7 +84,7 @@ class OpenVinoBackend:
 
 
 def processor_has_bfloat16() -> bool:
-    """Say whether the processor computes in bfloat16 by itself."""
+    """Return whether the processor supports bfloat16 natively."""
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 

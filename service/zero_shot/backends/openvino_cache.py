@@ -1,4 +1,4 @@
-"""Models converted for OpenVINO, as they lie in the cache: one folder a model, which runs without torch."""
+"""Models converted for OpenVINO in the cache: one folder a model, which runs without torch."""
 
 import hashlib
 import json
@@ -26,14 +26,14 @@ TOKENIZER = "tokenizer.json"
 SAMPLE_FEATURES = "sample_features.npy"
 _MODEL = "model.json"
 _FORMAT = 3
-"""Raised when older entries must not be used any more."""
+"""Increment to invalidate older entries."""
 
 
 @dataclass(frozen=True)
 class Unconvertible:
-    """What keeps a model from being run by OpenVINO: a reason for the log.
+    """Why OpenVINO cannot run a model, for the log.
 
-    lasting: True where another try would find the same
+    lasting: whether another attempt would fail as well
     """
 
     reason: str
@@ -42,9 +42,9 @@ class Unconvertible:
 
 @dataclass(frozen=True)
 class CachedModel:
-    """What running a model takes besides its towers and its tokenizer.
+    """What is needed to run a model besides its towers and its tokenizer.
 
-    has_tokenizer_file: False where the tokenizer is one that only transformers can read
+    has_tokenizer_file: False if only transformers can read its tokenizer
     """
 
     description: ModelDescription
@@ -54,7 +54,7 @@ class CachedModel:
 
 
 def entry_of(files: ModelFiles, fingerprint: str) -> str:
-    """Return the name of a model's entry in the cache; it changes with the model's contents and what converts it."""
+    """Return the name of a model's entry in the cache; it depends on the model's contents and on what converts it."""
     converted_by = (
         platform.machine(),
         *(version(name) for name in ("openvino", "torch", "transformers")),
@@ -64,19 +64,19 @@ def entry_of(files: ModelFiles, fingerprint: str) -> str:
 
 
 def write_cached(folder: Path, converted: CachedModel) -> None:
-    """Complete a folder that holds the towers with what else there is to know, and a checksum of each file."""
+    """Complete a folder that has the towers with the rest, and a checksum of each file."""
     checksums = {file.name: _checksum(file) for file in sorted(folder.iterdir())}
     _write_contents(folder, {**asdict(converted), "checksums": checksums})
 
 
 def write_unconvertible(folder: Path, verdict: Unconvertible) -> None:
-    """Make a folder that says why the model is not in it, so that nobody tries again."""
+    """Make a folder that says why the model is not in it, so that it is not attempted again."""
     folder.mkdir()
     _write_contents(folder, {"unsuitable": verdict.reason})
 
 
 def read_cached(cache: CacheFolder, entry: str) -> CachedModel | Unconvertible | None:
-    """Return what an entry of the cache holds; None, and a line in the log, if it is not there or not whole."""
+    """Return an entry of the cache; None if it does not exist, or is corrupt, which is logged."""
     folder = cache / entry
     try:
         if not (folder / _MODEL).exists():
@@ -96,9 +96,9 @@ def read_cached(cache: CacheFolder, entry: str) -> CachedModel | Unconvertible |
 def load_cached(
     folder: Path, converted: CachedModel, files: ModelFiles, precision: str, threads: int, *, compare: bool
 ) -> LoadedModel | Unconvertible:
-    """Return the converted model that a folder holds, ready to run on the CPU, or why it cannot run on this one.
+    """Return a folder's model, ready to run on the CPU, or why it cannot run on this one.
 
-    compare: whether its float32 features are compared with torch's once more; it may be from another machine
+    compare: whether to compare its float32 features with torch's again; it may be from another machine
     """
     description = replace(converted.description, backend="openvino", precision=precision, device="cpu")
     try:
@@ -115,7 +115,7 @@ def load_cached(
             cosine = lowest_cosine(np.load(folder / SAMPLE_FEATURES), sample_features(loaded))
             if not cosine >= MIN_COSINE:
                 return Unconvertible(f"its features differ on this machine (cosine {cosine:.7f})", lasting=False)
-    except (RuntimeError, OSError, ValueError) as error:  # the first is what OpenVINO raises of everything
+    except (RuntimeError, OSError, ValueError) as error:  # OpenVINO raises RuntimeError for everything
         return Unconvertible(f"it cannot be run ({type(error).__name__})", lasting=False)
     return loaded
 

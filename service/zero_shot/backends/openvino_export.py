@@ -98,7 +98,7 @@ def to_openvino(loaded: LoadedModel) -> Towers:
     if not isinstance(loaded.backend, TorchBackend):
         raise TypeError("only what torch runs can be converted")
     model = loaded.backend.model
-    # Not the pictures that will be compared, nor as many: what tracing froze of these must show then.
+    # Other pictures than those of the comparison, and fewer, so that constants frozen by tracing are detected.
     pixel_values = np.stack([loaded.preprocess(picture)["pixel_values"] for picture in pictures(seed=1)[:2]])
     token_ids, _ = loaded.tokenizer(PHRASES[:1] * 2)
     model.requires_grad_(False)
@@ -119,6 +119,6 @@ def _traced(tower: _Tower, example: torch.Tensor) -> openvino.Model:
 
     frontend = openvino.frontend.FrontEndManager().load_by_framework("pytorch")
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # of branches that are the same for every input of these shapes
+        warnings.simplefilter("ignore")  # about branches that are constant for these shapes
         decoder = TorchScriptPythonDecoder(tower, example_input={"inputs": example})
         return frontend.convert(frontend.load(decoder))

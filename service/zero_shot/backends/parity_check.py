@@ -28,25 +28,6 @@ PHRASES = (
 )
 """From short to truncated; one of them is padded."""
 
-
-def pictures(seed: int = 0) -> list[Image.Image]:
-    """Return four pictures of smooth random colours, others for another seed."""
-    small = np.random.default_rng(seed).integers(0, 256, (4, 7, 9, 3), dtype=np.uint8)
-    return [Image.fromarray(picture).resize((640, 480), Image.Resampling.BICUBIC) for picture in small]
-
-
-def sample_features(loaded: LoadedModel) -> NDArray[np.float32]:
-    """Return a model's unit features of the pictures and the phrases, [n, feature_size]."""
-    encoder = ClipEncoder(loaded)
-    image_features = encoder.encode_images([encoder.preprocess(picture) for picture in pictures()])
-    return np.concatenate([image_features, encoder.encode_text(PHRASES).features])
-
-
-def lowest_cosine(features: NDArray[np.float32], others: NDArray[np.float32]) -> float:
-    """Return the lowest cosine of two sets of unit features, row by row; NaN if one has no number."""
-    return float((features * others).sum(axis=1).min())
-
-
 TOKENIZER_SAMPLES = (
     *("stone", "a red circle", "A RED CIRCLE", "A Painting of TWO Ships", "oil on canvas", "OIL ON CANVAS."),
     *("The Night Watch, 1642", "it's the artist's own", "DON'T", "they've we'll I'd you're", "c. 1,234.5 km"),
@@ -73,6 +54,24 @@ _LONGEST = "a red circle on a blue background, a blue square on a red background
 
 _SAME_COSINE = 0.999_99
 """Features with at least this cosine count as the same; rounding stays above it in every precision."""
+
+
+def pictures(seed: int = 0) -> list[Image.Image]:
+    """Return four pictures of smooth random colours, others for another seed."""
+    small = np.random.default_rng(seed).integers(0, 256, (4, 7, 9, 3), dtype=np.uint8)
+    return [Image.fromarray(picture).resize((640, 480), Image.Resampling.BICUBIC) for picture in small]
+
+
+def sample_features(loaded: LoadedModel) -> NDArray[np.float32]:
+    """Return a model's unit features of the pictures and the phrases, [n, feature_size]."""
+    encoder = ClipEncoder(loaded)
+    image_features = encoder.encode_images([encoder.preprocess(picture) for picture in pictures()])
+    return np.concatenate([image_features, encoder.encode_text(PHRASES).features])
+
+
+def lowest_cosine(features: NDArray[np.float32], others: NDArray[np.float32]) -> float:
+    """Return the lowest cosine of two sets of unit features, row by row; NaN if one has no number."""
+    return float((features * others).sum(axis=1).min())
 
 
 def check_model(loaded: LoadedModel, files: ModelFiles) -> None:
@@ -111,7 +110,7 @@ def _check_phrases_differ(encoder: ClipEncoder) -> None:
     circle, square, longer, longest = encoded.features[encoded.row_of]
     for number, first, second in ((1, circle, square), (2, circle, longer), (3, longer, longest)):
         if number == 3 and 2 in encoded.cut:
-            return  # a window of so few tokens holds no more of the one than of the other
+            return  # the token limit is too low to tell them apart
         if not float(first @ second) < _SAME_COSINE:
             before = phrases[0] if number < 3 else phrases[2]
             raise CorruptModel(

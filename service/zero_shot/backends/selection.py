@@ -1,4 +1,4 @@
-"""A model's files -> the model, on the fastest backend that is exact on this machine, or on the one asked for."""
+"""A model's files -> the model, on the fastest backend that is exact on this machine, or on the configured one."""
 
 import ctypes
 from collections.abc import Callable
@@ -50,12 +50,11 @@ def load_model(
 ) -> LoadedModel:
     """Return the model; `waiting` is called if another process is converting it.
 
-    compare: whether a model that was converted before is compared with torch's features once more, and one that torch
-    runs is checked; each is checked when it is converted.
+    compare: whether to compare a cached conversion with torch's features again, and to check a model that torch runs;
+    each is checked when it is converted.
 
-    On a CPU OpenVINO is faster than torch and gives the same features, which is checked when a model is converted;
-    where it does not, torch runs the model.
-    Raises CorruptModel, UnsuitableModel, or InvalidSettings where what is asked for cannot be had.
+    On a CPU OpenVINO is faster than torch, with the same features, which is checked; otherwise torch runs the model.
+    Raises CorruptModel, UnsuitableModel, or InvalidSettings if the settings cannot be met.
     """
     device = computing.device
     if device == "auto":
@@ -79,7 +78,7 @@ def load_model(
 
 
 def _check_precision(precision: str) -> None:
-    """Raise InvalidSettings if the processor cannot compute in this precision, or only in slow steps."""
+    """Raise InvalidSettings if the processor does not support this precision natively."""
     if precision == "float16":
         raise InvalidSettings("GAZE_PRECISION is float16, which takes a CUDA device; on a CPU say float32 or bfloat16.")
     if precision == "bfloat16" and not processor_has_bfloat16():
@@ -138,11 +137,11 @@ def _convert(
 
 
 def has_cuda() -> bool:
-    """Tell whether there is a CUDA device; torch is imported only where there is a driver for one."""
+    """Return whether there is a CUDA device; torch is imported only if there is a driver."""
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:
-        return False  # no driver, so torch need not be asked
+        return False  # no driver
     import torch  # noqa: PLC0415  # as above
 
     return torch.cuda.is_available()

@@ -1,4 +1,4 @@
-"""TorchBackend: a model in torch, on a CPU or a CUDA device; loads models in transformers' format."""
+"""TorchBackend: a model in torch, on a CPU or a CUDA device, loaded from transformers' format."""
 
 import json
 import math
@@ -24,21 +24,21 @@ _CLASSES: dict[str, Any] = {
     "siglip": transformers.SiglipModel,
     "siglip2": transformers.Siglip2Model,
 }
-_WANT_OF_MEMORY = ("CUDA error: out of memory", "_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED")
-"""What torch's errors say of it that have no class of their own."""
+_OUT_OF_MEMORY = ("CUDA error: out of memory", "_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED")
+"""Parts of out-of-memory errors that have no class of their own."""
 
 _OF_A_TOWER = re.compile(r"(text|vision)_model\.(?!embeddings\.position_ids)")
 _LEAST_TOKENS = 3
-"""One of a phrase, and those that begin and end it."""
+"""Begin, one of a phrase, end."""
 
 _MOST_UNMADE = 0.01
-"""The share of a vocabulary that may be of no use, as added words are that a file does not name as such."""
+"""The share of a vocabulary that may lack merges, such as added words that are not marked as such."""
 
 
 class TorchBackend:
-    """Runs a model in torch; on CUDA, one pass's pictures are copied while another computes.
+    """Runs a model in torch; on CUDA, one batch is copied while another computes.
 
-    Raises torch's RuntimeError where a CUDA device has too little free memory even to begin.
+    Raises torch's RuntimeError if a CUDA device is out of memory from the start.
     """
 
     def __init__(self, model: Any, place: torch.device) -> None:
@@ -46,10 +46,10 @@ class TorchBackend:
         self._place = place
         on_cuda = place.type == "cuda"
         self.max_concurrent_batches = 2 if on_cuda else 1
-        # On the CPU torch's features depend a little on how many pictures there are, and must not on who else asks.
+        # On the CPU torch's features depend a little on the batch size, and must not depend on other requests.
         self.image_batch = 64 if on_cuda else 1
         self.text_batch = 64 if on_cuda else 8
-        self._lanes = _cuda_lanes(self.max_concurrent_batches, place, model.dtype) if on_cuda else None
+        self._streams = _cuda_threads(self.max_concurrent_batches, place, model.dtype) if on_cuda else None
 
     def image_features(self, inputs: ImageInputs) -> NDArray[np.float32]:
         """Return the features [n, feature_size] of n prepared pictures. Raises MemoryError."""
@@ -57,17 +57,17 @@ class TorchBackend:
 
     def text_features(self, token_ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the features [n, feature_size] of n phrases of the same number of tokens. Raises MemoryError."""
-        # All are of one length, so there is nothing to mask; SigLIP's padding was learnt from and is not masked either.
+        # All have one length, so there is nothing to mask; SigLIP was trained with unmasked padding.
         return self._pass(self.model.get_text_features, {"input_ids": token_ids})
 
     def _pass(self, tower: Callable[..., Any], inputs: ImageInputs) -> NDArray[np.float32]:
-        if self._lanes is None:
+        if self._streams is None:
             return self._compute(tower, inputs)
-        lane = self._lanes.get()
+        thread = self._streams.get()
         try:
-            return lane.submit(self._compute, tower, inputs).result()
+            return thread.submit(self._compute, tower, inputs).result()
         finally:
-            self._lanes.put(lane)
+            self._streams.put(thread)
 
     def _compute(self, tower: Callable[..., Any], inputs: ImageInputs) -> NDArray[np.float32]:
         try:
@@ -76,27 +76,27 @@ class TorchBackend:
                 on_cpu: NDArray[np.float32] = features.float().cpu().numpy()
                 return on_cpu
         except RuntimeError as error:
-            if not _is_for_want_of_memory(error):
+            if not _is_out_of_memory(error):
                 raise
             reason = str(error)
-        # Out here torch's error is gone, and with it the frames that hold what the pass has on the device already.
+        # Only out here are torch's error and its frames gone, which hold the pass's tensors on the device.
         raise MemoryError(reason)
 
     def _placed(self, array: NDArray[Any]) -> torch.Tensor:
         tensor = torch.from_numpy(array)
         if self._place.type == "cuda":
-            # Only from pinned memory does a copy run beside the computing of another stream.
+            # Only copies from pinned memory overlap with another stream's computation.
             tensor = tensor.pin_memory().to(self._place, non_blocking=True)
         return tensor.to(self.model.dtype) if tensor.is_floating_point() else tensor
 
 
-def _cuda_lanes(
+def _cuda_threads(
     max_concurrent_batches: int, place: torch.device, dtype: torch.dtype
 ) -> queue.SimpleQueue[ThreadPoolExecutor]:
     """Return threads with a CUDA stream each.
 
-    cuBLAS keeps some 100 MB on the device for every thread that has ever computed, so callers' threads must not; and
-    these take it at the start, because later there may be none.
+    cuBLAS allocates some 100 MB on the device for every thread that computes, so callers' threads must not; these
+    allocate it at the start, because later there may be none left.
     """
     free: queue.SimpleQueue[ThreadPoolExecutor] = queue.SimpleQueue()
 
@@ -106,23 +106,23 @@ def _cuda_lanes(
         torch.nn.functional.linear(some, some, some[0])
 
     for _ in range(max_concurrent_batches):
-        lane = ThreadPoolExecutor(1, "pass")
-        lane.submit(begin).result()
-        free.put(lane)
+        thread = ThreadPoolExecutor(1, "pass")
+        thread.submit(begin).result()
+        free.put(thread)
     return free
 
 
-def _is_for_want_of_memory(error: RuntimeError) -> bool:
-    """Tell whether torch's allocator, CUDA itself or one of its libraries had too little memory."""
-    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in _WANT_OF_MEMORY)
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether torch's allocator, CUDA or one of its libraries ran out of memory."""
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in _OUT_OF_MEMORY)
 
 
 def load_torch(files: ModelFiles, device: str, precision: str, threads: int) -> LoadedModel:
-    """Load a model from its directory; no code that lies there is run.
+    """Load a model from its directory, without running code from there.
 
     device: "auto", "cpu" or "cuda"; precision: "auto" (float16 on CUDA, else float32), "float32", "bfloat16" or
     "float16"; threads: for a pass on the CPU.
-    Raises CorruptModel, UnsuitableModel, or InvalidSettings where there is no such device, or it has no such precision.
+    Raises CorruptModel, UnsuitableModel, or InvalidSettings if there is no such device or precision.
     """
     transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -169,7 +169,7 @@ def load_torch(files: ModelFiles, device: str, precision: str, threads: int) -> 
     try:
         backend = TorchBackend(model.to(place, dtype), place)
     except RuntimeError as error:
-        if not _is_for_want_of_memory(error):
+        if not _is_out_of_memory(error):
             raise
         raise InvalidSettings(
             f"The device {place.type} has too little free memory for {files.model_id}; set GAZE_DEVICE=cpu or take "
@@ -209,22 +209,22 @@ def _load_model(files: ModelFiles, family: str) -> Any:
             use_safetensors=safetensors,
             weights_only=True,
             local_files_only=True,
-            # Said here, because config.json may name a repository of code for it.
+            # Explicit, because config.json may name a code repository for it.
             attn_implementation="sdpa",
             output_loading_info=True,
         )
-    except Exception as error:  # as above: a broken file shows in many ways
+    except Exception as error:  # loaders raise anything for a broken file
         raise CorruptModel(
             f"The weights of {files.model_id} cannot be loaded ({type(error).__name__}); "
             f"put whole files into {files.directory}, or delete it and start again."
         ) from error
-    # transformers would fill in what is missing with random numbers and say so in a log only.
+    # transformers would initialise missing weights at random and only log it.
     if report["missing_keys"] or report["mismatched_keys"]:
         raise CorruptModel(
             f"The weights of {files.model_id} are not whole: {len(report['missing_keys'])} are missing and "
             f"{len(report['mismatched_keys'])} have another shape; put whole files into {files.directory}."
         )
-    # What config.json leaves out of a tower, transformers leaves out, too.
+    # transformers ignores weights of layers that config.json leaves out.
     left_out = [name for name in report["unexpected_keys"] if _OF_A_TOWER.search(name)]
     if left_out:
         raise CorruptModel(
@@ -235,7 +235,7 @@ def _load_model(files: ModelFiles, family: str) -> Any:
 
 
 def _check_merges(files: ModelFiles, tokenizer: Any) -> None:
-    """Raise CorruptModel if CLIP's tokenizer lacks some of the merges that make the words of its vocabulary."""
+    """Raise CorruptModel if CLIP's tokenizer lacks merges for words of its vocabulary."""
     fast = getattr(tokenizer, "backend_tokenizer", None)
     contents = json.loads(fast.to_str())["model"] if fast else {}
     if contents.get("type") != "BPE" or not contents.get("end_of_word_suffix"):
@@ -252,7 +252,7 @@ def _check_merges(files: ModelFiles, tokenizer: Any) -> None:
 
 
 def _check_end_of_siglip(files: ModelFiles, tokenizer: Any) -> None:
-    """Raise CorruptModel if a SigLIP's tokenizer does not end phrases with the token that all it learnt from had."""
+    """Raise CorruptModel if a SigLIP's tokenizer does not end phrases with the end token that it was trained with."""
     ids = tokenizer(["a red circle"])["input_ids"][0]
     end, filling = tokenizer.eos_token_id, tokenizer.pad_token_id
     if end is None or filling is None or end not in ids[-1:]:
@@ -263,11 +263,11 @@ def _check_end_of_siglip(files: ModelFiles, tokenizer: Any) -> None:
 
 
 def _check_end(files: ModelFiles, tokenizer: Any, end: Any) -> None:
-    """Raise CorruptModel if CLIP's text tower would not find the token that ends a phrase.
+    """Raise CorruptModel if CLIP's text tower would not find a phrase's end token.
 
-    Its features are those at that token: the highest of all where config.json says 2, as it once did everywhere, else
-    the first of the id that it says; where there is none, those at the first token, the same for every phrase.
-    (transformers' CLIPTextModel.forward)
+    It pools at that token: at the highest id if config.json has the legacy value 2, else at the first token of the
+    configured id; if there is none, at the first token, the same for every phrase (transformers'
+    CLIPTextModel.forward).
     """
     (*words, last), (*_, other_last) = tokenizer(["a red circle on a blue background", "oil on canvas"])["input_ids"]
     if last != other_last or last in words:
@@ -287,7 +287,7 @@ def _check_end(files: ModelFiles, tokenizer: Any, end: Any) -> None:
 def _image_size(vision_config: Any) -> int:
     if hasattr(vision_config, "image_size"):
         return int(vision_config.image_size)
-    # SigLIP 2 with native aspect ratios has a number of patches and no fixed size; this is a square of as many.
+    # SigLIP 2 with native aspect ratios has a number of patches and no fixed size: a square of as many.
     return int(vision_config.patch_size * math.isqrt(vision_config.num_patches))
 
 

@@ -1,4 +1,4 @@
-"""How far a ranking is to be trusted: how evenly its probabilities lie, and which phrases have no order among them."""
+"""Certainty of a ranking: the entropy of its probabilities, and which phrases are near ties."""
 
 from dataclasses import dataclass
 
@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 NEAR_TIE_SIMILARITY = 0.004
-"""Neighbours in a ranking whose similarities differ by less are near ties: their order is not to be trusted.
+"""Neighbours in a ranking whose similarities differ by less are near ties: their order means nothing.
 
-On the demo model the difference of two neighbours changes by 0.003 in the middle when a picture is saved again as JPEG
+On the demo model the difference of two neighbours changes by 0.003 in the median when a picture is saved again as JPEG
 of quality 90 or loses a row and a column of pixels (python -m benchmarks.near_ties). At a logit scale of 100 the first
 of two that are 0.004 apart is 1.5 times as probable as the second.
 """
@@ -16,11 +16,11 @@ of two that are 0.004 apart is 1.5 times as probable as the second.
 
 @dataclass(frozen=True)
 class Certainty:
-    """What the probabilities of all phrases of one list say of the list's ranking.
+    """How certain a list's ranking is, from the probabilities of all its phrases.
 
-    entropy:         in bits; 0 where one phrase has all the probability, log2(count) where all have the same
+    entropy:         in bits; 0 if one phrase has all the probability, log2(count) if all have the same
     effective_count: 2 ** entropy, the number of equally probable phrases that would be as uncertain
-    margin:          probability of the first phrase less that of the second, or 1 where there is no second
+    margin:          probability of the first phrase minus that of the second; 1 if there is no second
     group_of:        [count], the number of each phrase's group of near ties, 1 the group of the most similar phrase
     """
 
@@ -42,8 +42,7 @@ def certainty(similarities: NDArray[np.float32], probabilities: NDArray[np.float
 def near_ties(similarities: NDArray[np.float32]) -> NDArray[np.intp]:
     """Return the number of each phrase's group, 1 for the most similar: [count].
 
-    A group ends where the next phrase's similarity is lower by NEAR_TIE_SIMILARITY or more, so that phrases whose
-    similarities differ by less are always of one group.
+    A group ends before a phrase whose similarity is lower by NEAR_TIE_SIMILARITY or more.
     """
     order = np.argsort(-similarities, kind="stable")
     steps = -np.diff(similarities[order].astype(np.float64)) >= NEAR_TIE_SIMILARITY

@@ -1,12 +1,12 @@
-"""Heat maps: what part of a picture raises a phrase, found by covering parts of the picture and asking again.
+"""Heat maps: which part of a picture raises a phrase, found by occluding parts of the picture.
 
-Occlusion (Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks", section 4.2) joined with what
-its reverse says, a picture of which one part alone is left (Petsiuk, Das & Saenko 2018, "RISE: Randomized Input
-Sampling for Explanation of Black-box Models"). It asks nothing of the model but features, so that it is the same on
-every backend, and shows what the model that answers really does; gradients and attention were not there to be had.
+Occlusion (Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks", section 4.2) combined with its
+reverse, a picture of which one part alone is left (Petsiuk, Das & Saenko 2018, "RISE: Randomized Input
+Sampling for Explanation of Black-box Models"). It needs only features, so it is the same on every
+backend, and explains the very model that answers; gradients and attention are not available.
 
-What it does not show: why a part matters, where a thing's outline is, and what matters only together with what stands
-far from it. A part is a soft disc of about a third of the picture's side, so that a map is no sharper than that.
+It does not show why a part matters, an object's outline, or what matters only in combination with distant parts. A part
+is a soft disc of about a third of the picture's side, which is also a map's resolution.
 """
 
 from collections.abc import Sequence
@@ -21,19 +21,19 @@ from service.zero_shot.interpretation.certainty import NEAR_TIE_SIMILARITY
 METHOD = "occlusion and isolation of 25 soft discs (Zeiler & Fergus 2014; Petsiuk et al. 2018)"
 
 FLAT_SIMILARITY = NEAR_TIE_SIMILARITY
-"""A map is flat where no disc's gain differs from another's by more: what is covered changes next to nothing."""
+"""A map is flat if no two discs' gains differ by more."""
 
 _A_SIDE = 5
 _MARGIN = 0.18
 _RADIUS = 0.12
-"""Discs stand in rows of five, the first and the last this far from the edges, and fall off like a bell curve with
-this standard deviation; all as shares of the picture's side. Measured: python -m benchmarks.heat_maps."""
+"""Discs form a grid of five by five with this margin, are Gaussian with this standard deviation, in shares of the side.
+Measured: python -m benchmarks.heat_maps."""
 
 _BLUR = 0.18
-"""What is covered is blurred by this share of the side: its colours stay, and what it shows is gone."""
+"""Occluded parts are blurred by this share of the side, which keeps their colours and removes what they show."""
 
 _SHARPNESS = 1.5
-"""How much more a disc counts for each standard deviation of the gains that its own lies higher."""
+"""A disc's weight grows by exp(this) with each standard deviation of the gains."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class HeatMap:
     """What parts of a picture raise a phrase.
 
     similarity: of the phrase and the whole picture
-    values:     [rows, columns], 1 for the part that raises it most, down to 0; all 0 where the map is flat
-    gain:       by how much similarity is higher with that part alone than with all but it
+    values:     [rows, columns], 1 for the part that raises it most, down to 0; all 0 if the map is flat
+    gain:       similarity with that part alone minus similarity with all but it
     flat:       whether no part raises the phrase more than another does
     """
 
@@ -53,7 +53,7 @@ class HeatMap:
 
 
 def pictures_to_ask(seen: NDArray[np.uint8]) -> list[Image.Image]:
-    """Return what the model is to see of a picture [height, width, 3]: all, each disc alone, and all but each disc."""
+    """Return the variants of a picture [height, width, 3] to encode: all, each disc alone, and all but each disc."""
     height, width = seen.shape[:2]
     blur = ImageFilter.GaussianBlur((_BLUR * width, _BLUR * height))
     blurred = np.asarray(Image.fromarray(seen).filter(blur), dtype=np.float32)
@@ -78,7 +78,7 @@ def _heat_map(similarity: float, gains: NDArray[np.float64], discs: NDArray[np.f
     spread = float(gains.max() - gains.min())
     if spread <= FLAT_SIMILARITY:
         return HeatMap(similarity, np.zeros(discs.shape[1:], np.float32), float(gains.max()), flat=True)
-    # Summed, and not averaged over the discs that reach a place: few reach the edges, whose averages would be chance.
+    # Summed, not averaged over the discs that cover a pixel: few cover the edges, whose averages would be noise.
     weights = np.exp(_SHARPNESS * (gains - gains.max()) / gains.std())
     values = np.tensordot(weights, discs, axes=1)
     values -= values.min()
@@ -98,13 +98,13 @@ def _discs(height: int, width: int) -> NDArray[np.float32]:
 
 
 def overlay_of(heat_map: HeatMap, size: tuple[int, int]) -> Image.Image:
-    """Return a map as an RGBA picture of a width and a height, to lay on what the model saw: clear where it is cold."""
+    """Return a map as an RGBA overlay of a width and a height, transparent where it is cold."""
     heat = Image.fromarray(np.rint(heat_map.values * 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
     return Image.merge("RGBA", (heat.point(_RED), heat.point(_GREEN), heat.point(_BLUE), heat.point(_ALPHA)))
 
 
 def _ramp(of_heat: Sequence[int]) -> list[int]:
-    """Return 256 values that go evenly through those that are given."""
+    """Return 256 values that interpolate the given ones evenly."""
     return [round(value) for value in np.interp(np.linspace(0, len(of_heat) - 1, 256), range(len(of_heat)), of_heat)]
 
 

@@ -1,4 +1,10 @@
-"""Lift."""
+"""Lift: how much a picture raises a phrase over what the same list gives for neutral pictures, which show nothing.
+
+Some phrases win on any picture, because they are common or close to everything in the model's space; neutral pictures
+reveal them. To a model a neutral picture is nothing special, though: it recognises a grey ground. So a picture that is
+itself nearly a neutral one is compared with that one, and all others with all of them. Neutral pictures are drawn here,
+the same at every start: greys, gradients, noise, and blank canvas and paper.
+"""
 
 from dataclasses import dataclass
 
@@ -9,25 +15,30 @@ from PIL import Image
 LIFT_BOUND = 1.05
 """On the neutral pictures themselves every phrase's lift lies between 1 / LIFT_BOUND and LIFT_BOUND, on the demo model.
 
-That is because each of them is told by itself. A canvas or a noise of the same kind that was drawn anew can be as far
-from all of them as a picture of something: to the demo model one canvas is not like another.
+That is because each of them is compared with itself. Another canvas or noise of the same kind can be as far from
+all of them as a picture of something: to the demo model one canvas is not like another.
 """
 
 NONE_OF_THESE_BELOW = 2.0
-"""With less evidence than this a picture shows nothing of a list. Measured on the demo model alone, where it is
-right of 95 % of 600 drawn pictures; how often it is for models that were trained on photographs is not known."""
+"""With less evidence than this a picture shows nothing of a list. Measured on the demo model alone: right for 95 %
+of 600 drawn pictures; not known for models that were trained on photographs."""
 
 _NEARNESS = 300.0
 _FAR = 1e-4
-"""A neutral picture counts exp(_NEARNESS * (cosine - 1)), and all of them share _FAR. A cosine of 0.97 is about as
-much as all together."""
+"""A neutral picture has the weight exp(_NEARNESS * (cosine - 1)), and all of them share _FAR: one with a cosine of 0.97
+weighs about as much as all together."""
+
+SIZE = 256
+"""Pixels of a side."""
+
+_SEED = 5_854
 
 
 @dataclass(frozen=True)
 class Neutral:
-    """The unit features [n, feature_size] of n neutral pictures, and how a model's similarities lie for them.
+    """The unit features [n, feature_size] of n neutral pictures, and the distribution of their similarities.
 
-    mean, deviation: of their similarities with all served phrases
+    mean, deviation: of the similarities with all served phrases
     """
 
     features: NDArray[np.float32]
@@ -48,9 +59,9 @@ class Neutral:
         return np.asarray(np.exp(np.clip(log_probabilities - weights @ neutral, -700.0, 700.0)))
 
     def evidence(self, similarities: NDArray[np.float32], neutral: NDArray[np.float32]) -> float:
-        """Return how far the phrase that fits best stands above neutral pictures, in their standard deviations.
+        """Return how far the best phrase's similarity lies above that of neutral pictures, in standard deviations.
 
-        The mean of two: above what neutral pictures have with any phrase, and above what they have with this one.
+        The mean of two distances: from neutral pictures' similarities with all phrases, and with this one.
 
         similarities: [count], of the picture; neutral: [n, count], of each neutral picture
         """
@@ -58,12 +69,6 @@ class Neutral:
         of_best = float(similarities[best])
         above_any, above_this = of_best - self.mean, of_best - float(neutral[:, best].mean())
         return (above_any + above_this) / (2 * self.deviation)
-
-
-SIZE = 256
-"""Pixels of a side."""
-
-_SEED = 5_854
 
 
 def neutral_pictures(seed: int = _SEED) -> dict[str, Image.Image]:
@@ -89,7 +94,7 @@ def neutral_pictures(seed: int = _SEED) -> dict[str, Image.Image]:
 
 
 def _coarse(rng: np.random.Generator, channels: int) -> NDArray[np.float64]:
-    """Return clouds: noise of 8 by 8 points, made as large as a picture: [SIZE, SIZE, channels]."""
+    """Return clouds: noise of 8 by 8 points, upscaled: [SIZE, SIZE, channels]."""
     clouds = [
         Image.fromarray(rng.normal(128, 60, (8, 8)).astype(np.float32)).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
         for _ in range(channels)
@@ -98,7 +103,7 @@ def _coarse(rng: np.random.Generator, channels: int) -> NDArray[np.float64]:
 
 
 def _woven(rng: np.random.Generator, colour: tuple[int, int, int]) -> NDArray[np.float64]:
-    """Return a plain weave of threads four pixels thick, none quite like the other: [SIZE, SIZE, 3]."""
+    """Return a plain weave of slightly different threads, four pixels thick: [SIZE, SIZE, 3]."""
     place = np.arange(SIZE)
     thread = np.abs(np.sin(np.pi * (place + 0.5) / 4))
     over = (place[:, None] // 4 + place[None] // 4) % 2

@@ -13,10 +13,10 @@ from service.zero_shot.preprocessing.preparation import CORNER, CroppableImage, 
 _Number = TypeVar("_Number", int, float)
 
 TEMPLATES = ("a photo of {}", "a painting of {}", "a picture that shows {}")
-"""In what other words a phrase is asked; it takes the place of {} as a whole."""
+"""The templates in which a list's stability is measured; {} is the whole phrase."""
 
 MAX_PHRASES = 50
-"""Of so many phrases, the first of a ranking, the spread is told: each has to be encoded in every template."""
+"""The spread is given for the first so many phrases: each has to be encoded in every template."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Range(Generic[_Number]):
 
 @dataclass(frozen=True)
 class Spread:
-    """The best and the worst rank that a phrase had, and its lowest and highest probability."""
+    """The range of a phrase's rank and of its probability."""
 
     rank: Range[int]
     probability: Range[float]
@@ -37,14 +37,14 @@ class Spread:
 
 @dataclass(frozen=True)
 class PhraseStability:
-    """How a phrase fares over all views of the picture, and over all templates of the list."""
+    """A phrase's spread over all views of the picture, and over all templates of the list."""
 
     pictures: Spread
     templates: Spread
 
 
 def spreads(probabilities: NDArray[np.float64], logits: NDArray[np.float64], phrases: NDArray[np.intp]) -> list[Spread]:
-    """Return how each of some phrases, given by their places in a list, varies over several scorings of that list.
+    """Return the spread of some phrases, given by index, over several scorings of their list.
 
     probabilities, logits: [scorings, count]
     """
@@ -63,11 +63,11 @@ def _ranks(logits: NDArray[np.float64]) -> NDArray[np.intp]:
 
 @dataclass(frozen=True)
 class Views:
-    """Makes the views of a picture; may be sent to another process.
+    """Makes the views of a picture; picklable.
 
     framing: how pictures come to the model's size
     fit:     how this one is framed
-    several: whether it is seen in other ways as well
+    several: whether to make the other views as well
     """
 
     framing: Framing
@@ -75,11 +75,11 @@ class Views:
     several: bool = False
 
     def min_short_side(self, of_one: int) -> int:
-        """Return the pixels of a short side that serves all views, where `of_one` serves a view of all of it."""
+        """Return the least short side for all views, if `of_one` is enough for a view of the whole picture."""
         return math.ceil(of_one / CORNER) if self.several else of_one
 
     def __call__(self, image: Image.Image | CroppableImage, cores: int = 1) -> dict[str, NDArray[np.uint8]]:
-        """Return the views of an upright RGB image by name, the one that was asked for first: [height, width, 3] each.
+        """Return the views of an upright RGB image by name, the requested one first: [height, width, 3] each.
 
         The others are the middle square and all of the picture on bars, its corners, and the first one mirrored,
         without its colours, and with half as many pixels a side.

@@ -1,4 +1,7 @@
-"""One upright RGB image -> the numbers that the image tower takes, equal to the model's own processor."""
+"""Preprocessing: one upright RGB image -> the input of the image tower, bit for bit as the model's own processor.
+
+Resizing works in bands, on several cores or on images that are never whole in memory, and equals Pillow's own.
+"""
 
 import itertools
 from collections.abc import Mapping
@@ -15,14 +18,23 @@ ImageInputs = Mapping[str, NDArray[Any]]
 """What an image tower takes: arrays by name, of one prepared picture, or of several along a first axis."""
 
 _MIN_PIXELS_A_CORE = 200_000
-"""A band of fewer is resized before a thread has begun with it."""
+"""Smaller bands are resized faster than a thread starts."""
 
 _BAND_PIXELS = 1_000_000
-"""Of so many pixels at a time there is a copy for each core, or, of what is never whole in memory, all there is."""
+"""The size of a band: the most pixels that each core copies at a time."""
+
+Fit = Literal["crop", "pad", "stretch"]
+"""crop: the middle square, CLIP's own way; pad: all of it, on bars; stretch: all of it, out of proportion."""
+
+Region = tuple[float, float, float, float]
+"""Left, top, width and height in pixels of the upright picture; with bars it is larger than the picture."""
+
+CORNER = 0.75
+"""A corner's side, of the picture's short side."""
 
 
 class CroppableImage(Protocol):
-    """An RGB image of which a part is made when it is asked for."""
+    """An RGB image whose parts are decoded on demand."""
 
     @property
     def width(self) -> int:
@@ -33,17 +45,17 @@ class CroppableImage(Protocol):
         """Rows."""
 
     def crop(self, box: tuple[int, int, int, int]) -> Image.Image:
-        """Return what is between left, top, right and bottom."""
+        """Return the part between left, top, right and bottom."""
 
 
 def resized(
     image: Image.Image | CroppableImage, size: tuple[int, int], resample: Image.Resampling, cores: int = 1
 ) -> Image.Image:
-    """Return an RGB image resized as Image.resize() does it, in bands of rows on so many cores, or part by part.
+    """Return an RGB image resized as by Image.resize(), in bands on so many cores.
 
-    Pillow resizes along the rows first, rounds to 8 bits, and then along the columns. The first step, which is most of
-    the work, does not look beyond a row, so that it can be done in bands. It goes the other way round, since Pillow 13,
-    where the height loses more than twice the pixels that the width does.
+    Pillow resizes along the rows first, rounds to 8 bits, and then along the columns. The first step, most of the work,
+    needs one row at a time, so it can be done in bands. Since Pillow 13 the order is reversed if the height loses more
+    than twice as many pixels as the width.
     """
     width, height = image.width, image.height
     columns_first = height > size[1] and height - size[1] > 2 * (width - size[0])
@@ -63,7 +75,7 @@ def _rows_first(
 
     def resize_share(core: int) -> None:
         for top, bottom in bands[core::cores]:
-            # A copy, since Pillow would go over the columns as well of what is a box in a larger image.
+            # A copy: given a box in a larger image, Pillow would resize along the columns as well.
             band = image.crop((0, top, image.width, bottom))
             of_width.paste(band.resize((size[0], band.height), resample), (0, top))
 
@@ -83,28 +95,17 @@ def _columns_first(image: CroppableImage, size: tuple[int, int], resample: Image
 
 
 def _bands(length: int, across: int, cores: int) -> list[tuple[int, int]]:
-    """Return where each band of rows, or of columns, begins and ends: as many for each core."""
+    """Return the bounds of the bands, the same number for each core."""
     number = min(length, cores * -(-length * across // (cores * _BAND_PIXELS)))
     return list(itertools.pairwise(length * band // number for band in range(number + 1)))
 
 
-Fit = Literal["crop", "pad", "stretch"]
-"""crop: the middle square, CLIP's own way; pad: all of it, on bars; stretch: all of it, out of proportion."""
-
-Region = tuple[float, float, float, float]
-"""Left, top, width and height in pixels of the upright picture; with bars it is larger than the picture."""
-
-
-CORNER = 0.75
-"""A corner's side, of the picture's short side."""
-
-
 @dataclass(frozen=True)
 class Framing:
-    """How a model's pictures come to their size.
+    """How pictures are brought to the model's size.
 
     size:          height and width that the model takes
-    shortest_edge: what the short side is resized to before the middle is cut out
+    shortest_edge: what the short side is resized to before the centre crop
     resample:      Pillow's number of the filter
     own:           the fit that the model was trained with
     """
@@ -126,7 +127,7 @@ class Framing:
         return small.crop((left, top, left + width, top + height))
 
     def region(self, width: int, height: int, fit: Fit) -> Region:
-        """Return what of a picture of this width and height the model sees."""
+        """Return the region of a picture of this width and height that the model sees."""
         if fit == "stretch":
             return 0.0, 0.0, float(width), float(height)
         rows, columns = self.size
@@ -152,13 +153,13 @@ class Framing:
             "bottom_right": (right, bottom),
         }
         return {
-            # Cut out band by band while it is resized: all of a corner at once would be half of the picture again.
+            # Cropped band by band while it is resized: a whole corner would be half of the picture again.
             name: self._resized(_Part(image, left, top, across, down), (width, height), cores)
             for name, (left, top) in places.items()
         }
 
     def _padded(self, image: Image.Image | CroppableImage, cores: int) -> Image.Image:
-        """Return all of the picture, with bars of the colour that its edge has on average."""
+        """Return all of the picture, letterboxed in the average colour of its edge."""
         small = self._resized(image, self._size_of_pad(image.width, image.height), cores)
         height, width = self.size
         padded = Image.new("RGB", (width, height), _edge_colour(np.asarray(small)))
@@ -175,7 +176,7 @@ class Framing:
 
 @dataclass(frozen=True)
 class _Part:
-    """A part of a picture, which is cut out only as far as it is asked for."""
+    """A part of a picture, cropped lazily."""
 
     whole: Image.Image | CroppableImage
     left: int
@@ -218,17 +219,17 @@ class Preprocessor(Protocol):
 
 @dataclass(frozen=True)
 class Preparation:
-    """How a model wants its pictures, as its preprocessor_config.json says it.
+    """A model's preprocessing, as its preprocessor_config.json describes it.
 
-    What transformers' processors do in their Pillow form (resize, cut out the middle, rescale, normalise), to the last
-    bit, without their conversions between arrays and images.
+    Equals transformers' processors in their Pillow form (resize, centre crop, rescale, normalise) bit for bit, without
+    their conversions between arrays and images.
 
     shortest_edge:  what the short side is resized to, the aspect ratio kept; or None, and
-    size:           height and width that the picture is stretched to
-    crop:           height and width of the middle that is cut out, or None
+    size:           height and width to stretch to
+    crop:           height and width of the centre crop, or None
     resample:       Pillow's number of the filter
-    rescale_factor: what a sample, 0 to 255, is multiplied by, before
-    mean, std:      of each channel are taken off and divided by
+    rescale_factor: what a sample, 0 to 255, is multiplied by first
+    mean, std:      are subtracted from each channel, and divided by
     """
 
     shortest_edge: int | None
@@ -256,7 +257,7 @@ class Preparation:
 
     @cached_property
     def _normalised(self) -> NDArray[np.float32]:
-        """What each of the 256 values of a sample becomes in each channel: [3, 256]."""
+        """The normalised value of each of the 256 sample values in each channel: [3, 256]."""
         rescaled = (np.arange(256, dtype=np.float64) * self.rescale_factor).astype(np.float32)
         mean, std = np.array(self.mean, dtype=np.float32), np.array(self.std, dtype=np.float32)
         normalised: NDArray[np.float32] = np.ascontiguousarray(((rescaled[:, None] - mean) / std).T)

@@ -1,4 +1,4 @@
-"""A model's files -> its tokenizer and what prepares its pictures, as its family was trained; by transformers."""
+"""A model's files -> its tokenizer and its preprocessing, as its family was trained; by transformers."""
 
 import json
 import re
@@ -19,10 +19,10 @@ from service.zero_shot.preprocessing.preparation import ImageInputs, Preparation
 from service.zero_shot.preprocessing.tokenizer import Padding, PhraseTokenizer, TokenIds
 
 _PREPARED_BY_US = ("CLIPImageProcessorPil", "SiglipImageProcessorPil")
-"""The processors that Preparation does the work of."""
+"""The processors that Preparation reimplements."""
 
 _PREPARED_AS = {"clip": "CLIPImageProcessor", "siglip": "SiglipImageProcessor", "siglip2": "Siglip2ImageProcessor"}
-"""What transformers prepares a family's pictures with, where a model's files do not say."""
+"""transformers' processor for a family, if a model's files name none."""
 
 _FILTERS = {
     **{each.name.lower(): each for each in Image.Resampling},
@@ -31,7 +31,7 @@ _FILTERS = {
     "cubic": Image.Resampling.BICUBIC,
     "antialias": Image.Resampling.LANCZOS,
 }
-"""Pillow's filters under the names that preprocessor_config.json files have for them."""
+"""Pillow's filters by the names that preprocessor_config.json files use."""
 
 _HERE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
@@ -47,7 +47,7 @@ _CANONICAL = (
 
 
 def tokenizer_of(files: ModelFiles, family: str) -> Any:
-    """Return transformers' tokenizer of a model, which treats phrases as the family was trained.
+    """Return transformers' tokenizer of a model, with the normalisation that the family was trained with.
 
     SigLIP learnt from phrases without capitals and punctuation, SigLIP 2 from such without capitals; the tokenizers of
     T5 and Gemma, whose vocabularies they share and which their files may name, change neither.
@@ -57,7 +57,7 @@ def tokenizer_of(files: ModelFiles, family: str) -> Any:
     try:
         tokenizer = _siglip_tokenizer(files) if family == "siglip" else _tokenizer_named(files)
         tokenizer(["a picture"])
-    except Exception as error:  # these loaders raise whatever the broken file made them stumble over
+    except Exception as error:  # these loaders raise anything for a broken file
         raise CorruptModel(
             f"The tokenizer of {files.model_id} cannot be loaded ({type(error).__name__}); "
             f"put whole files into {files.directory}."
@@ -66,14 +66,14 @@ def tokenizer_of(files: ModelFiles, family: str) -> Any:
 
 
 def phrase_tokenizer(tokenizer: Any, family: str, max_tokens: int) -> PhraseTokenizer:
-    """Return a tokenizer of transformers' as one that cuts and fills up phrases as the family wants it."""
+    """Wrap a tokenizer of transformers so that it truncates and pads phrases as the family was trained."""
 
     def encode(phrases: list[str], limit: int | None) -> list[list[int]]:
         cut: dict[str, Any] = {} if limit is None else {"truncation": True, "max_length": limit}
         token_ids: list[list[int]] = tokenizer(phrases, **cut)["input_ids"]
         return token_ids
 
-    # CLIP takes each phrase as it is; SigLIP was trained on phrases filled up to the full length.
+    # CLIP needs no padding; SigLIP was trained on phrases padded to the full length.
     siglip = family != "clip"
     padding = Padding(tokenizer.pad_token_id, tokenizer.padding_side == "left") if siglip else None
     fast = getattr(tokenizer, "backend_tokenizer", None)
@@ -98,7 +98,7 @@ def _siglip_tokenizer(files: ModelFiles) -> Any:
     if pieces.is_file() and named == "SiglipTokenizer":
         return transformers.SiglipTokenizer.from_pretrained(files.directory, **_HERE)
     if pieces.is_file() and named not in ("GemmaTokenizer", "Siglip2Tokenizer"):
-        # Of another's settings these alone, because T5's name a hundred tokens that the model does not have.
+        # Only these settings: T5's name a hundred tokens that the model does not have.
         names = ("do_lower_case", "model_max_length", "padding_side")
         chosen = {name: settings[name] for name in names if settings.get(name) is not None}
         return transformers.SiglipTokenizer(str(pieces), **chosen, **_special_tokens(settings))
@@ -117,9 +117,9 @@ def _siglip_tokenizer(files: ModelFiles) -> Any:
 
 
 def _canonical(tokenizer: Any, settings: dict[str, Any]) -> Any:
-    """Return a tokenizer of T5's kind that treats phrases as SigLIP's own does."""
+    """Return a tokenizer of T5's kind with the normalisation of SigLIP's own."""
     contents = json.loads(tokenizer.backend_tokenizer.to_str())
-    # Which T5 has for gaps in a text, and the model has no weights for.
+    # T5's sentinel tokens, for which the model has no weights.
     gap = re.compile(r"<extra_id_\d+>")
     contents["added_tokens"] = [token for token in contents["added_tokens"] if not gap.fullmatch(token["content"])]
     contents["model"]["vocab"] = [entry for entry in contents["model"]["vocab"] if not gap.fullmatch(entry[0])]
@@ -134,7 +134,7 @@ def _canonical(tokenizer: Any, settings: dict[str, Any]) -> Any:
 
 
 def _special_tokens(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the tokens that a tokenizer_config.json names, or SigLIP's own: what ends a phrase also fills it up."""
+    """Return the tokens that a tokenizer_config.json names, or SigLIP's own: the end token is also the padding."""
     named = {name: settings.get(name) for name in ("eos_token", "pad_token", "unk_token")}
     plain = {name: token["content"] if isinstance(token, dict) else token for name, token in named.items() if token}
     return {"eos_token": "</s>", "pad_token": plain.get("eos_token", "</s>"), "unk_token": "<unk>", **plain}
@@ -146,9 +146,9 @@ def _in_order(*steps: Any) -> Any:
 
 @dataclass(frozen=True)
 class ReferenceTokens:
-    """What makes tokens of phrases as a model's family does, and the name of the tokenizer that it is in transformers.
+    """The reference tokenizer of a model's family, and its name in transformers.
 
-    token_ids: called with phrases; returns each one's ids, cut and filled up as the tokenizer itself does it
+    token_ids: called with phrases; returns each one's ids, truncated and padded by the tokenizer itself
     """
 
     name: str
@@ -156,7 +156,7 @@ class ReferenceTokens:
 
 
 def reference_tokens(files: ModelFiles, ours: PhraseTokenizer) -> ReferenceTokens | None:
-    """Return what a model's tokenizer is to agree with; None where its family has no tokenizer of such a kind.
+    """Return the reference for a model's tokenizer; None if its family has none of that kind.
 
     Raises CorruptModel.
     """
@@ -196,14 +196,14 @@ def _as_it_is(phrase: str) -> str:
 
 
 def _canonicalised(phrase: str) -> str:
-    """Do what SiglipTokenizer.canonicalize_text does."""
+    """Equals SiglipTokenizer.canonicalize_text."""
     return " ".join(phrase.lower().translate(str.maketrans("", "", string.punctuation)).split())
 
 
 def load_preparation(files: ModelFiles, family: str) -> Preprocessor:
-    """Return what makes of a picture what a model takes.
+    """Return a model's preprocessing.
 
-    Raises CorruptModel if what the files say of it cannot be read, and UnsuitableModel if it cannot be done here.
+    Raises CorruptModel if its configuration cannot be read, and UnsuitableModel if it is not supported.
     """
     try:
         contents, _ = ImageProcessingMixin.get_image_processor_dict(files.directory, **_HERE)
@@ -236,7 +236,7 @@ def load_preparation(files: ModelFiles, family: str) -> Preprocessor:
 
 
 def preparation_of(processor: Any) -> Preparation | None:
-    """Return what one of transformers' processors does to a picture, or None if it does what Preparation cannot."""
+    """Return the Preparation that equals one of transformers' processors, or None if there is none."""
     if type(processor).__name__ not in _PREPARED_BY_US or getattr(processor, "do_pad", None):
         return None
     if not (processor.do_resize and processor.do_rescale and processor.do_normalize):
@@ -246,7 +246,7 @@ def preparation_of(processor: Any) -> Preparation | None:
     if getattr(processor, "do_center_crop", False):
         crop = (processor.crop_size.height, processor.crop_size.width)
         if not size.shortest_edge or size.shortest_edge < max(crop):
-            return None  # the picture would have to be filled up
+            return None  # needs padding
     if size.longest_edge or size.max_height or not (size.shortest_edge or (size.height and size.width)):
         return None
     return Preparation(
@@ -274,9 +274,9 @@ class _ProcessorPreprocessing:
 
 
 def _filter_of(named: Any, files: ModelFiles) -> int:
-    """Return Pillow's number of a filter that is given by its number or by one of its names."""
+    """Return Pillow's number of a filter given by number or name."""
     if named is None:
-        return int(Image.Resampling.BILINEAR)  # as transformers takes it
+        return int(Image.Resampling.BILINEAR)  # transformers' default
     name = str(named).lower().rpartition(".")[2].replace("-", "_")
     if name in _FILTERS:
         return int(_FILTERS[name])
@@ -299,5 +299,5 @@ def _contents_of(files: ModelFiles, name: str) -> dict[str, Any]:
 
 
 def _shown(told: object) -> str:
-    """Return what a file or a library says as part of one sentence."""
+    """Return text of a file or a library for use in one sentence."""
     return " ".join("".join(character for character in str(told) if character.isprintable()).split())[:100]

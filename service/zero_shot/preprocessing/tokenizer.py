@@ -1,4 +1,4 @@
-"""PhraseTokenizer: phrases -> token ids, cut at the model's limit; knows no model."""
+"""PhraseTokenizer: phrases -> token ids, truncated at the model's limit; needs no model."""
 
 import functools
 import mmap
@@ -13,36 +13,36 @@ from tokenizers import Tokenizer
 TokenIds = tuple[int, ...]
 
 Encode = Callable[[list[str], int | None], list[list[int]]]
-"""Called with phrases and a token limit or None; returns each phrase's ids, the tokens that begin and end it too."""
+"""Called with phrases and a token limit or None; returns each phrase's ids, with begin and end tokens."""
 
 
 @dataclass(frozen=True)
 class Padding:
-    """How a model that was trained on phrases of one length wants shorter ones filled up."""
+    """Padding of short phrases, for models that were trained on phrases of one length."""
 
     token_id: int
     on_the_left: bool
 
 
 class PhraseTokenizer:
-    """Makes tokens of phrases; safe to call from several threads."""
+    """Tokenizes phrases; thread-safe."""
 
     def __init__(
         self, encode: Encode, max_tokens: int, padding: Padding | None, file_contents: str | None = None
     ) -> None:
-        """file_contents: of a tokenizer.json that describes the same tokenizer, if there can be one."""
+        """file_contents: of an equivalent tokenizer.json, if there is one."""
         self.max_tokens = max_tokens
         self.padding = padding
         self.file_contents = file_contents
         self._encode = encode
-        # A tokenizer that two threads share raises "Already borrowed" while its limit is being set.
+        # A tokenizer raises "Already borrowed" if another thread sets its limit meanwhile.
         self._lock = threading.Lock()
 
     @classmethod
     def read(cls, file: Path, max_tokens: int, padding: Padding | None) -> Self:
         """Return the tokenizer that a tokenizer.json describes. Raises OSError or ValueError.
 
-        The file is parsed for the first phrase; it is mapped, so that it may be deleted meanwhile.
+        The file is parsed with the first phrase; it is mapped, so it may be deleted before.
         """
         with file.open("rb") as opened:
             contents = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
@@ -64,7 +64,7 @@ class PhraseTokenizer:
         return cls(encode, max_tokens, padding)
 
     def __call__(self, phrases: Sequence[str]) -> tuple[list[TokenIds], tuple[int, ...]]:
-        """Return each phrase's token ids, and the indices of those that were cut at the token limit."""
+        """Return each phrase's token ids, and the indices of those that were truncated."""
         with self._lock:
             token_ids = self._encode(list(phrases), None)
             cut = tuple(index for index, ids in enumerate(token_ids) if len(ids) > self.max_tokens)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from service.zero_shot import batching as pulses
+from service.zero_shot import batching
 from service.zero_shot.batching import InferenceMonitor
 
 
@@ -34,11 +34,11 @@ def test_a_model_that_has_nothing_to_do_is_not_stuck(clock: list[float]) -> None
 def test_a_pass_that_runs_longer_than_any_is_stuck_until_it_ends(clock: list[float]) -> None:
     monitor = InferenceMonitor()
     with monitor.track():
-        clock[0] += pulses.MIN_STALL_TIMEOUT
+        clock[0] += batching.MIN_STALL_TIMEOUT
         assert not monitor.stalled
         clock[0] += 1
         assert monitor.stalled
-        with monitor.track():  # another lane that answers does not hide it
+        with monitor.track():  # another slot that answers does not hide it
             pass
         assert monitor.stalled
     assert not monitor.stalled
@@ -46,7 +46,7 @@ def test_a_pass_that_runs_longer_than_any_is_stuck_until_it_ends(clock: list[flo
 
 
 @pytest.mark.parametrize(("longest", "stall_timeout"), [(0.025, 30), (3, 30), (8, 80), (100, 300)])
-def test_patience_grows_with_the_longest_pass_that_ended(
+def test_stall_timeout_grows_with_the_longest_pass_that_ended(
     clock: list[float], longest: float, stall_timeout: float
 ) -> None:
     monitor = InferenceMonitor()
@@ -126,4 +126,4 @@ def test_a_pass_that_hangs_in_one_thread_is_told_from_those_of_others(hasty_thre
     with monitor.track():
         pass
     assert monitor.seconds_unanswered == 0
-    assert monitor.stall_timeout == pulses.MIN_STALL_TIMEOUT
+    assert monitor.stall_timeout == batching.MIN_STALL_TIMEOUT

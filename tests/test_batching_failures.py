@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from service.zero_shot.batching import DynamicBatcher
 from service.zero_shot.preprocessing.preparation import ImageInputs
-from tests.test_passes import SECONDS, Caller, Line, SquareBackend, Stop, busy, features, phrases, pictures
+from tests.support.square_backend import SECONDS, Caller, Line, SquareBackend, Stop, busy, features, phrases, pictures
 
 
 @pytest.mark.parametrize("error", [MemoryError("of one pass"), RuntimeError("of one pass")], ids=["memory", "other"])
@@ -111,7 +111,7 @@ def test_what_is_no_longer_wanted_when_its_pass_is_formed_is_never_computed(monk
     assert sorted(backend.passes[1:]) == [("phrases", [8]), ("pictures", [1, 2, 4, 5])]
 
 
-def test_who_waits_for_a_pass_that_hangs_gives_up_and_leaves_its_lane_to_others() -> None:
+def test_who_waits_for_a_pass_that_hangs_gives_up_and_leaves_its_slot_to_others() -> None:
     backend = SquareBackend(image_batch=1)
     too_late = threading.Event()
 
@@ -185,7 +185,7 @@ class Leaving:
 
 @pytest.mark.parametrize("error", [Unwanted(), Stop()], ids=["unwanted", "stopped"])
 @pytest.mark.parametrize("others", ["in the same pass", "in the next pass", "none"])
-def test_who_leaves_as_its_turn_comes_leaves_the_lane_to_others(
+def test_who_leaves_as_its_turn_comes_leaves_the_slot_to_others(
     monkeypatch: pytest.MonkeyPatch, others: str, error: BaseException
 ) -> None:
     monkeypatch.setattr("service.zero_shot.batching.POLL_SECONDS", 0.01)
