@@ -403,15 +403,24 @@ def test_a_client_that_does_not_take_its_answer_is_given_up(
     assert read_answer(ask(get("/"))).status == 200
 
 
+def wait_until_stalled(connection: socket.socket) -> None:
+    """Return once the kernel holds as much for a client as it takes."""
+    seen = -1
+    while (here := len(connection.recv(len(LARGE), socket.MSG_PEEK))) != seen:
+        seen = here
+        time.sleep(0.5)
+
+
 def test_where_too_much_is_unsent_the_slowest_client_is_given_up(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "_MAX_UNSENT", 2 * len(LARGE) + 1000)
     first, second = ask(get("/large")), ask(get("/large"))
-    time.sleep(0.3)
+    wait_until_stalled(first)
+    wait_until_stalled(second)
     read = 0
     while read < len(LARGE) // 4:  # this one reads
         read += len(first.recv(10**6))
     third = ask(get("/large"))
-    time.sleep(0.3)
+    wait_until_stalled(third)
     assert len(all_of(second)) < len(LARGE)
     assert read + len(all_of(first)) > len(LARGE)
     assert len(all_of(third)) > len(LARGE)

@@ -178,12 +178,12 @@ class Connection:
     def evict(self) -> None:
         """End what happens on it at once, unless a thread has it."""
         if self.timer and self.state != State.ANSWERING:
-            self.is_evicted = True
             self.expire(0.0)
+            self.is_evicted = True
 
     def expire(self, seconds: float) -> None:
         """End what happens on it after so many seconds from now."""
-        if self.timer:
+        if self.timer and not self.is_evicted:
             self.timer.reschedule(time.monotonic() + seconds)
 
     def request(self, deadline: float) -> Iterator[bytes]:

@@ -4,7 +4,15 @@ import threading
 from functools import cache
 
 from service.api.access.callers import Access
-from service.limits.admission import FETCH_SLOTS, SLOTS, Admission
+from service.limits.admission import (
+    FETCH_SLOTS,
+    OTHER_SLOTS,
+    SLOTS,
+    STREAMED_SLOTS,
+    STREAMED_SLOTS_EACH,
+    Admission,
+    PerClientAdmission,
+)
 from service.server.handover import handover
 from service.settings import read_settings
 
@@ -16,6 +24,9 @@ admission = Admission(SLOTS, FETCH_SLOTS, handover.taken)
 
 The event loop takes slots before a request costs a thread, the app where that was not possible.
 """
+
+streamed_slots = PerClientAdmission(STREAMED_SLOTS, STREAMED_SLOTS_EACH)
+other_slots = Admission(OTHER_SLOTS)
 
 
 @cache

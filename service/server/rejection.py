@@ -33,7 +33,6 @@ PROBES = ("/livez", "/readyz", "/metrics")
 
 NO_HTTP = "This is no valid HTTP request."
 HEAD_TOO_LONG = "The request's line or its headers are longer than this service takes."
-NO_SLOT = Overloaded(retry_after=1)
 SERVER = "gunicorn"
 
 _NO_ID = "-"
@@ -90,7 +89,7 @@ class Rejector:
         buffer = conn.buffer
         method, path = buffer.method_and_path
         if (method, path) in INFERENCE_ROUTES and not buffer.is_ready and admission.is_full:
-            return NO_SLOT
+            return Overloaded(retry_after=1)
         try:
             # The app looks again, at the method and the path as it understands them.
             if self._pages and path not in PROBES:

@@ -18,19 +18,11 @@ from gunicorn.workers.base import Worker
 
 from service import errors
 from service.api.access.callers import counted_as
-from service.limits.admission import (
-    OTHER_SLOTS,
-    STREAMED_SLOTS,
-    STREAMED_SLOTS_EACH,
-    Admission,
-    ClientSlots,
-    PerClientAdmission,
-)
 from service.limits.threads import TolerantThreadPool, lower_thread_priority
 from service.server import rejection
 from service.server.connection import BLOCK, NOWHERE, Connection, RequestBuffer, State, http_head
 from service.server.handover import DRAIN_PENDING, handover
-from service.server.process_state import admission, shutting_down
+from service.server.process_state import admission, other_slots, shutting_down, streamed_slots
 from service.settings import read_settings
 
 log = structlog.get_logger()
@@ -80,9 +72,6 @@ class EventLoop:
         self._max_body = settings.max_request_bytes
         self._max_head = cfg.limit_request_line + cfg.limit_request_field_size + BLOCK
         self._rejector = rejection.Rejector(settings)
-        self._streamed = PerClientAdmission(STREAMED_SLOTS, STREAMED_SLOTS_EACH)
-        self._others = Admission(OTHER_SLOTS)
-        self._unlimited = Admission(_MAX_CONNECTIONS + _MAX_ACCEPTS)
         self._connections: dict[Connection, asyncio.Task[None]] = {}
         self._held_bytes = self._unsent_bytes = 0
         self._is_listening = self._is_resting = False
@@ -95,6 +84,7 @@ class EventLoop:
         """
         sys.setswitchinterval(_SWITCH_SECONDS)
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(lambda _, found: log.error("defect", exc_info=found.get("exception")))
         self._threads = TolerantThreadPool(self._cfg.threads, "request", lower_thread_priority)
         self._probe_threads = TolerantThreadPool(2, "probe")
         for listener in self._listeners:
@@ -194,7 +184,7 @@ class EventLoop:
         if not needs_slot or not buffer.head or (buffer.is_ready and not buffer.is_complete):
             return False
         conn.buffer, conn.early = buffer, b""
-        conn.send_last(self._rejector.answer(conn, rejection.NO_SLOT))
+        conn.send_last(self._rejector.answer(conn, errors.Overloaded(retry_after=1)))
         return True
 
     # --- one connection, from its beginning to its end ---
@@ -229,8 +219,8 @@ class EventLoop:
             return error
         except TimeoutError:
             if conn.state == State.RECEIVING and conn.buffer.head:
-                too_slow = errors.Overloaded("The request's body came too slowly.", retry_after=1)
-                return rejection.NO_SLOT if conn.is_evicted else too_slow
+                why = None if conn.is_evicted else "The request's body came too slowly."
+                return errors.Overloaded(why, retry_after=1)
             if conn.state == State.SENDING:
                 client = self._rejector.client(conn)
                 log.info("the client did not take its answer", client=str(client) if client else None)
@@ -264,7 +254,8 @@ class EventLoop:
         self._held_bytes += size
         if self._held_bytes > _MAX_HELD * self._max_body:
             receiving = [each for each in self._connections if each.state == State.RECEIVING and not each.is_evicted]
-            max(receiving, key=lambda each: each.buffer.size).evict()
+            if receiving:
+                max(receiving, key=lambda each: each.buffer.size).evict()
 
     def _begin_body(self, conn: Connection) -> None:
         """Reject a request by its head, or wait for its body."""
@@ -278,25 +269,22 @@ class EventLoop:
     async def _answer(self, conn: Connection) -> bytes:
         """Return a thread's answer. Raises GazeError where there is no slot."""
         buffer, asked = conn.buffer, conn.buffer.method_and_path
-        threads: TolerantThreadPool = self._threads
-        slots: Admission | ClientSlots = self._others
+        is_probe = buffer.is_complete and asked[1] in rejection.PROBES
+        has_slot = buffer.is_complete and asked in rejection.INFERENCE_ROUTES
         if not buffer.head:
             raise errors.RequestTooLarge(rejection.HEAD_TOO_LONG)
-        if buffer.is_complete and asked[1] in rejection.PROBES:
-            threads, slots = self._probe_threads, self._unlimited
-        elif not buffer.is_complete:
-            slots = self._streamed.of(counted_as(self._rejector.client(conn)))
-        elif asked in rejection.INFERENCE_ROUTES:
-            slots = admission
-        if not slots.try_acquire():
-            raise rejection.NO_SLOT
+        slots: Any = admission if has_slot else other_slots
+        if not buffer.is_complete:
+            slots = streamed_slots.of(counted_as(self._rejector.client(conn)))
+        if not (is_probe or slots.try_acquire()):
+            raise errors.Overloaded(retry_after=1)
         conn.state = State.ANSWERING
         conn.expire(math.inf)
-        release = slots.release if slots is admission else None  # before the answer is sent
+        threads = self._probe_threads if is_probe else self._threads
         try:
-            answer = await self._loop.run_in_executor(threads, self._run, conn, release)
+            answer = await self._loop.run_in_executor(threads, self._run, conn, has_slot)
         finally:
-            if not release:
+            if not (is_probe or has_slot):
                 slots.release()
             self._listen()
         conn.sock.setblocking(False)  # which the thread may have changed
@@ -330,16 +318,16 @@ class EventLoop:
 
     # --- in a thread ---
 
-    def _run(self, conn: Connection, release: Callable[[], None] | None) -> bytes:
+    def _run(self, conn: Connection, has_slot: bool) -> bytes:
         try:
-            return self._run_app(conn, has_slot=release is not None)
+            return self._run_app(conn, has_slot=has_slot)
         except Exception as error:  # noqa: BLE001  # it is logged where it is a defect
             conn.keep_alive = False
             request_id = rejection.new_id()  # what came is not to be trusted, not even to be one
             return self._rejector.answer(conn, rejection.error_of(error, request_id), request_id)
         finally:
-            if release:
-                release()
+            if has_slot:  # before the answer is sent
+                admission.release()
 
     def _run_app(self, conn: Connection, *, has_slot: bool) -> bytes:
         """Return the app's answer. Raises what gunicorn's parser raises."""

@@ -351,20 +351,20 @@ _SERVER = (
     Defect(
         "what is held of a request counts for ever",
         "server/worker.py",
-        "self._held_bytes -= conn.buffer.size",
+        "self._held_bytes -= buffer.size",
         "pass",
     ),
     Defect(
         "a body must be here as soon as a head",
         "server/worker.py",
-        "conn.deadline = conn.started + self._request_seconds",
-        "conn.deadline = conn.started + HEAD_SECONDS",
+        "conn.expire(conn.started + self._request_seconds - time.monotonic())",
+        "conn.expire(conn.started + HEAD_SECONDS - time.monotonic())",
     ),
     Defect(
         "a client may go on sending for ever after its last answer",
         "server/worker.py",
-        "if not size or conn.discarded > _LINGER_BYTES:",
-        "if not size:",
+        "while left > 0 and (size :=",
+        "while (size :=",
     ),
     Defect(
         "a worker that loads takes clients from those that are ready",
