@@ -52,29 +52,59 @@ _LONGEST = ("test_start", "test_heat_map", "test_cli", "test_models", "test_hub"
 """Files that take a minute and more: where several run at a time, these begin, and none of them is the last."""
 
 LEFT_OUT = {
-    "whole runs of the program": ("test_start", "test_cli", "test_hub", "test_bulk_ray", "test_bulk_run"),
+    "whole runs of the program": (
+        *("test_start", "test_start_errors", "test_cli", "test_hub", "test_composition", "test_server_worker"),
+        *("test_bulk_command", "test_bulk_local", "test_bulk_plan", "test_bulk_ray", "test_bulk_run"),
+    ),
+    "models of every family, made and converted": (
+        *("test_models", "test_openvino_backend", "test_openvino_cache", "test_openvino_export", "test_torch_backend"),
+        *("test_processors", "test_parity_check", "test_demo_model"),
+    ),
+    "parity on all phrases and with clip-gaze": (
+        "test_parity::test_twenty_pictures_equal_clip_gaze_on_the_short_lists_and_one_on_all_artists",
+        "test_parity::test_all_phrases_features_are_the_same_on_openvino_and_torch",
+    ),
+    "what heat maps, lift and ties are worth": ("test_heat_map", "test_lift", "test_certainty"),
+    "the page in a browser, but for one pass": (
+        *("test_browser_access", "test_browser_docs", "test_browser_foreign_pages", "test_browser_question"),
+        "test_browser_reconcile",
+    ),
+    "decoders that hang, die or are taken over": ("test_decoder", "test_hostile_decoder"),
+    "hosts that are slow": ("test_fetch", "test_fetch_refusals"),
+    "what the documents say to type, other programs, deployment": (
+        *("test_documented_commands", "test_docs", "test_generated_clients", "test_iiif_servers", "test_deploy"),
+        "test_benchmarks",
+    ),
 }
-"""What `make test` leaves out, by what it is about: files, of which `make test-all` runs all."""
+"""What `make test` leaves out, by what it is about: files and tests, of which `make test-all` runs all."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="leave out what takes long, and say at the end what that is")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--quick"):
+        os.environ.setdefault("CONTRACT_EXAMPLES", "10")
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     is_quick = config.getoption("--quick") and collection_path.parent.name == "tests"
-    return (is_quick and any(collection_path.stem in files for files in LEFT_OUT.values())) or None
+    return (is_quick and any(collection_path.stem in names for names in LEFT_OUT.values())) or None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if config.getoption("--quick"):
         terminalreporter.section("left out; make test-all runs it")
-        for what, files in LEFT_OUT.items():
-            terminalreporter.line(f"{what}: {', '.join(files)}")
+        for what, names in LEFT_OUT.items():
+            terminalreporter.line(f"{what}: {', '.join(names)}")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
     items.sort(key=lambda item: _LONGEST.index(item.path.stem) if item.path.stem in _LONGEST else len(_LONGEST))
+    if config.getoption("--quick"):
+        names = {name for names in LEFT_OUT.values() for name in names}
+        items[:] = [item for item in items if f"{item.path.stem}::{getattr(item, 'originalname', '')}" not in names]
 
 
 @pytest.fixture

@@ -74,11 +74,11 @@ def address(site: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def open_at(address: str, open_page: Open) -> Callable[..., Page]:
+def open_at(address: str, open_address: Open) -> Callable[..., Page]:
     """Open a page of the site by its name: open_at(name, width=, height=)."""
 
     def open_at(name: str, **screen: int) -> Page:
-        page: Page = open_page(address, **screen)
+        page: Page = open_address(address, **screen)
         page.goto(f"{address}/{name}.html")
         return page
 
@@ -180,18 +180,21 @@ def test_every_page_can_be_reached_and_found(site: Path) -> None:
     assert '"location":"settings.html#gaze_workers"' in (site / "search" / "search_index.json").read_text("utf-8")
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_phone_shows_a_page_without_scrolling_sideways(name: str, open_at: Callable[..., Page]) -> None:
-    page = open_at(name, width=390, height=844)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    expect(page.get_by_role("heading", level=1)).to_be_visible()
+def test_a_phone_shows_every_page_without_scrolling_sideways(address: str, open_address: Open) -> None:
+    page: Page = open_address(address, width=390, height=844)
+    for name in NAMES:
+        page.goto(f"{address}/{name}.html")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
 
 
-@pytest.mark.parametrize("name", SEEN)
-def test_axe_finds_nothing_wrong_with_a_page(name: str, open_at: Callable[..., Page]) -> None:
-    for width, height in ((1440, 900), (390, 844)):
-        found = violations(open_at(name, width=width, height=height))
-        assert [each for each in found if each.partition(":")[0] not in OF_THE_THEME] == []
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
+def test_axe_finds_nothing_wrong_with_pages(width: int, height: int, address: str, open_address: Open) -> None:
+    page: Page = open_address(address, width=width, height=height)
+    for name in SEEN:
+        page.goto(f"{address}/{name}.html")
+        found = violations(page)
+        assert [each for each in found if each.partition(":")[0] not in OF_THE_THEME] == [], name
 
 
 def test_keyboard_skips_to_the_text(open_at: Callable[..., Page]) -> None:

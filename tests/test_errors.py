@@ -6,7 +6,7 @@ import re
 import pytest
 
 from service import errors
-from service.errors import FieldError, GazeError, StartError
+from service.errors import FieldError, GazeError, JobError, StartError
 
 PROBLEMS = GazeError.__subclasses__()
 START_ERRORS = StartError.__subclasses__()
@@ -62,7 +62,7 @@ def test_the_tree_in_the_docstring_is_the_classes_that_there_are() -> None:
         for thing in vars(errors).values()
         if isinstance(thing, type) and issubclass(thing, Exception) and thing.__module__ == errors.__name__
     }
-    assert defined == {GazeError, StartError, *PROBLEMS, *START_ERRORS}
+    assert defined == {GazeError, StartError, JobError, *PROBLEMS, *START_ERRORS}
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)

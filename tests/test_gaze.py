@@ -256,7 +256,7 @@ def test_own_list_may_not_take_a_served_lists_name(client: FlaskClient) -> None:
 def test_unknown_list_is_told_before_the_image_is_touched(client: FlaskClient, name: str, suggestion: str) -> None:
     response = client.post("/v1/gaze", json={"image": {"base64": "!"}, "lists": ["qualities", name]})
     problem = checked_problem(response.status_code, response.headers, response.data, "unknown_list")
-    assert problem["status"] == 404
+    assert (problem["status"], problem["errors"]) == (404, [{"pointer": "/lists/1", "detail": problem["detail"]}])
     assert suggestion in problem["detail"]
 
 

@@ -196,27 +196,19 @@ def _attempts(information: ImageInformation, short_side: int) -> Iterator[tuple[
     A server that does not know its own address is reached where it was found: early for what is most likely there, and
     late for the rest.
     """
-    requests = list(information.requests(short_side))
-    sure = [number == 0 or request in WHOLE for number, request in enumerate(requests)]
-    turns = [
-        (place, request)
-        for is_sure, request in zip(sure, requests, strict=True)
-        for place in (information.bases if is_sure else information.bases[:1])
-    ]
-    turns += [
-        (place, request)
-        for place in information.bases[1:]
-        for is_sure, request in zip(sure, requests, strict=True)
-        if not is_sure
+    attempts = [
+        (base, request, place > 0 and number > 0 and request not in WHOLE)
+        for number, request in enumerate(information.requests(short_side))
+        for place, base in enumerate(information.bases)
     ]
     left = _MOST_ADDRESSES
-    for place, request in turns:
-        left -= (
-            len(information.urls_of_tile(place, request, next(request.boxes()))) if isinstance(request, TileGrid) else 1
-        )
+    for base, request, _ in sorted(attempts, key=lambda attempt: attempt[2]):
+        if isinstance(request, TileGrid):
+            left -= len(information.urls_of_tile(base, request, next(request.boxes()))) - 1
+        left -= 1
         if left < 0:
             return
-        yield place, request
+        yield base, request
 
 
 def _is_worth_another_attempt(error: GazeError) -> bool:

@@ -64,11 +64,11 @@ def complaints() -> Iterator[Complaints]:
 
 
 @pytest.fixture
-def open_page(browser: Browser, service: str, complaints: Complaints) -> Iterator[Open]:
-    """Open the page anew: open_page(address, width=, height=, and what else Chromium is to be like)."""
+def open_address(browser: Browser, complaints: Complaints) -> Iterator[Open]:
+    """Open an address: open_address(address, width=, height=, and what else Chromium is to be like)."""
     with ExitStack() as contexts:
 
-        def open_page(address: str = service, *, width: int = 1440, height: int = 900, **options: Any) -> Page:
+        def open_address(address: str, *, width: int = 1440, height: int = 900, **options: Any) -> Page:
             options.setdefault("permissions", ["clipboard-read", "clipboard-write"])
             context = browser.new_context(viewport={"width": width, "height": height}, **options)
             contexts.callback(context.close)
@@ -80,7 +80,17 @@ def open_page(browser: Browser, service: str, complaints: Complaints) -> Iterato
             page.goto(address)
             return page
 
-        yield open_page
+        yield open_address
+
+
+@pytest.fixture
+def open_page(open_address: Open, service: str) -> Open:
+    """Open the service's page anew: open_page(address, and what open_address() takes)."""
+
+    def open_page(address: str = service, **options: Any) -> Page:
+        return open_address(address, **options)
+
+    return open_page
 
 
 @pytest.fixture
