@@ -245,7 +245,7 @@ _ZERO_SHOT = (
         "zero_shot/batching.py",
         "self._failing_since = None\n                self._last_success",
         "self._last_success",
-        ("pulse", "passes_that_fail"),
+        ("inference_monitor", "batching_failures"),
     ),
     Defect(
         "two threads use the tokenizer at once",
