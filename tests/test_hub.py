@@ -115,7 +115,7 @@ def first_start(models: Path, picture: Path, tmp_path_factory: pytest.TempPathFa
 
 def fetch(model: str, **environment: str | Path) -> "subprocess.CompletedProcess[str]":
     """Fetch and check a model as each command does first, and print its revision."""
-    program = "import sys; from service.zero_shot import hub; print(hub.fetch(sys.argv[1], None).revision)"
+    program = "import sys; from service.zero_shot.model_files import fetch; print(fetch(sys.argv[1], None).revision)"
     return run([sys.executable, "-c", program, model], **environment)
 
 
