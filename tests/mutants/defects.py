@@ -245,7 +245,11 @@ _ZERO_SHOT = (
         "zero_shot/batching.py",
         "self._failing_since = None\n                self._last_success",
         "self._last_success",
-        ("pulse", "passes_that_fail"),
+        (
+            "batching",
+            "batching_failures",
+            "inference_monitor",
+        ),
     ),
     Defect(
         "two threads use the tokenizer at once",
