@@ -338,7 +338,8 @@ def handover(monkeypatch: pytest.MonkeyPatch) -> Handover:
 @pytest.fixture
 def admission(monkeypatch: pytest.MonkeyPatch) -> Admission:
     made = Admission(1)
-    monkeypatch.setattr(worker, "admission", made)
+    for module in (worker, rejection):
+        monkeypatch.setattr(module, "admission", made)
     return made
 
 

@@ -233,10 +233,9 @@ class EventLoop:
             while not buffer.is_ready:
                 size = BLOCK if buffer.head else _HEAD_BLOCK  # who is rejected for the head costs no more than that
                 piece, conn.early = conn.early or await self._loop.sock_recv(conn.sock, size), b""
-                if not piece and not buffer.head:
-                    raise ConnectionAbortedError
                 if not piece:
-                    raise errors.MalformedRequest("The request's body ended before it was whole.")
+                    cut_short = errors.MalformedRequest("The request's body ended before it was whole.")
+                    raise cut_short if buffer.head else ConnectionAbortedError
                 if not buffer.size:
                     conn.state, conn.started = State.RECEIVING, time.monotonic()
                     conn.expire(HEAD_SECONDS)

@@ -245,11 +245,7 @@ _ZERO_SHOT = (
         "zero_shot/batching.py",
         "self._failing_since = None\n                self._last_success",
         "self._last_success",
-        (
-            "batching",
-            "batching_failures",
-            "inference_monitor",
-        ),
+        ("inference_monitor", "batching_failures"),
     ),
     Defect(
         "two threads use the tokenizer at once",
