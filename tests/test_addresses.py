@@ -5,7 +5,9 @@ from ipaddress import ip_address
 
 import pytest
 
+from service.errors import UrlNotAllowed
 from service.images.fetch.addresses import FetchPolicy, is_public, unmapped
+from service.images.fetch.fetcher import FetchLimits, ImageFetcher
 
 PUBLIC = [
     *("1.1.1.1", "8.8.8.8", "11.0.0.1", "93.184.216.34", "100.63.255.255", "100.128.0.0", "126.255.255.255"),
@@ -214,3 +216,10 @@ def test_what_is_allowed(allowed: str, host: str, port: int, address: str, expec
 )
 def test_unmapped(address: str, expected: str) -> None:
     assert unmapped(ip_address(address)) == ip_address(expected)
+
+
+def test_a_host_is_asked_only_if_all_of_its_addresses_are_allowed() -> None:
+    addresses = [ip_address("127.0.0.1"), ip_address("10.0.0.1")]
+    fetcher = ImageFetcher(FetchPolicy.parse("127.0.0.1"), FetchLimits(1, 1.0), lambda _host, _port: addresses)
+    with pytest.raises(UrlNotAllowed):
+        fetcher.fetch("http://museum.example:9/a.jpg")

@@ -9,12 +9,17 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from service.bulk.items import Answer, Failure, Item, Outcome
+from service.bulk.plan import Plan
 from service.bulk.progress import Progress, remove
 from service.errors import JobError
+from service.images.decode import ImageLimits
+from service.settings import Settings
+from service.zero_shot.model_files import ModelFiles
 from tests.conftest import REPOSITORY
 
 ANSWER = Answer("ab" * 32, "JPEG", 640, 480, b"\0\1\2")
@@ -212,3 +217,20 @@ def test_what_was_broken_gives_way_to_what_is_in_it(path: Path) -> None:
         assert progress.broken() == []
         assert [item.object_number for _, item in progress.pending()] == ["c"]
         assert (progress.counts().items, progress.counts().done) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"limits": ImageLimits(1, 3)},
+        {"limits": ImageLimits(2, 2)},
+        {"top_k": 4},
+        {"min_probability": 0.5},
+        {"settings": Settings(decode="fast")},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_a_job_that_would_answer_otherwise_is_another(other: dict[str, Any]) -> None:
+    plan = Plan(Settings(), (), ("a river",), 3, 0.0, ImageLimits(1, 2))
+    files = ModelFiles(Path("model"), "a model", None)
+    assert replace(plan, **other).facts((), files) != plan.facts((), files)

@@ -100,7 +100,7 @@ _FETCH = (
         "images/fetch/fetcher.py",
         "if not all(self._policy.allows(",
         "if not any(self._policy.allows(",
-        ("fetch_refusals",),
+        ("addresses", "fetch_refusals"),
     ),
     Defect(
         "an IPv4 address in the last quarter of an IPv6 one is not looked at",
@@ -386,7 +386,7 @@ _BULK = (
         "bulk/plan.py",
         '            "limits": [self.limits.max_bytes, self.limits.max_pixels],\n',
         "",
-        ("bulk_plan", "bulk_run"),
+        ("bulk_progress", "bulk_run"),
     ),
     Defect(
         "pictures are looked at again where a page of them ends",

@@ -92,13 +92,18 @@ class Builder:
         self._server = server
         self._headers = dict(headers or {})
 
+    def _named(self, name: str) -> str:
+        for address, word in ((self.host, "SERVER"), (self.origin, "http://ORIGIN")):
+            name = name.replace(address, word)
+        return f"{self._server}: {name}"
+
     def ask(self, name: str, method: str, target: str, body: bytes | None = None, /, **headers: str) -> Asked:
         named = {key.replace("_", "-"): value for key, value in headers.items()}
         raw = head(method, target, {**self._headers, **named}, body, self.host)
-        return Asked(f"{self._server}: {name}", self._server, raw)
+        return Asked(self._named(name), self._server, raw)
 
     def raw(self, name: str, raw: bytes, *, cut_short: bool = False) -> Asked:
-        return Asked(f"{self._server}: {name}", self._server, raw, cut_short)
+        return Asked(self._named(name), self._server, raw, cut_short)
 
     def json(self, name: str, value: Any, target: str = "/v1/gaze", /, **headers: str) -> Asked:
         body = value if isinstance(value, bytes) else json.dumps(value).encode()

@@ -91,6 +91,8 @@ def masked(answer: bytes, *, server: int, origin: int, names_only: bool, is_file
             text = "…"
         elif name.lower() == b"server-timing":
             text = re.sub(r"dur=[0-9.]+", "dur=…", text)
+        elif name.lower() == b"retry-after" and len(text) > 2:
+            text = "…"  # of a quota, which comes back while others are asked
         elif name.lower() == b"allow":
             text = ", ".join(sorted(text.split(", ")))  # Werkzeug has them in a set
         elif name.lower() == b"content-length" and names_only:
