@@ -34,6 +34,15 @@ POST = "POST /v1/gaze HTTP/1.1\r\nHost: gaze\r\nConnection: close\r\nContent-Typ
 BODY = json.dumps(GOOD).encode()
 
 
+def test_file_has_one_date(server: str) -> None:
+    connection = http.client.HTTPConnection(server.removeprefix("http://"))
+    connection.request("GET", "/static/page.js")
+    response = connection.getresponse()
+    assert response.status == 200
+    assert len(response.headers.get_all("Date", [])) == 1
+    connection.close()
+
+
 def checked(answer: Answer, status: int, code: str) -> Answer:
     assert answer.status == status
     checked_problem(status, answer.headers, answer.body, code)

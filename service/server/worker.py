@@ -350,4 +350,5 @@ class EventLoop:
             "Date": formatdate(usegmt=True),
             "Connection": "keep-alive" if conn.keep_alive else "close",
         }
-        return http_head(f"{protocol} {begun[0]}", [*headers.items(), *begun[1]]) + body
+        of_app = [(name, value) for name, value in begun[1] if name not in headers]  # Flask dates files itself
+        return http_head(f"{protocol} {begun[0]}", [*headers.items(), *of_app]) + body
