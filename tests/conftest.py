@@ -73,7 +73,7 @@ LEFT_OUT = {
     "hosts that are slow": ("test_fetch", "test_fetch_refusals"),
     "what the documents say to type, other programs, deployment": (
         *("test_documented_commands", "test_docs", "test_generated_clients", "test_iiif_servers", "test_deploy"),
-        "test_benchmarks",
+        *("test_benchmarks", "test_openapi_answers"),
     ),
 }
 """What `make test` leaves out, by what it is about: files and tests, of which `make test-all` runs all."""
@@ -85,7 +85,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--quick"):
-        os.environ.setdefault("CONTRACT_EXAMPLES", "10")
+        os.environ.setdefault("CONTRACT_EXAMPLES", "5")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
